@@ -1,0 +1,333 @@
+"""Batches for `fit`, `evaluate` and `predict` out of a table: pictures in a folder, arrays in HDF5, columns.
+
+gen = DataGeneratorDisk(ids, "images/", inputs="image_name", outputs="MOS", batch_size=8)
+model.fit(gen, epochs=2, shuffle=False)  # the generator has its own shuffled plan
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+from ku.generic import H5Helper, force_list
+from ku.image_utils import read_image
+
+__all__ = ["DataGenerator", "DataGeneratorDisk", "DataGeneratorHDF5", "GeneratorStack", "H5Helper"]
+
+Columns = str | Sequence[str] | Sequence[Sequence[str]] | Callable[[pd.DataFrame], object] | None
+
+
+class DataGenerator(keras.utils.PyDataset):
+    """Batches of the rows of `ids`, planned ahead; `read(name)` is a subclass's.
+
+    `g[i]` -> (list of inputs, list of outputs). The inputs are one stack N x ... for each column of `inputs`
+    (times its groups, times what `process_fn` returns), then those of `inputs_df`; an output is float32,
+    N x columns. The plan (`ids_index`: one row for each row used, in order) is drawn at construction and at
+    each `on_epoch_end()`, so what a batch holds does not depend on the threads that load it.
+    Attributes may be reassigned; call `on_epoch_end()` after those that the plan depends on.
+
+    Args:
+        ids: the rows; `ids_fn()`, if given, returns the next `ids` at each epoch's end.
+        data_path: folder or file in which the names of `inputs` lie.
+        batch_size: rows in a batch; `fixed_batches` drops the incomplete ones, `group_by` names a column
+            whose values are never mixed in a batch.
+        shuffle: plan the rows in random order; `deterministic`: None for fresh chance, True for seed 42, else
+            a seed or a NumPy Generator.
+        inputs: columns of names. `inputs_df`, `outputs`: columns of numbers, or lists of columns, one array
+            each, or a function of the batch's rows that returns an array or a list of arrays.
+        read_fn: `read_fn(name, generator)` reads one picture instead of the default.
+        process_fn: `process_fn(picture, *values)` -> picture or a list of them, one input each; the values
+            are the row's in the columns `process_args` (for all inputs, or by input: {input: columns}).
+        group_names: sub-folders or HDF5 groups; a list gives one input each, of a list of lists one list
+            is drawn for each batch. `random_group`: one input, each picture from a group drawn of the list
+            (of all groups, where no list is given).
+        input_shape: (height, width, ...) to which pictures read from disk are resized; None, ("orig",) and
+            (None, None, 3) leave them as they are.
+        workers, use_multiprocessing, max_queue_size: see `keras.utils.PyDataset`.
+    """
+
+    def __init__(
+        self,
+        ids: pd.DataFrame,
+        data_path: str | Path | None = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        input_shape: Sequence | None = None,
+        ids_fn: Callable[[], pd.DataFrame] | None = None,
+        process_fn: Callable | None = None,
+        read_fn: Callable[[str, "DataGenerator"], np.ndarray] | None = None,
+        deterministic: bool | int | np.random.Generator | None = None,
+        inputs: str | Sequence[str] = (),
+        inputs_df: Columns = None,
+        outputs: Columns = (),
+        verbose: bool = False,
+        fixed_batches: bool = False,
+        process_args: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+        group_names: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
+        random_group: bool = False,
+        group_by: str | None = None,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+        **unknown,
+    ):
+        super().__init__(workers, use_multiprocessing, max_queue_size)
+        self.ids, self.data_path, self.batch_size = ids, data_path, batch_size
+        self.shuffle, self.input_shape, self.ids_fn = shuffle, input_shape, ids_fn
+        self.process_fn, self.read_fn = process_fn, read_fn
+        self.inputs, self.inputs_df, self.outputs = inputs, inputs_df, outputs
+        self.verbose, self.fixed_batches, self.process_args = verbose, fixed_batches, process_args
+        self.group_names, self.random_group, self.group_by = group_names, random_group, group_by
+        if unknown:
+            known = [name for name in vars(self) if not name.startswith("_")]
+            raise ValueError(
+                f"arguments should be among {', '.join(known)}, deterministic, workers, use_multiprocessing, "
+                f"max_queue_size. Received: {', '.join(f'{k}={v!r}' for k, v in unknown.items())}"
+            )
+        if deterministic is False:
+            deterministic = None
+        self._rng = np.random.default_rng(42 if deterministic is True else deterministic)
+        self._plan()
+
+    def read(self, name: str) -> np.ndarray:
+        """The array called `name` (or `group/name`)."""
+        raise NotImplementedError
+
+    def all_groups(self) -> list[str]:
+        """Every group under `data_path`, sorted."""
+        raise NotImplementedError
+
+    def on_epoch_end(self) -> None:
+        """Fetch the next `ids`, where there is an `ids_fn`, and plan the next epoch."""
+        if self.ids_fn is not None:
+            self.ids = self.ids_fn()
+        self._plan()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index should be below {len(self)} batches. Received: index={index}")
+        rows = self._planned_ids.iloc[self._batches[index]]
+        inputs = self._pictures(rows, np.random.default_rng([self._seed, index % len(self)]))
+        inputs += _tables(rows, self.inputs_df, "inputs_df")
+        outputs = _tables(rows, self.outputs, "outputs")
+        return inputs, [output.astype(np.float32, copy=False) for output in outputs]
+
+    def _plan(self) -> None:
+        self._check()
+        n, step = len(self.ids), self.batch_size
+        order = self._rng.permutation(n) if self.shuffle else np.arange(n)
+        groups = {0: order}
+        if self.group_by is not None:
+            codes, values = pd.factorize(self.ids[self.group_by].iloc[order], use_na_sentinel=False)
+            groups = {value: order[codes == code] for code, value in enumerate(values)}
+        batches = [(value, rows[i : i + step]) for value, rows in groups.items() for i in range(0, len(rows), step)]
+        if self.fixed_batches:
+            batches = [(value, rows) for value, rows in batches if len(rows) == step]
+            if not batches:
+                raise ValueError(
+                    "fixed_batches should leave at least one whole batch. "
+                    f"Received: batch_size={step}, {n} rows, group_by={self.group_by!r}"
+                )
+        if self.shuffle and self.group_by is not None:
+            batches = [batches[i] for i in self._rng.permutation(len(batches))]
+        other = next((i for i, (value, _) in enumerate(batches) if value != batches[0][0]), None)
+        if other is not None:  # Keras learns from the first two batches which sizes vary
+            batches.insert(1, batches.pop(other))
+        self._batches = [rows for _, rows in batches]
+        self._planned_ids = self.ids
+        self._seed = int(self._rng.integers(2**63))
+        sizes = [len(rows) for rows in self._batches]
+        self.ids_index = pd.DataFrame(
+            {
+                "batch_index": np.repeat(np.arange(len(sizes)), sizes),
+                "group_by": [value for value, rows in batches for _ in rows],
+            },
+            index=self.ids.index[np.concatenate(self._batches)],
+        )
+        if self.verbose:
+            print(f"{type(self).__name__}: {sum(sizes)} of {n} rows in {len(sizes)} batches of up to {step}")
+
+    def _check(self) -> None:
+        if self.batch_size <= 0:
+            raise ValueError(f"batch_size should be positive. Received: batch_size={self.batch_size}")
+        if not len(self.ids):
+            raise ValueError("ids should have at least one row. Received: ids with 0 rows")
+        args = self.process_args
+        if isinstance(args, Mapping):
+            if strange := [name for name in args if name not in force_list(self.inputs)]:
+                raise ValueError(f"process_args should be by input, {self.inputs}. Received: {strange}")
+            args = list(args.values())
+        named = [self.inputs, args, self.inputs_df, self.outputs, self.group_by]
+        wanted = [column for spec in named for columns in column_sets(spec) for column in columns]
+        if missing := [column for column in dict.fromkeys(wanted) if column not in self.ids]:
+            raise ValueError(f"columns should be among those of ids, {list(self.ids.columns)}. Received: {missing}")
+        if not self.inputs and not self.inputs_df:
+            raise ValueError("inputs or inputs_df should say what a batch is made of. Received: neither")
+
+    def _pictures(self, rows: pd.DataFrame, rng: np.random.Generator) -> list[np.ndarray]:
+        stacks = []
+        for column in force_list(self.inputs):
+            names = rows[column].astype(str)
+            args = self.process_args
+            args = args.get(column) if isinstance(args, Mapping) else args
+            values = rows[[c for columns in column_sets(args) for c in columns]].to_numpy(object)
+            for paths in self._grouped(names, rng):
+                pictures = [self._picture(path, row) for path, row in zip(paths, values, strict=True)]
+                stacks += [_stack(same_input, column) for same_input in zip(*pictures, strict=True)]
+        return stacks
+
+    def _grouped(self, names: Iterable[str], rng: np.random.Generator) -> list[list[str]]:
+        """`names` as paths below `data_path`, one list an input."""
+        groups = column_sets(self.group_names)
+        if not groups and self.random_group:
+            groups = [self.all_groups()]
+        if not groups:
+            return [list(names)]
+        chosen = groups[rng.integers(len(groups))]
+        if self.random_group:
+            return [[f"{chosen[rng.integers(len(chosen))]}/{name}" for name in names]]
+        return [[f"{group}/{name}" for name in names] for group in chosen]
+
+    def _picture(self, path: str, values: Iterable) -> Sequence[np.ndarray]:
+        picture = self.read(path) if self.read_fn is None else self.read_fn(path, self)
+        if self.process_fn is not None:
+            picture = self.process_fn(picture, *values)
+        return picture if isinstance(picture, (list, tuple)) else [picture]
+
+
+class DataGeneratorDisk(DataGenerator):
+    """A `DataGenerator` of the pictures in the folder `data_path`, read as float32 H x W x 3."""
+
+    def read(self, name: str) -> np.ndarray:
+        size = tuple(self.input_shape or ())[:2]
+        fixed = len(size) == 2 and all(isinstance(length, (int, np.integer)) for length in size)
+        return read_image(Path(self.data_path or "") / name, image_size=size if fixed else 1)
+
+    def all_groups(self) -> list[str]:
+        return sorted(path.name for path in Path(self.data_path).iterdir() if path.is_dir())
+
+
+class DataGeneratorHDF5(DataGenerator):
+    """A `DataGenerator` of the named arrays in the HDF5 file `data_path`, as they are stored.
+
+    The file is opened for reading at the first batch and stays open until `close()`; `args` are those of
+    `DataGenerator`.
+    """
+
+    def __init__(self, ids: pd.DataFrame, data_path: str | Path | None = None, *, memory_mapped: bool = False, **args):
+        self.memory_mapped = memory_mapped
+        self._lock = threading.Lock()
+        self._opened: tuple[Path, H5Helper] | None = None
+        super().__init__(ids, data_path, **args)
+
+    def read(self, name: str) -> np.ndarray:
+        with self._lock:
+            return self._file().read_data([name])[0]
+
+    def all_groups(self) -> list[str]:
+        with self._lock:
+            return sorted(self._file().group_names)
+
+    def close(self) -> None:
+        """Close the file; the next batch opens it again."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened[1].close()
+                self._opened = None
+
+    def _file(self) -> H5Helper:
+        if not self.data_path:
+            raise ValueError(f"data_path should be an HDF5 file. Received: data_path={self.data_path!r}")
+        path = Path(self.data_path)
+        if self._opened is None or self._opened[0] != path:
+            self._opened = path, H5Helper(path, "r", memory_mapped=self.memory_mapped)
+        return self._opened[1]
+
+
+class GeneratorStack(keras.utils.PyDataset):
+    """Generators side by side: batch i holds the inputs, and the outputs, of every generator's batch i.
+
+    The generators should plan alike: the same rows and batch size, and shuffle=False or the same
+    `deterministic` seed.
+    """
+
+    def __init__(
+        self,
+        generator_list: Sequence[keras.utils.PyDataset],
+        *,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+    ):
+        super().__init__(workers, use_multiprocessing, max_queue_size)
+        self.generator_list = list(generator_list)
+        if len({len(g) for g in self.generator_list}) != 1:
+            raise ValueError(
+                "generator_list should hold generators of one length. "
+                f"Received: lengths={[len(g) for g in self.generator_list]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.generator_list[0])
+
+    def __getitem__(self, index: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        batches = [g[index] for g in self.generator_list]
+        return [x for xs, _ in batches for x in xs], [y for _, ys in batches for y in ys]
+
+    def on_epoch_end(self) -> None:
+        for g in self.generator_list:
+            g.on_epoch_end()
+
+
+def _accept_lists(standardize: Callable) -> Callable:
+    def standardize_batch(adapter: PyDatasetAdapter, batch):
+        if isinstance(adapter.py_dataset, (DataGenerator, GeneratorStack)):
+            batch = tuple(part[0] if len(part) == 1 else tuple(part) for part in batch if part)
+        return standardize(adapter, batch)
+
+    return standardize_batch
+
+
+# To tf.data a list is one tensor, so Keras on TensorFlow fails on batches that hold lists. Only those of the
+# generators above become tuples on their way into a model.
+PyDatasetAdapter._standardize_batch = _accept_lists(PyDatasetAdapter._standardize_batch)
+
+
+def column_sets(spec: Columns) -> list[list[str]]:
+    """The lists of names in `spec`: one for a name or a flat list, several for a list of lists."""
+    if spec is None or callable(spec):
+        return []
+    names = [spec] if isinstance(spec, str) else list(spec)
+    if any(isinstance(name, (list, tuple)) for name in names):
+        return [[name] if isinstance(name, str) else list(name) for name in names]
+    return [names] if names else []
+
+
+def _tables(rows: pd.DataFrame, spec: Columns, name: str) -> list[np.ndarray]:
+    if callable(spec):
+        values = spec(rows)
+        arrays = [np.asarray(v) for v in (values if isinstance(values, (list, tuple)) else [values])]
+        if any(len(array) != len(rows) for array in arrays):
+            shapes = [array.shape for array in arrays]
+            raise ValueError(f"{name} should return {len(rows)} rows. Received: shapes={shapes}")
+    else:
+        arrays = [rows[columns].to_numpy(np.float32) for columns in column_sets(spec)]
+    return [array[:, None] if array.ndim == 1 else array for array in arrays]
+
+
+def _stack(pictures: Sequence[np.ndarray], column: str) -> np.ndarray:
+    shapes = sorted({np.shape(picture) for picture in pictures})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"pictures of one batch should share a shape (see input_shape, group_by). "
+            f"Received: {column!r} with shapes {shapes}"
+        )
+    return np.stack(pictures)

@@ -1,0 +1,310 @@
+"""Generators: what a batch holds, how an epoch is planned, and that Keras models take them."""
+
+import warnings
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ku.generators import DataGeneratorDisk, DataGeneratorHDF5, GeneratorStack, H5Helper
+
+pytestmark = pytest.mark.any_backend
+
+
+def table(n: int) -> pd.DataFrame:
+    """n rows whose columns tell which row they come from."""
+    i = np.arange(n)
+    return pd.DataFrame({"name": [f"{k}.png" for k in i], "MOS": i * 1.0, "twice": i * 2.0, "half": i / 2})
+
+
+def columns(n: int = 7, **args) -> DataGeneratorDisk:
+    return DataGeneratorDisk(table(n), None, **{"inputs_df": ["MOS"], "outputs": "MOS", **args})
+
+
+def row_numbers(generator) -> list[int]:
+    return [int(mos) for _, (y,) in generator for mos in y[:, 0]]
+
+
+def number(picture: np.ndarray, *values) -> np.ndarray:
+    """The row that a picture of `folder` shows, and what else was handed over."""
+    return np.array([picture[0, 0, 0], *values])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures k.png of 4 x 6: in `.` of grey k, in `a` of k + 10, in `b` of k + 20."""
+    root = tmp_path_factory.mktemp("pictures")
+    for group, grey in {".": 0, "a": 10, "b": 20}.items():
+        (root / group).mkdir(exist_ok=True)
+        for k in range(7):
+            Image.new("RGB", (6, 4), (grey + k,) * 3).save(root / group / f"{k}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def h5_file(tmp_path_factory):
+    """Arrays k.png of 2 x 3 uint8 full of 10 + k in the group `a`, of 20 + k in `b`."""
+    path = tmp_path_factory.mktemp("h5") / "arrays.h5"
+    names = list(table(7).name)
+    with H5Helper(path, "w") as h5:
+        for group, grey in {"a": 10, "b": 20}.items():
+            h5.write_data(
+                [np.full((7, 2, 3), 1, "u1") * (grey + np.arange(7, dtype="u1"))[:, None, None]],
+                names,
+                [group],
+            )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "fixed", "sizes"),
+    [(3, False, [3]), (4, False, [4]), (5, False, [4, 1]), (4, True, [4]), (5, True, [4]), (9, True, [4, 4])],
+)
+def test_sizes_of_batches(rows, fixed, sizes):
+    generator = columns(rows, batch_size=4, fixed_batches=fixed)
+    assert [len(y) for _, (y,) in generator] == sizes
+    assert len(generator) == len(sizes)
+    assert len(generator.ids_index) == sum(sizes)
+
+
+def test_batch_is_a_tuple_of_lists_of_float32_columns():
+    batch = columns(outputs=["MOS", "half"], batch_size=4, shuffle=False)[0]
+    assert isinstance(batch, tuple)
+    assert [type(part) for part in batch] == [list, list]
+    assert batch[1][0].dtype == np.float32
+    np.testing.assert_array_equal(batch[1][0], [[0, 0], [1, 0.5], [2, 1], [3, 1.5]])
+
+
+def test_an_epoch_holds_every_row_once_and_the_next_another_order():
+    generator = columns(deterministic=True, batch_size=3)
+    first = row_numbers(generator)
+    assert sorted(first) == list(range(7))
+    assert row_numbers(generator) == first
+    assert list(generator.ids_index.index) == first
+    assert list(generator.ids_index.batch_index) == [0, 0, 0, 1, 1, 1, 2]
+    generator.on_epoch_end()
+    assert sorted(row_numbers(generator)) == list(range(7))
+    assert row_numbers(generator) != first
+
+
+def test_deterministic_names_the_seed():
+    orders = [row_numbers(columns(30, deterministic=d)) for d in (True, 42, np.random.default_rng(42), 1, None, None)]
+    assert orders[0] == orders[1] == orders[2]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_without_shuffle_rows_keep_their_order():
+    assert row_numbers(columns(shuffle=False, batch_size=2)) == list(range(7))
+
+
+def test_batches_never_mix_groups():
+    ids = table(9).assign(size=list("aabbbabba"))
+    for shuffle in (False, True):
+        generator = DataGeneratorDisk(
+            ids, None, inputs_df="MOS", outputs="MOS", group_by="size", batch_size=2, shuffle=shuffle
+        )
+        assert sorted(row_numbers(generator)) == list(range(9))
+        for _, (y,) in generator:
+            assert ids["size"].iloc[y[:, 0].astype(int)].nunique() == 1
+        plan = generator.ids_index
+        assert (plan.group_by == ids["size"].loc[plan.index]).all()
+        assert sorted(plan.groupby("batch_index").size()) == [1, 2, 2, 2, 2]
+    generator.fixed_batches = True
+    generator.on_epoch_end()
+    assert [len(y) for _, (y,) in generator] == [2, 2, 2, 2]
+
+
+def test_reassigned_batch_size_and_new_rows_hold_from_the_next_plan():
+    generator = columns(7, batch_size=7, ids_fn=lambda: table(4))
+    generator.batch_size = 3
+    assert len(generator) == 1
+    generator.on_epoch_end()
+    assert [len(y) for _, (y,) in generator] == [3, 1]
+
+
+def test_columns_as_inputs():
+    one = columns(4, inputs_df=["MOS", "half"], shuffle=False)[0][0]
+    assert [x.shape for x in one] == [(4, 2)]
+    two = columns(4, inputs_df=[["MOS", "half"], ["twice"]], outputs=[["MOS"], ["half"]], shuffle=False)[0]
+    assert [x.shape for x in two[0]] == [(4, 2), (4, 1)]
+    assert [y.shape for y in two[1]] == [(4, 1), (4, 1)]
+    function = columns(4, inputs_df=lambda rows: [rows.MOS + 1, np.zeros((len(rows), 2, 2), "u1")], shuffle=False)
+    x1, x2 = function[0][0]
+    np.testing.assert_array_equal(x1[:, 0], [1, 2, 3, 4])
+    assert (x2.shape, x2.dtype) == ((4, 2, 2), np.uint8)
+
+
+def test_pictures_from_disk(folder):
+    generator = DataGeneratorDisk(table(5), folder, inputs=["name"], batch_size=3, shuffle=False)
+    (x,), y = generator[1]
+    assert (x.shape, x.dtype, y) == ((2, 4, 6, 3), np.float32, [])
+    np.testing.assert_array_equal(x[:, 0, 0, 0], [3, 4])
+    generator.input_shape = (8, 12, 3)
+    assert generator[0][0][0].shape == (3, 8, 12, 3)
+    for unchanged in (("orig",), (None, None, 3)):
+        generator.input_shape = unchanged
+        assert generator[0][0][0].shape == (3, 4, 6, 3)
+
+
+def test_read_fn_process_fn_and_its_arguments(folder):
+    def read(name, generator):
+        return np.full((2, 2), generator.batch_size, np.uint8)
+
+    def process(picture, mos, half):
+        return [picture, picture[0] + np.float32(mos + half)]
+
+    args = {"inputs": "name", "batch_size": 2, "shuffle": False, "read_fn": read, "process_fn": process}
+    for process_args in (["MOS", "half"], {"name": ["MOS", "half"]}):
+        x1, x2 = DataGeneratorDisk(table(3), folder, process_args=process_args, **args)[0][0]
+        assert (x1.shape, x1.dtype) == ((2, 2, 2), np.uint8)
+        np.testing.assert_array_equal(x2, [[2, 2], [3.5, 3.5]])
+
+
+def test_groups(folder):
+    args = {"inputs": "name", "batch_size": 4, "shuffle": False, "process_fn": number}
+    a, b = DataGeneratorDisk(table(4), folder, group_names=["a", "b"], **args)[0][0]
+    np.testing.assert_array_equal(np.hstack([a, b]), [[10, 20], [11, 21], [12, 22], [13, 23]])
+
+    generator = DataGeneratorDisk(table(4), folder, group_names=[["a"], ["b"]], deterministic=True, **args)
+    drawn = []
+    for _ in range(20):
+        (x,) = generator[0][0]
+        drawn.append(int(x[0, 0]))
+        np.testing.assert_array_equal(x[:, 0], drawn[-1] + np.arange(4))
+        generator.on_epoch_end()
+    assert set(drawn) == {10, 20}
+
+
+def test_random_group_draws_for_each_picture_but_once_an_epoch(folder):
+    generator = DataGeneratorDisk(
+        table(7), folder, inputs="name", random_group=True, shuffle=False, process_fn=number, deterministic=3
+    )
+    (x,) = generator[0][0]
+    assert {int(v) for v in x[:, 0] - np.arange(7)} == {10, 20}
+    np.testing.assert_array_equal(generator[0][0][0], x)
+
+
+def test_arrays_from_hdf5(h5_file):
+    args = {"inputs": "name", "outputs": "MOS", "batch_size": 3, "shuffle": False}
+    generator = DataGeneratorHDF5(table(7), h5_file, group_names=["a", "b"], **args)
+    a, b = generator[2][0]
+    assert (a.shape, a.dtype) == ((1, 2, 3), np.uint8)
+    assert (a[0, 0, 0], b[0, 0, 0]) == (16, 26)
+    generator.close()
+    assert generator[0][0][0][2, 0, 0] == 12
+    by_path = table(7).assign(name=lambda t: "b/" + t.name)
+    assert DataGeneratorHDF5(by_path, h5_file, **args)[0][0][0][1, 0, 0] == 21
+    drawn = DataGeneratorHDF5(table(7), h5_file, random_group=True, **args | {"batch_size": 7})[0][0][0]
+    assert set(drawn[:, 0, 0] - np.arange(7)) <= {10, 20}
+
+
+def test_stack_joins_batches():
+    stack = GeneratorStack([columns(shuffle=False, batch_size=4), columns(shuffle=False, batch_size=4, outputs="half")])
+    x, y = stack[1]
+    assert (len(stack), len(x), len(y)) == (2, 2, 2)
+    np.testing.assert_array_equal(y[0], 2 * y[1])
+    with pytest.raises(ValueError, match=r"Received: lengths=\[2, 7\]"):
+        GeneratorStack([columns(batch_size=4), columns(batch_size=1)])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"batch_size": 0}, "batch_size should be positive. Received: batch_size=0"),
+        ({"batchsize": 4, "nets": 1}, r"among ids, .*batch_size.* Received: batchsize=4, nets=1"),
+        ({"outputs": ["MOS", "SD"]}, r"'name', 'MOS', 'twice', 'half'\]. Received: \['SD'\]"),
+        ({"group_by": "size"}, r"Received: \['size'\]"),
+        ({"process_args": {"other": "MOS"}}, r"process_args should be by input.* Received: \['other'\]"),
+        (
+            {"batch_size": 8, "fixed_batches": True},
+            "at least one whole batch. Received: batch_size=8, 7 rows",
+        ),
+        ({"inputs_df": None}, "Received: neither"),
+        ({"n": 0}, "ids with 0 rows"),
+    ],
+)
+def test_bad_arguments(args, message):
+    with pytest.raises(ValueError, match=message):
+        columns(**args)
+
+
+def test_bad_batches(folder):
+    generator = columns(batch_size=4)
+    with pytest.raises(IndexError, match="index=2"):
+        generator[2]
+    with pytest.raises(ValueError, match=r"should return 7 rows. Received: shapes=\[\(3,\)\]"):
+        columns(outputs=lambda rows: np.zeros(3))[0]
+    mixed = DataGeneratorDisk(table(2), folder, inputs="name", process_fn=lambda x: x[:, : 1 + int(x[0, 0, 0])])
+    with pytest.raises(ValueError, match=r"share a shape .*'name' with shapes \[\(4, 1, 3\), \(4, 2, 3\)\]"):
+        mixed[0]
+
+
+@pytest.mark.parametrize(("n_in", "n_out", "workers"), [(1, 1, 2), (1, 2, 1), (2, 1, 1), (2, 2, 2)])
+def test_models_take_a_generator(folder, n_in, n_out, workers):
+    inputs = [keras.Input((None, None, 3)) for _ in range(n_in)]
+    means = [keras.layers.GlobalAveragePooling2D()(x) for x in inputs]
+    both = keras.layers.add(means) if n_in > 1 else means[0]
+    outputs = [keras.layers.Dense(1, name=f"out{k}")(both) for k in range(n_out)]
+    model = keras.Model(inputs if n_in > 1 else inputs[0], outputs if n_out > 1 else outputs[0])
+    model.compile("sgd", loss=["mse"] * n_out)
+    generator = DataGeneratorDisk(
+        table(5),
+        folder,
+        inputs="name",
+        outputs=[["half"], ["half"]][:n_out],
+        group_names=["a", "b"][:n_in],
+        batch_size=2,
+        deterministic=True,
+        workers=workers,
+        process_fn=lambda picture: picture.astype(np.uint8),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        history = model.fit(generator, validation_data=generator, epochs=2, shuffle=False, verbose=0)
+        loss = model.evaluate(generator, verbose=0)
+        predicted = model.predict(generator, verbose=0)
+    assert np.isfinite(history.history["val_loss"]).all()
+    first = predicted if n_out == 1 else predicted[0]
+    assert first.shape == (5, 1)
+    alike = [model.predict_on_batch(x if n_in > 1 else x[0]) for x, _ in generator]
+    alike = np.concatenate(alike if n_out == 1 else [y[0] for y in alike])
+    assert np.isfinite(loss).all()
+    assert sorted(alike[:, 0]) == pytest.approx(sorted(first[:, 0]), rel=1e-5)
+
+
+def test_threads_do_not_change_what_a_batch_holds(h5_file):
+    """Two threads that read one HDF5 file give Keras what one gives, in the same order."""
+    model = keras.Sequential([keras.Input((2, 3)), keras.layers.Flatten()])
+    args = {"inputs": "name", "random_group": True, "batch_size": 2, "deterministic": 5}
+    one, two = (
+        model.predict(DataGeneratorHDF5(table(7), h5_file, workers=workers, **args), verbose=0) for workers in (1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert {round(v) % 10 for v in one[:, 0]} == set(range(7))
+
+
+def test_models_take_batches_of_several_sizes_and_class_weights(folder):
+    """Also where the model names its one input and its one output in lists."""
+    ids = table(7).assign(height=[1, 1, 1, 1, 2, 2, 3])
+    generator = DataGeneratorDisk(
+        ids,
+        folder,
+        inputs="name",
+        outputs="twice",
+        group_by="height",
+        process_fn=lambda picture, height: picture[:height, : 2 * height],
+        process_args="height",
+        batch_size=2,
+        shuffle=False,
+    )
+    x = keras.Input((None, None, 3))
+    total = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Model([x], [total(keras.layers.GlobalAveragePooling2D()(x))])
+    np.testing.assert_array_equal(model.predict(generator, verbose=0)[:, 0], 3 * generator.ids_index.index)
+    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        history = model.fit(generator, class_weight=dict.fromkeys(range(13), 2.0), verbose=0)
+    assert history.history["loss"] == pytest.approx([2 * np.mean(np.arange(7) ** 2)])
