@@ -1,0 +1,45 @@
+# make demo   KonCept512 trained, tested and let loose on a lifelog, on the built-in sample   (SEED=1)
+# make test   the tests                                                                     (TESTS=tests)
+# Both make .venv first, with what requirements*.txt pin.
+
+SEED ?= 1
+TESTS ?= tests
+PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 \
+	--epochs 9 3 --learning-rates 1e-3 2e-4 --seed $(SEED) --run demo/training --overwrite
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: .venv/core
+	rm -rf demo
+	$(BIN)/python koncept512_train.py $(DEMO)
+	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo/training --out demo/lifelog_mos.csv
+	$(BIN)/python koncept512_test.py --dataset sample --weights demo/training --out demo/test
+	@echo
+	@echo "To open: demo/test/scatter.png          predicted against synthetic MOS, on scenes never seen in training"
+	@echo "         demo/test/predictions.csv      one row a test picture;  metrics.csv, report.md beside it"
+	@echo "         demo/training/curves.png       the learning curves;     log.csv, settings.json beside it"
+	@echo "         demo/lifelog_mos.csv           a score or a reason for every picture of the small lifelog"
+	@echo "         datasets/sample/images/512x384 the pictures; their labels follow from known distortions"
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --durations=10 $(TESTS)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(TESTS)
+
+.venv/core: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/test: requirements-test.txt .venv/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+clean:
+	rm -rf demo datasets/sample .pytest_cache .ruff_cache

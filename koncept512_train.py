@@ -1,0 +1,58 @@
+"""Train KonCept512 on KonIQ-10k, or on any table with image_name, MOS and set, as the study does.
+
+Edit a setting here or give it on the command line:  python koncept512_train.py --batch-size 4 --loss plcc
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from koniq import cli, datasets
+from koniq.network import KONCEPT512
+
+
+@dataclass(frozen=True)
+class Settings:
+    dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
+    table: str = ""  # its table, if not in koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    batch_size: int = 8  # the study: 8, 4, 2; the original: 16
+    loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
+    epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
+    learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage
+    patience: int = 20  # epochs without a lower validation loss that end a stage
+    weights: str = "imagenet"  # start: imagenet, try-imagenet (random if out of reach), none (random), a file, a run
+    start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
+    input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
+    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
+    seed: int = 1  # of weights, order, flips and dropout
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # mixed: faster where hardware has it
+    workers: int = 2  # threads that make batches
+    run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
+    resume: bool = False  # go on from the last whole epoch of a run that was stopped
+    overwrite: bool = False  # replace a run of the same name
+
+
+def main(s: Settings) -> None:
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    print(data.summary())
+    network = KONCEPT512.at(s.input_size, s.resize)
+
+    from koniq import devices, training  # these import TensorFlow, which takes seconds
+    from koniq.prediction import predict
+    from koniq.report import test_report
+
+    device = devices.prepare(s.seed, s.precision)
+    run = training.Run(s.run or training.run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
+    model = training.start(network, s.weights, data, s.start_at_mean)
+    helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
+    run.begin(data, network, device, helper.checkpoint.path)
+    best = training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
+
+    scores = predict(model, network, data.part("test").image_path, s.batch_size, s.workers, "testing")
+    test_report(run.folder / "test", data, "test", scores, run.folder.name)
+    print(f"The run lies in {run.folder}, its best weights in {best}")
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

@@ -1,0 +1,1 @@
+"""The study: KonCept512, its data sets, its one prediction loop, its metrics and its reports."""

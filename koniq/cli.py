@@ -1,0 +1,53 @@
+"""How every script takes its settings and ends: one sentence and exit code 2 for what a user can mend, no traceback."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TypeVar
+
+import tyro
+
+from koniq.errors import InputError, RunStopped
+
+Settings = TypeVar("Settings")
+
+POSITIVE = ("batch_size", "patience", "workers", "input_size", "learning_rates", "epochs")
+
+
+def run(main: Callable[[Settings], None], settings: type[Settings], arguments: list[str] | None = None) -> None:
+    """Read `settings`, a dataclass whose comments are its help, from the command line, and call `main` with them.
+
+    Ends the process with exit code 2 if something given is missing or wrong, 1 if the run could not go on, 130 if it
+    was interrupted.
+    """
+    try:
+        chosen = tyro.cli(settings, args=arguments, description=sys.modules[main.__module__].__doc__)
+        check(chosen)
+        main(chosen)
+    except InputError as error:
+        sys.exit(_say(error, 2))
+    except (RunStopped, OSError) as error:
+        sys.exit(_say(error, 1))
+    except Exception as error:
+        if type(error).__name__ not in ("ResourceExhaustedError", "OutOfMemoryError"):
+            raise
+        sys.exit(_say("the device is out of memory; try a smaller batch_size, or mixed precision", 1))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; what was written stays, and --resume goes on where the script has it", 130))
+
+
+def check(settings: object) -> None:
+    """Raise InputError if a setting is outside of what its name allows."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if field.name in POSITIVE and any(number is not None and number <= 0 for number in numbers):
+            raise InputError(f"{field.name} should be positive. Received: {field.name}={value}")
+    lengths = [len(getattr(settings, name, ())) for name in ("epochs", "learning_rates")]
+    if lengths[0] != lengths[1]:
+        raise InputError(f"epochs and learning_rates should be one a stage. Received: {lengths[0]} and {lengths[1]}")
+
+
+def _say(error: object, code: int) -> int:
+    print(f"{type(error).__name__ if isinstance(error, OSError) else 'Error'}: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,150 @@
+"""The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from koniq import sample
+from koniq.errors import InputError, first_few
+from koniq.paths import IMAGES, METADATA
+
+SETS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Rated pictures. `ids`: image_name, MOS, set, image_path and what else the table has, a row a picture."""
+
+    name: str  # as reports call it
+    ids: pd.DataFrame
+    absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
+    label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
+
+    def part(self, name: str) -> pd.DataFrame:
+        """The rows of one set. Raises InputError if there are none."""
+        rows = self.ids[self.ids.set == name].reset_index(drop=True)
+        if rows.empty:
+            found = self.ids.set.value_counts().to_dict()
+            raise InputError(f"{self.name} should have pictures in its set {name!r}. Received: {found}")
+        return rows
+
+    def summary(self) -> str:
+        """One line: the name, the number of pictures by set, and how many of the table are not there."""
+        counts = self.ids.set.value_counts()
+        parts = ", ".join(f"{counts[name]:,} {name}" for name in SETS if name in counts)
+        absent = (
+            f"; {len(self.absent):,} of the table's {len(self.ids) + len(self.absent):,} are not there"
+            if self.absent
+            else ""
+        )
+        return f"{self.name}: {parts} ({self.label}){absent}"
+
+
+def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = False) -> DataSet:
+    """A data set by name ("koniq10k", "live_itw", "sample") or from a CSV with image_name, MOS, set.
+
+    `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
+    in the usual place. Names are matched to files whatever their letter case. Raises InputError if the table or the
+    folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set.
+    """
+    read = READERS.get(dataset)
+    if read is None and not dataset.lower().endswith(".csv"):
+        raise InputError(
+            f"dataset should be one of {', '.join(READERS)} or a .csv table. Received: dataset={dataset!r}"
+        )
+    name, ids, folder, label = read(table, images) if read else _own_table(dataset, images)
+    if not folder.is_dir():
+        raise InputError(
+            f"The pictures of {name} should lie in {folder}, which is not there{_HOW_TO_GET.get(dataset, '')}."
+        )
+    files = {path.name.casefold(): path for path in folder.iterdir()}
+    files |= {path.name: path for path in files.values()}
+    ids = ids.assign(image_path=[files.get(name) or files.get(name.casefold()) for name in ids.image_name])
+    absent = tuple(ids.image_name[ids.image_path.isna()])
+    if absent and (len(absent) == len(ids) or not skip_missing):
+        hint = "" if len(absent) == len(ids) else " Give --skip-missing to go on without them."
+        raise InputError(
+            f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
+            f"not there ({first_few(absent)}).{hint}"
+        )
+    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, label)
+
+
+def koniq10k(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
+    """KonIQ-10k (Hosu et al., arXiv 1910.06180), from `koniq10k_distributions_sets.csv` and its 512x384 pictures."""
+    path = Path(table or METADATA / "koniq10k_distributions_sets.csv")
+    ids = read_table(path, "KonIQ-10k", _HOW_TO_GET["koniq10k"])
+    return "KonIQ-10k", ids, Path(images or IMAGES / "512x384"), "MOS"
+
+
+def live_itw(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
+    """LIVE In the Wild (Ghadiyaram and Bovik, 2016) from its three .mat tables, without the seven training pictures."""
+    from scipy.io import loadmat
+
+    folder = Path(table or METADATA)
+    keys = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
+    absent = [f"{key}.mat" for key in keys.values() if not (folder / f"{key}.mat").is_file()]
+    if absent:
+        how = _HOW_TO_GET["live_itw"]
+        raise InputError(f"The tables of LIVE In the Wild should lie in {folder}; not there: {', '.join(absent)}{how}.")
+    columns = {column: loadmat(folder / f"{key}.mat", squeeze_me=True)[key] for column, key in keys.items()}
+    ids = pd.DataFrame({**columns, "set": "test"}).astype({"image_name": str})
+    # t1.bmp to t7.bmp trained the raters, and no reported number includes them.
+    return "LIVE In the Wild", ids.iloc[7:], Path(images or IMAGES / "live_500x500"), "MOS"
+
+
+def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
+    """The built-in sample, made first if it is not there. See koniq.sample."""
+    folder = sample.ensure()
+    ids = read_table(Path(table or folder / "metadata" / sample.TABLE_NAME), "The built-in sample")
+    return "built-in sample", ids, Path(images or folder / sample.IMAGES_NAME), "synthetic MOS"
+
+
+def _own_table(table: str, images: str) -> tuple[str, pd.DataFrame, Path, str]:
+    path = Path(table)
+    beside = path.parent / "images"
+    folder = Path(images) if images else beside if beside.is_dir() else path.parent
+    return path.stem, read_table(path, path.stem), folder, "MOS"
+
+
+READERS: dict[str, Callable] = {"koniq10k": koniq10k, "live_itw": live_itw, "sample": built_in_sample}
+
+_HOW_TO_GET = {
+    "koniq10k": "; get the table at "
+    "https://github.com/subpic/koniq/raw/master/metadata/koniq10k_distributions_sets.csv "
+    "and the pictures (koniq10k_512x384.zip) at http://database.mmsp-kn.de/koniq-10k-database.html",
+    "live_itw": "; ask for it at https://live.ece.utexas.edu/research/ChallengeDB/index.html",
+}
+
+
+def read_table(path: Path, name: str, how_to_get: str = "") -> pd.DataFrame:
+    """The table at `path`, its image_name, MOS and set checked. Raises InputError if something is wrong with them."""
+    if not path.is_file():
+        raise InputError(f"The table of {name} should be {path}, which is not there{how_to_get}.")
+    try:
+        ids = pd.read_csv(path, dtype={"image_name": str})
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} should be a table of comma-separated values. Received: {error}") from error
+    if "MOS_zscore" in ids and "set" not in ids:
+        raise InputError(
+            f"{path.name} is KonIQ-10k's other table: its MOS is on a five-point scale and it has no column 'set'. "
+            "What is needed is koniq10k_distributions_sets.csv."
+        )
+    lacking = [column for column in ("image_name", "MOS", "set") if column not in ids]
+    if lacking:
+        raise InputError(f"{path} should have the columns image_name, MOS and set. Received: {', '.join(ids)}")
+    if ids.empty:
+        raise InputError(f"{path} should have a row for each picture. Received: no rows")
+    for column, wrong, expected in (
+        ("image_name", ids.image_name.isna() | ids.image_name.duplicated(), "one row a picture"),
+        ("MOS", pd.to_numeric(ids.MOS, errors="coerce").isna(), "numbers"),
+        ("set", ~ids.set.isin(SETS), f"one of {', '.join(SETS)}"),
+    ):
+        if wrong.any():
+            row = wrong.idxmax()
+            raise InputError(
+                f"The column {column} of {path} should hold {expected}. Received: {ids[column][row]!r} in row {row + 1}"
+            )
+    return ids

@@ -1,0 +1,75 @@
+"""The device that TensorFlow finds, made ready: GPU memory as it grows, the seed, the precision; and its name."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from koniq.paths import ROOT
+
+PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scipy", "pillow", "h5py")
+
+
+def prepare(seed: int | None = None, precision: str = "float32") -> str:
+    """Make the device ready and name it. precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...)."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    from ku.tensor_ops import GPUMemoryCap
+
+    GPUMemoryCap(1)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    keras.mixed_precision.set_dtype_policy(precision)
+    name = f"{_gpus() or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
+    print(f"Device: {name}")
+    return name
+
+
+def _gpus() -> str:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return ""
+    import tensorflow as tf
+
+    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return ", ".join(details.get("device_name", "GPU") for details in found)
+
+
+def machine() -> str:
+    """The processor and the number of its cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name} ({cores} cores)"
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The git commit of this repository, with "+" where files differ from it; "" outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

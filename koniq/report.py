@@ -1,0 +1,132 @@
+"""What people look at: tidy CSV, PNG and Markdown. Numbers are rounded here and nowhere before."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from koniq.datasets import DataSet
+from koniq.errors import InputError, first_few
+from koniq.metrics import measure
+from koniq.prediction import Score
+from koniq.published import PUBLISHED
+from ku.generic import atomic_path
+
+DECIMALS = {"srcc": 3, "plcc": 3, "krcc": 3, "mae": 2, "rmse": 2}
+
+
+def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score], model: str) -> pd.DataFrame:
+    """Write what a test found into `folder`, print it, and return the metrics.
+
+    predictions.csv (one row a picture: image_name, MOS, predicted, status, error), metrics.csv (one row a metric with
+    its 95 % interval), scatter.png, and report.md (ours beside the published rows). scores: one for each row of
+    `data.part(part)`, in that order. A picture that did not open has a row and counts in no metric.
+    """
+    scores = list(scores)
+    table = data.part(part)[["image_name", "MOS"]].assign(
+        predicted=[score.mos for score in scores],
+        status=[score.status for score in scores],
+        error=[score.error for score in scores],
+    )
+    scored = table[table.status == "ok"]
+    if len(scored) < 2:
+        raise InputError(
+            f"At least 2 pictures of {data.name} should open. Received: {len(scored)} of {len(table)} "
+            f"({first_few(table.error.unique())})"
+        )
+    found = measure(scored.MOS.to_numpy(), scored.predicted.to_numpy())
+    found = found.assign(dataset=data.name, label=data.label, set=part, model=model)
+    write_csv(table, folder / "predictions.csv")
+    write_csv(found, folder / "metrics.csv")
+    draw_scatter(scored.MOS, scored.predicted, f"{model} on {data.name} ({part})", data.label, folder / "scatter.png")
+    text = test_markdown(data, part, found, model, len(table) - len(scored))
+    with atomic_path(folder / "report.md") as path:
+        path.write_text(text)
+    print(text)
+    return found
+
+
+def test_markdown(data: DataSet, part: str, found: pd.DataFrame, model: str, unreadable: int) -> str:
+    """A section of Markdown: what was tested on, and a table with the published rows (if any) and ours."""
+    values = [" ".join(_numbers(row)) for row in found.itertuples()]
+    column = {"KonIQ-10k": "koniq10k", "LIVE In the Wild": "live_itw"}.get(data.name)
+    rows = [(row.model, *(f"{value:.3f}" for value in getattr(row, column)), "", "", "") for row in PUBLISHED if column]
+    rows.append((f"**{model}** (measured)", *values))
+    notes = [f"{found.n.iloc[0]:,} pictures were scored; intervals: 95 %, bootstrap over pictures."]
+    if data.absent:
+        total = len(data.ids) + len(data.absent)
+        notes.append(
+            f"**{len(data.absent):,} of the {total:,} pictures of the table were not there** "
+            f"({first_few(data.absent)}): these are not the numbers of the whole set."
+        )
+    if unreadable:
+        notes.append(f"{unreadable:,} pictures could not be scored; predictions.csv says why.")
+    if data.label != "MOS":
+        notes.append(f"The labels are {data.label}: they follow from known distortions, and no person gave them.")
+    heads = ("", "SRCC", "PLCC", "KRCC", "MAE", "RMSE")
+    return f"## {data.name}, {part} set\n\n{markdown_table(heads, rows)}\n\n" + "\n".join(notes) + "\n"
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; every row has as many cells as there are heads."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _numbers(row) -> tuple[str, str]:
+    value, low, high = (f"{number:.{DECIMALS[row.metric]}f}" for number in (row.value, row.low, row.high))
+    return value, f"[{low}, {high}]"
+
+
+def slug(name: str) -> str:
+    """A name as files are called: lower case, with hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """A table as CSV, whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def draw_scatter(mos: np.ndarray, predicted: np.ndarray, title: str, label: str, path: Path) -> None:
+    """Predicted scores against `label` as PNG, with the line on which they would be equal."""
+    figure, axes = _figure(6, 6)
+    ends = min(0, np.min(predicted)), max(100, np.max(predicted))
+    axes.plot(ends, ends, color="0.6", linewidth=1, label="equal")
+    axes.scatter(mos, predicted, s=12, alpha=0.5, linewidths=0)
+    axes.set(xlabel=label, ylabel="predicted score", title=title, xlim=ends, ylim=ends, aspect="equal")
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_curves(log: pd.DataFrame, path: Path) -> None:
+    """The learning curves of a run's log as PNG: loss, MAE and PLCC by epoch, with the stages marked."""
+    pairs = [name for name in ("loss", "MAE", "plcc_tf") if name in log]
+    figure, panels = _figure(5 * len(pairs), 4, len(pairs))
+    epochs = np.arange(1, len(log) + 1)
+    for axes, name in zip(np.atleast_1d(panels), pairs, strict=True):
+        axes.plot(epochs, log[name], marker=".", label="training")
+        axes.plot(epochs, log[f"val_{name}"], marker=".", label="validation")
+        for start in epochs[1:][log.stage.diff().to_numpy()[1:] != 0]:
+            axes.axvline(start - 0.5, color="0.7", linewidth=1, linestyle=":")
+        axes.set(xlabel="epoch", title={"plcc_tf": "PLCC (mean of batches)"}.get(name, name))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float, columns: int = 1):
+    """A figure and its axes that need no display."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+def _save(figure, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        # Without the date and the version of matplotlib, the same picture is the same file.
+        figure.savefig(temporary, metadata={"Software": None})

@@ -1,0 +1,195 @@
+"""The built-in sample: a small data set with synthetic labels in KonIQ-10k's layout, and a small lifelog in LSC's.
+
+`python -m koniq.sample` writes both under `datasets/sample`, from the photographs that scikit-image ships. A picture
+is a crop of a photograph with one distortion at one severity; its labels follow from the severity alone. They are NOT
+human scores: the sample shows that the programs work and learn, and nothing about the quality of a model.
+"""
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageEnhance, ImageFilter
+from tqdm import tqdm
+
+from koniq.paths import SAMPLE
+
+# Training, validation and test never share a scene. Names are functions of skimage.data.
+SCENES = {
+    "training": ("astronaut", "brick", "coins", "grass", "immunohistochemistry", "stereo_motorcycle", "page", "retina"),
+    "validation": ("gravel", "rocket"),
+    "test": ("camera", "chelsea", "coffee"),
+}
+PICTURES = {"training": 480, "validation": 64, "test": 96}
+SIZE = (384, 512)  # (height, width), KonIQ-10k's training size
+RATERS = 100
+VERSION = 1  # of the pictures and labels written; a change of either raises it
+TABLE_NAME = "synthetic_distributions_sets.csv"
+IMAGES_NAME = "images/512x384"
+
+
+# Each distortion takes a 512x384 picture and a severity in (0, 1]. They are coarse, as a bad camera's are, so that they
+# survive the reduction to the small input sizes of a demonstration.
+
+
+def blur(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(1 + 13 * severity))
+
+
+def noise(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    """Coloured grain, 4 pixels wide, as high ISO leaves after its smoothing."""
+    height, width = SIZE[0] // 4, SIZE[1] // 4
+    grain = rng.normal(0, 8 + 82 * severity, (height, width, 3)).clip(-127, 127)
+    grain = Image.fromarray((grain + 128).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+    return Image.fromarray(
+        (np.asarray(picture, np.int16) + np.asarray(grain, np.int16) - 128).clip(0, 255).astype(np.uint8)
+    )
+
+
+def jpeg(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    """Blocks of a small picture compressed hard and enlarged."""
+    small = picture.resize((SIZE[1] // 3, SIZE[0] // 3), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=round(30 - 28 * severity))
+    return Image.open(buffer).convert("RGB").resize(picture.size, Image.Resampling.NEAREST)
+
+
+def pixelate(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    side = 4 + 28 * severity
+    small = picture.resize((round(SIZE[1] / side), round(SIZE[0] / side)), Image.Resampling.BOX)
+    return small.resize(picture.size, Image.Resampling.NEAREST)
+
+
+def underexpose(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance(1 - 0.9 * severity)
+
+
+def overexpose(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance(1 + 4 * severity)
+
+
+def wash_out(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
+    return ImageEnhance.Contrast(picture).enhance(1 - 0.9 * severity)
+
+
+DISTORTIONS: tuple[Callable, ...] = (blur, noise, jpeg, pixelate, underexpose, overexpose, wash_out)
+
+
+def scene(name: str) -> Image.Image:
+    """The photograph that scikit-image calls `name`, as RGB."""
+    import skimage.data
+
+    picture = getattr(skimage.data, name)()
+    return Image.fromarray(picture[0] if isinstance(picture, tuple) else picture).convert("RGB")
+
+
+def crop(photograph: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """A random 4:3 piece of the photograph, possibly mirrored, of `size` (height, width)."""
+    height, width = size
+    widest = min(photograph.width, photograph.height * width / height)
+    wide = widest * rng.uniform(0.6, 1)
+    high = wide * height / width
+    left, top = rng.uniform(0, photograph.width - wide), rng.uniform(0, photograph.height - high)
+    if rng.random() < 0.5:
+        photograph = photograph.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return photograph.resize((width, height), Image.Resampling.LANCZOS, (left, top, left + wide, top + high))
+
+
+def ratings(severity: float, rng: np.random.Generator) -> dict[str, float]:
+    """KonIQ-10k's c1..c5, c_total, MOS and SD, from `RATERS` synthetic raters of a distortion's severity (0..1)."""
+    opinions = np.clip(np.rint(rng.normal(4.7 - 3.6 * severity, 0.6, RATERS)), 1, 5)
+    shares = {f"c{score}": float(np.mean(opinions == score)) for score in range(1, 6)}
+    return shares | {"c_total": RATERS, "MOS": 25 * (opinions.mean() - 1), "SD": opinions.std(ddof=1)}
+
+
+def write_pictures(folder: Path) -> pd.DataFrame:
+    """Draw and save the pictures of the three sets; return their table."""
+    rng, rows = np.random.default_rng(VERSION), []
+    bar = tqdm(total=sum(PICTURES.values()), desc="sample pictures", unit="pic", disable=None)
+    for part, names in SCENES.items():
+        photographs = {name: scene(name) for name in names}
+        for number in range(PICTURES[part]):
+            name = names[number % len(names)]
+            picture = crop(photographs[name], SIZE, rng)
+            # One in eight is left as it is; the others take every distortion in turn.
+            kind = (number // len(names)) % (len(DISTORTIONS) + 1)
+            severity = rng.uniform(0.05, 1) if kind < len(DISTORTIONS) else 0.0
+            label = "pristine"
+            if severity:
+                label = DISTORTIONS[kind].__name__
+                picture = DISTORTIONS[kind](picture, severity, rng)
+            image_name = f"{part}_{number:04}_{name}_{label}.jpg"
+            picture.save(folder / image_name, quality=95)
+            rows.append({"image_name": image_name, **ratings(severity, rng), "set": part})
+            bar.update()
+    bar.close()
+    return pd.DataFrame(rows)
+
+
+LIFELOG_NAMES = (  # the name patterns of LSC'21, by year, and one without a time
+    *(f"2015-02-23/b0000{n:04}_21i6bq_20150223_{7 + 2 * n:02}0647e.jpg" for n in range(6)),
+    *(f"2016-08-11/20160811_{8 + 2 * n:02}1315_000.jpg" for n in range(6)),
+    *(f"2018-05-04/B0000{3452 + n}_21I6X0_20180504_{7 + 2 * n:02}2707E.JPG" for n in range(6)),
+    *(f"201901/01/20190101_{9 + 2 * n:02}3717_000.jpg" for n in range(6)),
+    "201901/01/rr.jpg",
+)
+
+
+def write_lifelog(folder: Path) -> None:
+    """A lifelog in LSC'21's layout: `lsc21-images.csv` (column image_path) and pictures, some of which do not open."""
+    rng = np.random.default_rng([VERSION, 21])
+    photographs = [scene(name) for name in SCENES["test"]]
+    images = folder / "lsc21-image"
+    for number, name in enumerate(LIFELOG_NAMES):
+        picture = crop(photographs[number % len(photographs)], (768, 1024), rng)
+        if number % 4:
+            distort = DISTORTIONS[number % len(DISTORTIONS)]
+            picture = distort(picture.resize(SIZE[::-1]), rng.uniform(0.05, 1), rng).resize((1024, 768))
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(images / name, "JPEG", quality=90)
+    whole = (images / LIFELOG_NAMES[0]).read_bytes()
+    broken = {
+        "2016-08-11/20160811_214500_000.jpg": whole[: len(whole) // 2],  # truncated
+        "2018-05-04/B00003999_21I6X0_20180504_231500E.JPG": b"",
+        "201901/01/20190101_235900_000.jpg": b"this is a text, not a picture\n",
+    }
+    for name, content in broken.items():
+        (images / name).write_bytes(content)
+    listed = sorted([*LIFELOG_NAMES, *broken, "201901/01/20190101_225900_000.jpg"])  # the last is listed and not there
+    pd.DataFrame({"image_path": listed}).to_csv(folder / "lsc21-images.csv", index=False)
+
+
+def ensure(folder: Path = SAMPLE) -> Path:
+    """The folder of the sample, written first unless this version of it is there already.
+
+    It holds `metadata/synthetic_distributions_sets.csv` and `images/512x384/` (KonIQ-10k's columns and layout) and
+    `LSC21/lsc21-images.csv` and `LSC21/lsc21-image/` (the lifelog).
+    """
+    note = {
+        "version": VERSION,
+        "labels": "synthetic: they follow from the distortion; no person has rated these pictures",
+    }
+    about = folder / "sample.json"
+    if about.is_file() and json.loads(about.read_text()) == note:
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample-") as temporary:
+        new = Path(temporary) / "sample"
+        (new / IMAGES_NAME).mkdir(parents=True)
+        (new / "metadata").mkdir()
+        write_pictures(new / IMAGES_NAME).to_csv(new / "metadata" / TABLE_NAME, index=False)
+        write_lifelog(new / "LSC21")
+        (new / "sample.json").write_text(json.dumps(note))
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    print(f"The built-in sample (synthetic labels) lies in {ensure()}")

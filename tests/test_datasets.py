@@ -1,0 +1,113 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from koniq import datasets
+from koniq.errors import InputError
+
+
+def pictures(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (8, 6)).save(folder / name)
+
+
+def table(path, rows, columns=("image_name", "MOS", "set")):
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return str(path)
+
+
+COLUMNS = ("image_name", "MOS", "set")
+ROWS = [("a.png", 10, "training"), ("b.png", 20, "validation"), ("c.png", 30, "test")]
+
+
+def test_own_table_finds_its_pictures_beside_it_whatever_their_case(tmp_path):
+    pictures(tmp_path / "images", ["a.png", "B.PNG", "c.png"])
+    data = datasets.load(table(tmp_path / "mine.csv", ROWS))
+    assert data.name == "mine"
+    assert [path.name for path in data.ids.image_path] == ["a.png", "B.PNG", "c.png"]
+    assert data.part("test").MOS.tolist() == [30]
+
+
+def test_missing_pictures_are_counted_and_named(tmp_path):
+    pictures(tmp_path / "images", ["c.png"])
+    path = table(tmp_path / "mine.csv", ROWS)
+    with pytest.raises(InputError, match=r"should hold the 3 pictures .* 2 of them are not there \(a.png, b.png\)"):
+        datasets.load(path)
+    data = datasets.load(path, skip_missing=True)
+    assert data.absent == ("a.png", "b.png")
+    assert "2 of the table's 3 are not there" in data.summary()
+    with pytest.raises(InputError, match=r"set 'training'. Received: \{'test': 1\}"):
+        data.part("training")
+
+
+def test_no_picture_at_all_is_an_error_even_when_missing_ones_are_skipped(tmp_path):
+    pictures(tmp_path / "images", [])
+    with pytest.raises(InputError, match="3 of them are not there"):
+        datasets.load(table(tmp_path / "mine.csv", ROWS), skip_missing=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([("a.png", 1)], ("image_name", "MOS"), "columns image_name, MOS and set. Received: image_name, MOS"),
+        ([("a.png", "x", "test")], COLUMNS, "MOS .* numbers. Received: 'x'"),
+        ([("a.png", 1, "train")], COLUMNS, "set .* one of training, validation, test. Received: 'train'"),
+        ([("a.png", 1, "test"), ("a.png", 2, "test")], COLUMNS, "one row a picture. Received: 'a.png' in row 2"),
+        ([], COLUMNS, "no rows"),
+    ],
+)
+def test_wrong_tables_are_refused_with_the_reason(tmp_path, rows, columns, message):
+    with pytest.raises(InputError, match=message):
+        datasets.load(table(tmp_path / "mine.csv", rows, columns))
+
+
+def test_unknown_data_set_and_absent_table(tmp_path):
+    with pytest.raises(
+        InputError, match=r"one of koniq10k, live_itw, sample or a \.csv table. Received: dataset='tid'"
+    ):
+        datasets.load("tid")
+    with pytest.raises(InputError, match="not there; get the table at https"):
+        datasets.load("koniq10k", table=str(tmp_path / "none.csv"))
+
+
+def test_the_other_official_table_of_koniq_is_refused(tmp_path):
+    columns = ("image_name", "c1", "c2", "c3", "c4", "c5", "c_total", "MOS", "SD", "MOS_zscore")
+    path = table(
+        tmp_path / "koniq10k_scores_and_distributions.csv", [("a.jpg", 0, 0, 25, 73, 7, 105, 3.8, 0.5, 77)], columns
+    )
+    with pytest.raises(InputError, match=r"five-point scale .* What is needed is koniq10k_distributions_sets.csv"):
+        datasets.load("koniq10k", table=path)
+
+
+def test_official_table_of_koniq(test_data):
+    folder = test_data / "koniq10k"
+    data = datasets.load("koniq10k", str(folder / "koniq10k_distributions_sets.csv"), str(folder / "512x384"), True)
+    assert len(data.ids) == 3
+    assert len(data.ids) + len(data.absent) == 10_073
+
+
+def test_live_leaves_out_the_seven_training_pictures(test_data):
+    data = datasets.load("live_itw", str(test_data / "live_itw/Data"), str(test_data / "live_itw/Images"), True)
+    assert len(data.part("test")) + len(data.absent) == 1162
+    assert len(data.part("test")) == 378 - len(list((test_data / "live_itw/Images").glob("t[1-7].bmp")))
+    assert not set(data.ids.image_name) & {f"t{n}.bmp" for n in range(1, 8)}
+    assert data.ids.MOS.between(3.42, 92.44).all()
+
+
+def test_live_from_tables_made_here_forgives_case(tmp_path):
+    names = [*(f"t{n}.bmp" for n in range(1, 8)), "1.bmp", "2.JPG"]
+    cells = np.empty((len(names), 1), object)
+    cells[:, 0] = [np.array([name]) for name in names]
+    savemat(tmp_path / "AllImages_release.mat", {"AllImages_release": cells})
+    savemat(tmp_path / "AllMOS_release.mat", {"AllMOS_release": np.arange(9.0)[None]})
+    savemat(tmp_path / "AllStdDev_release.mat", {"AllStdDev_release": np.ones((1, 9))})
+    pictures(tmp_path / "images", ["1.BMP", "2.jpg"])
+    data = datasets.load("live_itw", str(tmp_path), str(tmp_path / "images"))
+    assert data.ids.image_name.tolist() == ["1.bmp", "2.JPG"]
+    assert data.ids.MOS.tolist() == [7, 8]
+    (tmp_path / "AllMOS_release.mat").unlink()
+    with pytest.raises(InputError, match=r"not there: AllMOS_release.mat; ask for it at https"):
+        datasets.load("live_itw", str(tmp_path), str(tmp_path / "images"))
