@@ -43,7 +43,6 @@ def main(s: Settings) -> None:
     scores = predict(model, network, rows.image_path, s.batch_size, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
     test_report(out, data, s.set, scores, title(path))
-    print(f"Predictions, metrics, scatter and report lie in {out}")
 
 
 if __name__ == "__main__":

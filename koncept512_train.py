@@ -23,6 +23,7 @@ class Settings:
     patience: int = 20  # epochs without a lower validation loss that end a stage
     weights: str = "imagenet"  # start: imagenet, try-imagenet (random if out of reach), none (random), a file, a run
     start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
+    momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
     seed: int = 1  # of weights, order, flips and dropout
@@ -41,17 +42,17 @@ def main(s: Settings) -> None:
     from koniq import devices, training  # these import TensorFlow, which takes seconds
     from koniq.prediction import predict
     from koniq.report import test_report
+    from koniq.run import Run, run_name
 
     device = devices.prepare(s.seed, s.precision)
-    run = training.Run(s.run or training.run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
-    model = training.start(network, s.weights, data, s.start_at_mean)
+    run = Run(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
+    model = training.start(network, s.weights, data, s.start_at_mean, s.momentum)
     helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
     run.begin(data, network, device, helper.checkpoint.path)
-    best = training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
+    training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
 
     scores = predict(model, network, data.part("test").image_path, s.batch_size, s.workers, "testing")
     test_report(run.folder / "test", data, "test", scores, run.folder.name)
-    print(f"The run lies in {run.folder}, its best weights in {best}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
     text = test_markdown(data, part, found, model, len(table) - len(scored))
     with atomic_path(folder / "report.md") as path:
         path.write_text(text)
-    print(text)
+    print(f"{text}\nPredictions, metrics, scatter and report lie in {folder}")
     return found
 
 

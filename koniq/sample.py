@@ -25,7 +25,7 @@ SCENES = {
     "validation": ("gravel", "rocket"),
     "test": ("camera", "chelsea", "coffee"),
 }
-PICTURES = {"training": 480, "validation": 64, "test": 96}
+PICTURES = {"training": 960, "validation": 96, "test": 96}
 SIZE = (384, 512)  # (height, width), KonIQ-10k's training size
 RATERS = 100
 VERSION = 1  # of the pictures and labels written; a change of either raises it
@@ -38,7 +38,7 @@ IMAGES_NAME = "images/512x384"
 
 
 def blur(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
-    return picture.filter(ImageFilter.GaussianBlur(1 + 13 * severity))
+    return picture.filter(ImageFilter.GaussianBlur(1 + 15 * severity))
 
 
 def noise(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
@@ -53,9 +53,9 @@ def noise(picture: Image.Image, severity: float, rng: np.random.Generator) -> Im
 
 def jpeg(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
     """Blocks of a small picture compressed hard and enlarged."""
-    small = picture.resize((SIZE[1] // 3, SIZE[0] // 3), Image.Resampling.BOX)
+    small = picture.resize((SIZE[1] // 4, SIZE[0] // 4), Image.Resampling.BOX)
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=round(30 - 28 * severity))
+    small.save(buffer, "JPEG", quality=round(25 - 24 * severity))
     return Image.open(buffer).convert("RGB").resize(picture.size, Image.Resampling.NEAREST)
 
 
@@ -70,7 +70,7 @@ def underexpose(picture: Image.Image, severity: float, rng: np.random.Generator)
 
 
 def overexpose(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:
-    return ImageEnhance.Brightness(picture).enhance(1 + 4 * severity)
+    return picture.point([round(255 * (value / 255) ** (1 - 0.9 * severity)) for value in range(256)] * 3)
 
 
 def wash_out(picture: Image.Image, severity: float, rng: np.random.Generator) -> Image.Image:

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from koniq import report, results
+from koniq.datasets import DataSet
+from koniq.errors import InputError
+from koniq.prediction import Score
+
+
+@pytest.fixture
+def rated(tmp_path):
+    mos = np.linspace(0, 100, 12)
+    paths = [tmp_path / f"{n}.jpg" for n in range(12)]
+    ids = pd.DataFrame({"image_name": [path.name for path in paths], "MOS": mos, "set": "test", "image_path": paths})
+    scores = [Score(path, value + 5, width=4, height=3) for path, value in zip(paths, mos, strict=True)]
+    return ids, scores
+
+
+def test_a_report_shows_ours_beside_the_published_rows(rated, tmp_path, capsys):
+    ids, scores = rated
+    found = report.test_report(tmp_path / "out", DataSet("KonIQ-10k", ids), "test", scores, "mine").set_index("metric")
+    assert found.value.srcc == pytest.approx(1)
+    assert found.value.mae == pytest.approx(5)
+    printed = capsys.readouterr().out
+    assert "| TensorFlow, MSE, batch 2 | 0.426 | 0.413 |  |  |  |" in printed
+    assert (
+        "| **mine** (measured) | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] | 5.00" in printed
+    )
+    assert (tmp_path / "out/report.md").read_text() in printed
+    assert pd.read_csv(tmp_path / "out/predictions.csv").predicted.tolist() == pytest.approx(list(ids.MOS + 5))
+
+
+def test_synthetic_labels_are_called_so(rated, tmp_path):
+    ids, scores = rated
+    report.test_report(tmp_path, DataSet("sample", ids, label="synthetic MOS"), "test", scores, "mine")
+    assert "no person gave them" in (tmp_path / "report.md").read_text()
+    assert set(pd.read_csv(tmp_path / "metrics.csv").label) == {"synthetic MOS"}
+
+
+def test_nothing_that_opens_is_an_error(rated, tmp_path):
+    ids, scores = rated
+    scores = [Score(score.path, status="missing", error="no such file") for score in scores]
+    with pytest.raises(InputError, match=r"should open. Received: 0 of 12 \(no such file\)"):
+        report.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
+
+
+def test_curves_are_drawn_from_one_epoch_on(tmp_path):
+    row = {"stage": 1, "epoch": 1, "loss": 3.0, "val_loss": 4.0, "MAE": 1.0, "val_MAE": 2.0}
+    for epochs in (1, 2, 5):
+        report.draw_curves(pd.DataFrame([row] * epochs), tmp_path / "curves.png")
+        assert Image.open(tmp_path / "curves.png").size == (1200, 480)
+
+
+def test_a_table_of_markdown_keeps_its_cells_apart():
+    text = report.markdown_table(["a", "b"], [["1|2", "3"]])
+    assert text == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
+
+
+def test_runs_are_recorded_once_each(rated, tmp_path):
+    ids, scores = rated
+    run = tmp_path / "run"
+    report.test_report(run / "test", DataSet("mine", ids), "test", scores, "run")
+    chosen = dict.fromkeys(results.SETTINGS, "x")
+    facts = {"settings": chosen, "versions": {"python": "3"}, "device": "cpu", "commit": "abc", "label": "MOS"}
+    (run / "settings.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match=r"should hold a finished training run\. Received: no 'finished'"):
+        results.measurements(run)
+    facts["finished"] = {"epochs": 3, "seconds": 1.5, "best": 2.0}
+    (run / "settings.json").write_text(json.dumps(facts))
+    out = tmp_path / "metrics.csv"
+    for name in ("first", "second", "first"):
+        results.main(results.Settings((run,), name, out))
+    table = pd.read_csv(out)
+    assert table.groupby("model").size().to_dict() == {"first": 5, "second": 5}
+    assert {"metric", "value", "low", "high", "n", "seed", "epochs_run", "seconds", "device", "commit"} <= set(table)

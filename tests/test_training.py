@@ -1,0 +1,174 @@
+"""Training runs of the real script with a small network (tests/tiny.py): settings, learning, resuming, stopping."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ROOT / "tests" / "tiny.py"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A table of 40 grey pictures whose MOS is their brightness."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(4)
+    rows = []
+    for number, grey in enumerate(rng.integers(0, 255, 40)):
+        pixels = np.clip(rng.normal(grey, 10, (24, 32, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        part = "training" if number < 24 else "validation" if number < 32 else "test"
+        rows.append((f"{number}.png", grey / 2.55, part))
+    pd.DataFrame(rows, columns=["image_name", "MOS", "set"]).to_csv(folder / "grey.csv", index=False)
+    return folder / "grey.csv"
+
+
+def arguments(data, run, *more):
+    fixed = ["--dataset", str(data), "--weights", "none", "--input-size", "24", "32", "--run", str(run)]
+    return [sys.executable, str(TINY), "koncept512_train", *fixed, "--batch-size", "4", *map(str, more)]
+
+
+STAGES = ("--epochs", 3, 3, "--learning-rates", 1e-2, 1e-3)
+
+
+def train(data, run, *more):
+    return subprocess.run(arguments(data, run, *more), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """An uninterrupted run, and what it printed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    done = train(data, run, *STAGES)
+    assert done.returncode == 0, done.stderr
+    return run, done.stdout
+
+
+def best(run):
+    """The arrays of a run's best weights, by name."""
+    (path,) = run.glob("*_best.weights.h5")
+    arrays = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return arrays
+
+
+def assert_same_run(run, other):
+    log, expected = (pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (run, other))
+    pd.testing.assert_frame_equal(log, expected)
+    ours, theirs = best(run), best(other)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], name)
+    assert (run / "test/metrics.csv").read_text().replace(run.name, other.name) == (
+        other / "test/metrics.csv"
+    ).read_text()
+
+
+def test_a_run_writes_its_folder(whole, data):
+    run, printed = whole
+    facts = json.loads((run / "settings.json").read_text())
+    assert facts["settings"]["seed"] == 1
+    assert facts["settings"]["epochs"] == [3, 3]
+    assert {"python", "keras", "tensorflow", "numpy"} <= facts["versions"].keys()
+    assert facts["finished"]["epochs"] == 6
+    log = pd.read_csv(run / "log.csv")
+    assert log.stage.tolist() == [1, 1, 1, 2, 2, 2]
+    assert log.lr.tolist() == [1e-2] * 3 + [1e-3] * 3
+    assert {"loss", "val_loss", "plcc_tf", "val_plcc_tf", "MAE", "val_MAE", "seconds"} <= set(log)
+    assert Image.open(run / "curves.png").width > 500
+    assert list(run.glob("tensorboard/*/train/events.out.*"))
+    assert not (run / "state.weights.h5").exists()
+    assert (run / "test/scatter.png").is_file()
+    assert printed.startswith("grey: 24 training, 8 validation, 8 test (MOS)\nDevice: ")
+    assert "stage 2/2, epoch 3/3: " in printed
+
+
+def test_a_run_learns(whole):
+    log = pd.read_csv(whole[0] / "log.csv")
+    assert log.val_loss.min() < log.val_loss[0]
+    metrics = pd.read_csv(whole[0] / "test/metrics.csv").set_index("metric").value
+    assert metrics.srcc > 0.8
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(whole):
+    facts = json.loads((whole[0] / "settings.json").read_text())
+    assert facts["finished"]["best"] == pytest.approx(pd.read_csv(whole[0] / "log.csv").val_loss.min())
+
+
+@pytest.mark.parametrize("seconds", [0, 4, 7])
+def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, seconds):
+    run = tmp_path / "whole"
+    process = subprocess.Popen(arguments(data, run, *STAGES), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (run / "state.weights.h5").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    time.sleep(seconds)  # from the start of the first epoch: in the first, a later, or after the last
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = train(data, run, *STAGES, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(run, whole[0])
+    assert {path.name for path in run.iterdir()} == {path.name for path in whole[0].iterdir()}
+
+
+def test_killed_in_the_second_stage(whole, data, tmp_path):
+    run = tmp_path / "whole"
+    process = subprocess.Popen(
+        arguments(data, run, *STAGES), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("stage 2/2, epoch 2/3"):
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = train(data, run, *STAGES, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "stage 1/2" not in done.stdout
+    assert_same_run(run, whole[0])
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(whole, data):
+    done = train(data, whole[0], *STAGES)
+    assert done.returncode == 2
+    assert "Give --resume to go on with it, --overwrite, or another --run." in done.stderr
+    done = train(data, whole[0], *STAGES, "--resume", "--loss", "plcc")
+    assert done.returncode == 2
+    assert "began with: loss='mse'. Received: loss='plcc'" in done.stderr
+
+
+def test_a_finished_run_resumed_is_only_tested_again(whole, data, tmp_path):
+    before = best(whole[0])
+    done = train(data, whole[0], *STAGES, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "epoch" not in done.stdout
+    after = best(whole[0])
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data, tmp_path):
+    run = tmp_path / "run"
+    done = train(data, run, "--epochs", 1, 2, "--learning-rates", 1e-3, 1e38)
+    assert done.returncode == 1
+    assert "loss should be finite. Received: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert all(np.isfinite(array).all() for array in best(run).values())
+    assert pd.read_csv(run / "log.csv").notna().all(axis=None)
+
+
+@pytest.mark.parametrize("loss", ["plcc", "mae", "huber"])
+def test_other_losses_train(data, tmp_path, loss):
+    done = train(data, tmp_path / "run", "--loss", loss, "--epochs", 1, "--learning-rates", 1e-3)
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(pd.read_csv(tmp_path / "run/log.csv").loss).all()
