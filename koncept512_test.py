@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from koniq import cli, datasets
+from koniq import cli, datasets, devices
 from koniq.paths import RESULTS
+from koniq.prediction import predict
+from koniq.report import slug, test_report
 from koniq.weights import ORIGINAL, find, load_network, title
 
 
@@ -33,11 +35,6 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
     rows = data.part(s.set)
-
-    from koniq import devices
-    from koniq.prediction import predict
-    from koniq.report import slug, test_report
-
     devices.prepare(precision=s.precision)
     network, model = load_network(path, s.input_size, s.resize)
     scores = predict(model, network, rows.image_path, s.batch_size, s.workers, "testing")

@@ -6,8 +6,10 @@ Edit a setting here or give it on the command line:  python koncept512_train.py 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from koniq import cli, datasets
+from koniq import cli, datasets, devices
 from koniq.network import KONCEPT512
+from koniq.prediction import predict
+from koniq.report import test_report
 
 
 @dataclass(frozen=True)
@@ -38,21 +40,19 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
+    device = devices.prepare(s.seed, s.precision)
 
-    from koniq import devices, training  # these import TensorFlow, which takes seconds
-    from koniq.prediction import predict
-    from koniq.report import test_report
+    from koniq import training  # these import TensorFlow, which takes seconds
     from koniq.run import Run, run_name
 
-    device = devices.prepare(s.seed, s.precision)
     run = Run(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     model = training.start(network, s.weights, data, s.start_at_mean, s.momentum)
     helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
     run.begin(data, network, device, helper.checkpoint.path)
     training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
-
-    scores = predict(model, network, data.part("test").image_path, s.batch_size, s.workers, "testing")
-    test_report(run.folder / "test", data, "test", scores, run.folder.name)
+    if data.has("test"):
+        scores = predict(model, network, data.part("test").image_path, s.batch_size, s.workers, "testing")
+        test_report(run.folder / "test", data, "test", scores, run.folder.name)
 
 
 if __name__ == "__main__":

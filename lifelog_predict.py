@@ -9,8 +9,9 @@ from typing import Literal
 
 import tyro
 
-from koniq import cli, lifelog
+from koniq import cli, devices, lifelog
 from koniq.paths import LIFELOG
+from koniq.prediction import predict
 from koniq.weights import ORIGINAL, find, load_network
 
 
@@ -34,10 +35,6 @@ def main(s: Settings) -> None:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-
-    from koniq import devices
-    from koniq.prediction import predict
-
     devices.prepare(precision=s.precision)
     network, model = load_network(path, s.input_size, s.resize)
     scores = predict(model, network, inputs.path, s.batch_size, s.workers, "scoring")

@@ -1,9 +1,9 @@
 """How every script takes its settings and ends: one sentence and exit code 2 for what a user can mend, no traceback."""
 
 import sys
+import warnings
 from collections.abc import Callable
-from dataclasses import fields
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -21,6 +21,7 @@ def run(main: Callable[[Settings], None], settings: type[Settings], arguments: l
     was interrupted.
     """
     try:
+        warnings.simplefilter("ignore", UserWarning)  # tyro's, of a default that `check` finds wrong
         chosen = tyro.cli(settings, args=arguments, description=sys.modules[main.__module__].__doc__)
         check(chosen)
         main(chosen)
@@ -38,11 +39,16 @@ def run(main: Callable[[Settings], None], settings: type[Settings], arguments: l
 
 def check(settings: object) -> None:
     """Raise InputError if a setting is outside of what its name allows."""
-    for field in fields(settings):
-        value = getattr(settings, field.name)
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
         numbers = value if isinstance(value, tuple) else (value,)
-        if field.name in POSITIVE and any(number is not None and number <= 0 for number in numbers):
-            raise InputError(f"{field.name} should be positive. Received: {field.name}={value}")
+        if name in POSITIVE and any(number is not None and number <= 0 for number in numbers):
+            raise InputError(f"{name} should be positive. Received: {name}={value}")
+        choices = [
+            choice for part in (hint, *get_args(hint)) if get_origin(part) is Literal for choice in get_args(part)
+        ]
+        if choices and value is not None and value not in choices:  # edited in the script, past the command line
+            raise InputError(f"{name} should be one of {', '.join(choices)}. Received: {name}={value!r}")
     lengths = [len(getattr(settings, name, ())) for name in ("epochs", "learning_rates")]
     if lengths[0] != lengths[1]:
         raise InputError(f"epochs and learning_rates should be one a stage. Received: {lengths[0]} and {lengths[1]}")

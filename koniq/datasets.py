@@ -22,6 +22,10 @@ class DataSet:
     absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
 
+    def has(self, name: str) -> bool:
+        """Whether there are pictures in a set."""
+        return bool((self.ids.set == name).any())
+
     def part(self, name: str) -> pd.DataFrame:
         """The rows of one set. Raises InputError if there are none."""
         rows = self.ids[self.ids.set == name].reset_index(drop=True)

@@ -3,8 +3,12 @@
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from koniq.paths import ROOT
 
@@ -14,17 +18,37 @@ PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scipy", "pillow", "h5py")
 def prepare(seed: int | None = None, precision: str = "float32") -> str:
     """Make the device ready and name it. precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
+    with _quiet():
+        import keras
 
-    from ku.tensor_ops import GPUMemoryCap
+        from ku.tensor_ops import GPUMemoryCap
 
-    GPUMemoryCap(1)
+        GPUMemoryCap(1)
+        keras.ops.zeros(1)  # readies the device
     if seed is not None:
         keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_dtype_policy(precision)
     name = f"{_gpus() or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
     print(f"Device: {name}")
     return name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what native code writes to stderr (TensorFlow a page, as it loads), unless it ends in an error."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(stderr, kept.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _gpus() -> str:
