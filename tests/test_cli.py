@@ -32,9 +32,8 @@ def raising(error):
 
 def test_settings_come_from_the_command_line():
     got = []
-    cli.run(
-        lambda settings: got.append(settings), Settings, ["--batch-size", "4", "--loss", "plcc", "--epochs", "1", "2"]
-    )
+    arguments = ["--batch-size", "4", "--loss", "plcc", "--epochs", "1", "2"]
+    cli.run(lambda settings: got.append(settings), Settings, arguments)
     assert got == [Settings(batch_size=4, loss="plcc", epochs=(1, 2))]
 
 
