@@ -9,7 +9,7 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 \
 	--loss plcc --momentum 0.9 \
-	--epochs 5 4 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/training --overwrite
+	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/training --overwrite
 
 .PHONY: demo test clean
 .DELETE_ON_ERROR:
