@@ -28,7 +28,7 @@ SCENES = {
     "validation": ("moon", "rocket"),
     "test": ("camera", "chelsea", "coffee"),
 }
-PICTURES = {"training": 1980, "validation": 96, "test": 96}  # many crops seen few times: few would be learnt by heart
+PICTURES = {"training": 1440, "validation": 96, "test": 96}  # many crops seen few times: few would be learnt by heart
 SIZE = (384, 512)  # (height, width), KonIQ-10k's training size
 RATERS = 100
 VERSION = 1  # of the pictures and labels written; a change of either raises it
