@@ -1,6 +1,6 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +63,7 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
         raise InputError(
             f"The pictures of {name} should lie in {folder}, which is not there{_HOW_TO_GET.get(dataset, '')}."
         )
-    files = {path.name.casefold(): path for path in folder.iterdir()}
-    files |= {path.name: path for path in files.values()}
-    ids = ids.assign(image_path=[files.get(name) or files.get(name.casefold()) for name in ids.image_name])
+    ids = ids.assign(image_path=_found(ids.image_name, folder))
     absent = tuple(ids.image_name[ids.image_path.isna()])
     if absent and (len(absent) == len(ids) or not skip_missing):
         hint = "" if len(absent) == len(ids) else " Give --skip-missing to go on without them."
@@ -74,6 +72,14 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"not there ({first_few(absent)}).{hint}"
         )
     return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, label)
+
+
+def _found(names: Iterable[str], folder: Path) -> list[Path | None]:
+    """Where each picture lies, None for those that are not there; a name may lead into a folder within."""
+    paths = list(folder.iterdir())
+    exact, folded = {path.name: path for path in paths}, {path.name.casefold(): path for path in paths}
+    found = [exact.get(name) or folded.get(name.casefold()) or folder / name for name in names]
+    return [path if path.exists() else None for path in found]
 
 
 def koniq10k(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import keras
@@ -37,6 +37,23 @@ class Progress:
     log: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
 
 
+def lock(path: Path) -> IO:
+    """The open file that keeps a run to one process until it ends, however it ends. InputError if another has it."""
+    file = path.open("w")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows: no such lock
+        pass
+    except OSError as error:
+        file.close()
+        raise InputError(
+            f"Another process is training in {path.parent}; wait for it, or give another --run."
+        ) from error
+    return file
+
+
 class Run:
     """The folder of one training run.
 
@@ -51,9 +68,13 @@ class Run:
         self.settings = json.loads(json.dumps({key: settings[key] for key in settings if key not in FREE}))
         self.state_path = self.folder / "state.weights.h5"
         self.finished = False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(self.folder / ".lock")
         about = self.folder / "settings.json"
         if about.is_file() and overwrite:
-            shutil.rmtree(self.folder)
+            for path in self.folder.iterdir():
+                if path.name != ".lock":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif about.is_file() and not resume:
             raise InputError(
                 f"{self.folder} holds a run. Give --resume to go on with it, --overwrite, or another --run."
@@ -66,6 +87,8 @@ class Run:
                 was = ", ".join(f"{key}={before.get(key)!r}" for key in changed)
                 now = ", ".join(f"{key}={self.settings[key]!r}" for key in changed)
                 raise InputError(f"A run is resumed with the settings that it began with: {was}. Received: {now}")
+            for path in self.folder.glob(".*.tmp*"):  # of a process that was killed while it wrote
+                path.unlink()
         self.progress = self._read_progress()
 
     def _read_progress(self) -> Progress:

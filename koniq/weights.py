@@ -153,6 +153,8 @@ def network_of(weights: Path, input_size: tuple[int, int] | None = None, resize:
     """
     path = record_path(weights)
     record = json.loads(path.read_text()) if path.is_file() else KONCEPT512.record()
+    if record.get("network") not in NETWORKS:
+        raise InputError(f"{path} should name one of {', '.join(NETWORKS)}. Received: {record.get('network')!r}")
     network = NETWORKS[record["network"]]
     return network.at(input_size or record["input_size"], resize or record["resize"])
 

@@ -31,6 +31,14 @@ def test_own_table_finds_its_pictures_beside_it_whatever_their_case(tmp_path):
     assert data.part("test").MOS.tolist() == [30]
 
 
+def test_names_that_differ_in_case_only_and_names_with_a_folder(tmp_path):
+    pictures(tmp_path / "images", ["a.png", "A.png"])
+    pictures(tmp_path / "images/within", ["c.png"])
+    names = ["a.png", "A.png", "within/c.png"]
+    data = datasets.load(table(tmp_path / "mine.csv", [(name, 1, "test") for name in names]))
+    assert [path.relative_to(tmp_path / "images").as_posix() for path in data.ids.image_path] == names
+
+
 def test_missing_pictures_are_counted_and_named(tmp_path):
     pictures(tmp_path / "images", ["c.png"])
     path = table(tmp_path / "mine.csv", ROWS)

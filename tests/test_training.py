@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from koniq.run import lock
+
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.py"
 
@@ -135,6 +137,14 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(whole, data):
     done = train(data, whole[0], *STAGES, "--resume", "--loss", "plcc")
     assert done.returncode == 2
     assert "began with: loss='mse'. Received: loss='plcc'" in done.stderr
+
+
+def test_a_run_is_one_process_at_a_time(whole, data):
+    held = lock(whole[0] / ".lock")
+    done = train(data, whole[0], *STAGES, "--resume")
+    held.close()
+    assert done.returncode == 2
+    assert "Another process is training in" in done.stderr
 
 
 def test_a_finished_run_resumed_is_only_tested_again(whole, data, tmp_path):
