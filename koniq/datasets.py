@@ -20,6 +20,7 @@ class DataSet:
     name: str  # as reports call it
     ids: pd.DataFrame
     absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
+    repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
 
     def has(self, name: str) -> bool:
@@ -43,7 +44,8 @@ class DataSet:
             if self.absent
             else ""
         )
-        return f"{self.name}: {parts} ({self.label}){absent}"
+        again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
+        return f"{self.name}: {parts} ({self.label}){absent}{again}"
 
 
 def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = False) -> DataSet:
@@ -63,6 +65,7 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
         raise InputError(
             f"The pictures of {name} should lie in {folder}, which is not there{_HOW_TO_GET.get(dataset, '')}."
         )
+    ids, repeated = _once(ids, name)
     ids = ids.assign(image_path=_found(ids.image_name, folder))
     absent = tuple(ids.image_name[ids.image_path.isna()])
     if absent and (len(absent) == len(ids) or not skip_missing):
@@ -71,7 +74,22 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
             f"not there ({first_few(absent)}).{hint}"
         )
-    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, label)
+    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label)
+
+
+def _once(ids: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """One row a picture, and the names of those that had more. Raises InputError if their scores differ.
+
+    A picture in several sets stays in the last of training, validation, test: what is tested on was not trained on.
+    """
+    again = ids[ids.image_name.duplicated(keep=False)]
+    differ = again.groupby("image_name").MOS.nunique() > 1
+    if differ.any():
+        names = first_few(differ.index[differ])
+        raise InputError(f"A picture in the table of {name} should have one MOS. Received: several for {names}")
+    last = ids.set.map(SETS.index).sort_values(kind="stable", ascending=False).index
+    kept = ids.loc[last].drop_duplicates("image_name").index
+    return ids.loc[ids.index.isin(kept)], tuple(again.image_name.unique())
 
 
 def _found(names: Iterable[str], folder: Path) -> list[Path | None]:
@@ -148,7 +166,7 @@ def read_table(path: Path, name: str, how_to_get: str = "") -> pd.DataFrame:
     if ids.empty:
         raise InputError(f"{path} should have a row for each picture. Received: no rows")
     for column, wrong, expected in (
-        ("image_name", ids.image_name.isna() | ids.image_name.duplicated(), "one row a picture"),
+        ("image_name", ids.image_name.isna(), "a name in every row"),
         ("MOS", pd.to_numeric(ids.MOS, errors="coerce").isna(), "numbers"),
         ("set", ~ids.set.isin(SETS), f"one of {', '.join(SETS)}"),
     ):

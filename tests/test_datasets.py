@@ -39,6 +39,14 @@ def test_names_that_differ_in_case_only_and_names_with_a_folder(tmp_path):
     assert [path.relative_to(tmp_path / "images").as_posix() for path in data.ids.image_path] == names
 
 
+def test_a_picture_named_twice_is_taken_once_and_never_trained_on_if_it_is_tested_on(tmp_path):
+    pictures(tmp_path / "images", ["a.png", "b.png", "c.png"])
+    rows = [*ROWS, ("c.png", 30, "training"), ("a.png", 10, "training"), ("b.png", 20, "training")]
+    data = datasets.load(table(tmp_path / "mine.csv", rows))
+    assert data.ids[["image_name", "MOS", "set"]].to_records(index=False).tolist() == ROWS
+    assert "named more than once, taken once: a.png, b.png, c.png" in data.summary()
+
+
 def test_missing_pictures_are_counted_and_named(tmp_path):
     pictures(tmp_path / "images", ["c.png"])
     path = table(tmp_path / "mine.csv", ROWS)
@@ -63,7 +71,8 @@ def test_no_picture_at_all_is_an_error_even_when_missing_ones_are_skipped(tmp_pa
         ([("a.png", 1)], ("image_name", "MOS"), "columns image_name, MOS and set. Received: image_name, MOS"),
         ([("a.png", "x", "test")], COLUMNS, "MOS .* numbers. Received: 'x'"),
         ([("a.png", 1, "train")], COLUMNS, "set .* one of training, validation, test. Received: 'train'"),
-        ([("a.png", 1, "test"), ("a.png", 2, "test")], COLUMNS, "one row a picture. Received: 'a.png' in row 2"),
+        ([("a.png", 1, "test"), ("a.png", 2, "test")], COLUMNS, "one MOS. Received: several for a.png"),
+        ([("a.png", 1, "test"), (None, 2, "test")], COLUMNS, "a name in every row. Received: nan in row 2"),
         ([], COLUMNS, "no rows"),
     ],
 )
