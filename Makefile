@@ -9,7 +9,7 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 \
 	--loss plcc --momentum 0.9 \
-	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/training --overwrite
+	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
 
 .PHONY: demo test clean
 .DELETE_ON_ERROR:
@@ -17,12 +17,12 @@ DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size
 demo: .venv/core
 	rm -rf demo
 	$(BIN)/python koncept512_train.py $(DEMO)
-	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo/training --out demo/lifelog_mos.csv
-	$(BIN)/python koncept512_test.py --dataset sample --weights demo/training --out demo/test
+	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo/koncept512 --out demo/lifelog_mos.csv
+	$(BIN)/python koncept512_test.py --dataset sample --weights demo/koncept512 --out demo/test
 	@echo
 	@echo "To open: demo/test/scatter.png          predicted against synthetic MOS, on scenes never seen in training"
 	@echo "         demo/test/predictions.csv      one row a test picture;  metrics.csv, report.md beside it"
-	@echo "         demo/training/curves.png       the learning curves;     log.csv, settings.json beside it"
+	@echo "         demo/koncept512/curves.png     the learning curves;     log.csv, settings.json beside it"
 	@echo "         demo/lifelog_mos.csv           a score or a reason for every picture of the small lifelog"
 	@echo "         datasets/sample/images/512x384 the pictures; their labels follow from known distortions"
 
