@@ -80,5 +80,5 @@ def write(pictures: pd.DataFrame, scores: Iterable[Score], out: Path) -> pd.Data
         for row in table.itertuples():
             print(f"{row.image_path}: {row.error or format(row.MOS, '.2f')}")
     counts = ", ".join(f"{count:,} {status}" for status, count in table.status.value_counts().items())
-    print(f"{out}: {len(table):,} rows ({counts}); mean MOS {table.MOS.mean():.2f}, sd {table.MOS.std():.2f}")
+    print(f"{out}: {len(table):,} rows ({counts}); mean MOS {table.MOS.mean():.2f}, sd {table.MOS.std(ddof=0):.2f}")
     return table

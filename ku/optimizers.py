@@ -8,8 +8,8 @@ import keras
 class FusedAdam(keras.optimizers.Adam):
     """Adam (Kingma and Ba, arXiv 1412.6980) with TensorFlow's fused kernel: one operation a variable, not a dozen.
 
-    The same numbers as `keras.optimizers.Adam`, up to rounding. A network of many variables is traced in two thirds of
-    the time, and a small batch costs less, because each step reads and writes the weights once. On other backends, in a
+    The same numbers as `keras.optimizers.Adam`, up to rounding. A network of many variables is traced sooner, and a
+    step costs a little less: `benchmarks/optimizer.py` says how much. On other backends, in a
     distribution strategy and with `amsgrad` it is `keras.optimizers.Adam`.
     """
 
