@@ -21,8 +21,9 @@ def run(main: Callable[[Settings], None], settings: type[Settings], arguments: l
     was interrupted.
     """
     try:
-        warnings.simplefilter("ignore", UserWarning)  # tyro's, of a default that `check` finds wrong
-        chosen = tyro.cli(settings, args=arguments, description=sys.modules[main.__module__].__doc__)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # tyro's, of a default that `check` finds wrong
+            chosen = tyro.cli(settings, args=arguments, description=sys.modules[main.__module__].__doc__)
         check(chosen)
         main(chosen)
     except InputError as error:

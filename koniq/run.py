@@ -127,10 +127,12 @@ class Run:
             model.save_weights(path)
             with h5py.File(path, "a") as file:
                 file.attrs["progress"] = json.dumps(asdict(self.progress))
-        if self.progress.log:
-            log = pd.DataFrame(self.progress.log)
-            write_csv(log, self.folder / "log.csv")
-            draw_curves(log, self.folder / "curves.png")
+
+    def show(self) -> None:
+        """Write log.csv and draw curves.png."""
+        log = pd.DataFrame(self.progress.log)
+        write_csv(log, self.folder / "log.csv")
+        draw_curves(log, self.folder / "curves.png")
 
     def begin_stage(self, stage: int, model: keras.Model) -> None:
         """Keep the state that a stage starts from; the best weights, which it came from, may soon be others."""
@@ -170,6 +172,9 @@ class Recorder(keras.callbacks.Callback):
         progress.stage_done = self.model.stop_training or epoch + 1 == self.epochs
         progress.best = self.helper.checkpoint.best
         progress.wait, progress.wait_best = early_stop.wait, early_stop.best
+        # The log before the state: killed in between, the epoch is run again and so is its row; the other way round
+        # the last row of a run could be lost.
+        self.run.show()
         self.run.save(self.model)
 
 
