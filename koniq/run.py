@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import keras
@@ -18,7 +18,7 @@ from koniq.errors import InputError
 from koniq.network import Network
 from koniq.paths import MODELS
 from koniq.report import draw_curves, slug, write_csv
-from ku.generic import atomic_path
+from ku.generic import atomic_path, lock_file
 from ku.model_helper import ModelHelper
 
 FREE = ("run", "resume", "overwrite", "workers")  # settings that may differ when a run is resumed
@@ -37,23 +37,6 @@ class Progress:
     log: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
 
 
-def lock(path: Path) -> IO:
-    """The open file that keeps a run to one process until it ends, however it ends. InputError if another has it."""
-    file = path.open("w")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows: no such lock
-        pass
-    except OSError as error:
-        file.close()
-        raise InputError(
-            f"Another process is training in {path.parent}; wait for it, or give another --run."
-        ) from error
-    return file
-
-
 class Run:
     """The folder of one training run.
 
@@ -69,7 +52,12 @@ class Run:
         self.state_path = self.folder / "state.weights.h5"
         self.finished = False
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(self.folder / ".lock")
+        try:
+            self._lock = lock_file(self.folder / ".lock")
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another process is training in {self.folder}; wait for it, or give another --run."
+            ) from error
         about = self.folder / "settings.json"
         if about.is_file() and overwrite:
             for path in self.folder.iterdir():

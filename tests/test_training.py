@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from koniq.run import lock
+from ku.generic import lock_file
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.py"
@@ -140,7 +140,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(whole, data):
 
 
 def test_a_run_is_one_process_at_a_time(whole, data):
-    held = lock(whole[0] / ".lock")
+    held = lock_file(whole[0] / ".lock")
     done = train(data, whole[0], *STAGES, "--resume")
     held.close()
     assert done.returncode == 2
