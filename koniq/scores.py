@@ -1,0 +1,238 @@
+"""The CSV of scores: written row by row so that nothing is lost whatever ends the run, and read again."""
+
+import csv
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+import pandas as pd
+
+from koniq.errors import InputError, RunStopped
+from koniq.prediction import Score
+from ku.generic import atomic_path, lock_file
+
+COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
+HEADER = (",".join(COLUMNS) + "\n").encode()
+ABOUT = ("model", "versions", "device")  # facts that may differ when a file is gone on with
+
+
+def facts_path(out: Path) -> Path:
+    """The JSON beside a CSV of scores that says what they depend on."""
+    return out.with_name(out.name + ".json")
+
+
+def facts(out: Path) -> dict:
+    """What the scores of a CSV depend on: model, weights, network, input_size, resize, engine, precision, roots, ...
+
+    {} if nothing beside the CSV says so.
+    """
+    path = facts_path(out)
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{path} should be JSON that lifelog_predict.py wrote. Received: {error}") from error
+
+
+def read(out: Path) -> pd.DataFrame:
+    """The scores of a CSV, whole rows only: image_path, MOS (nan without a score), status, width, height, error.
+
+    Raises InputError if it is no such file.
+    """
+    if not out.is_file():
+        raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
+    with out.open("rb") as file:
+        table = pd.DataFrame([row for row, _ in _records(file, out)], columns=list(COLUMNS), dtype=str)
+    return table.assign(MOS=pd.to_numeric(table.MOS)).astype({"MOS": float, "width": int, "height": int})
+
+
+class ScoreFile:
+    """A CSV of scores that is written to, a row an input: image_path, MOS, status, width, height, error.
+
+    Rows are appended whole, so that a run may be killed at any moment: opened again, the file loses at most a torn
+    last row, and `left` gives the inputs that have no row yet. What the scores depend on stands in a JSON beside it.
+
+    facts: what the scores depend on; all but ABOUT must be as they were when the file was begun.
+    overwrite: begin anew. Raises InputError if another process writes the file, if it is none of this kind, or if it
+    was begun with other facts.
+    """
+
+    def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False):
+        self.path = path
+        self.done: Counter[str] = Counter()  # rows by image_path
+        self.statuses: Counter[str] = Counter()
+        self._sum = self._squares = 0.0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise InputError(f"out should be a file to write to. Received: {path}, which is a folder")
+        path.touch()
+        try:
+            self._file = lock_file(path, "r+b")
+        except BlockingIOError as error:
+            raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
+        try:
+            self._open(json.loads(json.dumps(facts)), overwrite)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self, facts: dict, overwrite: bool) -> None:
+        begun = self._file.read(len(HEADER))
+        if not HEADER.startswith(begun):  # even with overwrite: it may be anything, a picture for instance
+            raise InputError(
+                f"out should be a new file, or one that lifelog_predict.py wrote. Received: {self.path}, which is "
+                "none; give another --out"
+            )
+        if overwrite or begun != HEADER:
+            self._file.truncate(0)
+            self.end = 0
+            with atomic_path(facts_path(self.path)) as path:
+                path.write_text(json.dumps(facts, indent=2) + "\n")
+            self._write(HEADER)
+            return
+        self._check(facts)
+        self._file.seek(0)
+        self.end = len(HEADER)
+        for row, end in _records(self._file, self.path):
+            self._count(row[0], row[2], float(row[1] or math.nan))
+            self.end = end
+        self._file.truncate(self.end)
+
+    def _check(self, now: dict) -> None:
+        before = facts(self.path)
+        if not before:
+            raise InputError(
+                f"{facts_path(self.path)} should say what the scores in {self.path.name} depend on, and is not there. "
+                "Give another --out, or --overwrite to begin anew"
+            )
+        changed = [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
+        if changed:
+            was, received = (", ".join(f"{key}={_short(side.get(key))}" for key in changed) for side in (before, now))
+            raise InputError(
+                f"{self.path} was begun with {was}, and scores of two kinds should not stand in one file. "
+                f"Received: {received}. Give another --out, or --overwrite to begin anew"
+            )
+
+    def _count(self, name: str, status: str, mos: float) -> None:
+        self.done[name] += 1
+        self.statuses[status] += 1
+        if status == "ok":
+            self._sum += mos
+            self._squares += mos * mos
+
+    def left(self, inputs: Iterable[tuple[str, Path]]) -> list[tuple[str, Path]]:
+        """Those of `inputs`, (image_path, folder) each, without a row, in order. What is named twice has two rows."""
+        rows, left = self.done.copy(), []
+        for item in inputs:
+            name = shown(item[0])
+            if rows[name]:
+                rows[name] -= 1
+            else:
+                left.append(item)
+        return left
+
+    def append(self, name: str, score: Score) -> None:
+        """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
+        self._write(_row(shown(name), score).encode())
+        self._count(shown(name), score.status, score.mos)
+
+    def _write(self, data: bytes) -> None:
+        file = self._file.fileno()  # past Python's buffer, which would keep what a full disk did not take
+        os.lseek(file, self.end, os.SEEK_SET)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(file, rest) :]
+        except OSError as error:
+            os.ftruncate(file, self.end)
+            raise RunStopped(
+                f"{self.path} could not be written to: {error.strerror}. Its {self.done.total():,} rows are whole; "
+                "make room, and give the same command again to go on from there."
+            ) from error
+        self.end += len(data)
+
+    def summary(self) -> str:
+        """How many rows of each status, and the mean and standard deviation of the scores."""
+        rows, scored = self.done.total(), self.statuses["ok"]
+        counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
+        mean = self._sum / scored if scored else math.nan
+        sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
+        return f"{self.path}: {rows:,} rows ({counts}); mean MOS {mean:.2f}, sd {sd:.2f}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._file.close()
+
+
+def shown(name: str) -> str:
+    """A file name as the CSV has it: bytes of it that are no UTF-8 stand there as \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def locate(image_path: str, roots: Iterable[str]) -> Path | None:
+    """The picture that a CSV calls `image_path`, in the first of the folders `roots` that has it; None if none has."""
+    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), image_path.encode("utf-8", "replace"))
+    for root in roots:
+        for name in (image_path, os.fsdecode(raw)):
+            path = Path(root, name)
+            try:
+                if path.is_file():
+                    return path
+            except (OSError, ValueError):  # a name that no file can have
+                continue
+    return None
+
+
+def _row(name: str, score: Score) -> str:
+    # As float32, the shortest digits that give the same number back.
+    mos = "" if math.isnan(score.mos) else str(np.float32(score.mos))
+    return f"{_field(name)},{mos},{score.status},{score.width},{score.height},{_field(shown(score.error))}\n"
+
+
+def _field(text: str) -> str:
+    """A text as a field of a CSV. (The csv module leaves a carriage return bare, and readers then see two rows.)"""
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text
+
+
+def _records(file: BinaryIO, path: Path) -> Iterator[tuple[list[str], int]]:
+    """The whole rows of an open CSV below its header, each with the offset at which it ends; not a torn last one.
+
+    Raises InputError, naming the byte, if it is no CSV of scores.
+    """
+    offset = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal offset
+        for line in file:
+            if line.endswith(b"\n"):
+                offset += len(line)
+                yield line.decode()
+
+    rows = csv.reader(lines(), strict=True)
+    try:
+        if (header := next(rows, [])) != list(COLUMNS):
+            raise ValueError(f"the columns {','.join(header)}")
+        for row in rows:
+            if len(row) != len(COLUMNS):
+                raise ValueError(f"a row of {len(row)} fields")
+            float(row[1] or math.nan)
+            yield row, offset
+    except (csv.Error, ValueError) as error:
+        if str(error) != "unexpected end of data":  # torn within quotes
+            raise InputError(
+                f"{path} should be a CSV in UTF-8 with the columns {','.join(COLUMNS)}. "
+                f"Received, up to byte {offset}: {error}"
+            ) from error
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
