@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from koniq import cli, datasets, devices
+from koniq import cli, datasets, engines
 from koniq.paths import RESULTS
 from koniq.prediction import predict
 from koniq.report import slug, test_report
-from koniq.weights import ORIGINAL, find, load_network, title
+from koniq.weights import ORIGINAL, find, title
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Settings:
     batch_size: int = 8  # pictures at a time; the scores do not depend on it
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # of the network's arithmetic
+    engine: engines.EngineName = "auto"  # keras, openvino; auto: openvino where it is installed and there is no GPU
+    precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     workers: int = 2  # threads that decode pictures
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
 
@@ -35,9 +36,9 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
     rows = data.part(s.set)
-    devices.prepare(precision=s.precision)
-    network, model = load_network(path, s.input_size, s.resize)
-    scores = predict(model, network, rows.image_path, s.batch_size, s.workers, "testing")
+    paths = rows.image_path.tolist()
+    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)
+    scores = predict(plan.start(), paths, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
     test_report(out, data, s.set, scores, title(path))
 

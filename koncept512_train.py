@@ -6,7 +6,7 @@ Edit a setting here or give it on the command line:  python koncept512_train.py 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from koniq import cli, datasets, devices
+from koniq import cli, datasets, devices, engines
 from koniq.network import KONCEPT512
 from koniq.prediction import predict
 from koniq.report import test_report
@@ -51,7 +51,7 @@ def main(s: Settings) -> None:
     run.begin(data, network, device, helper.checkpoint.path)
     training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
     if data.has("test"):
-        scores = predict(model, network, data.part("test").image_path, s.batch_size, s.workers, "testing")
+        scores = predict(engines.of_model(model, network), data.part("test").image_path, s.workers, "testing")
         test_report(run.folder / "test", data, "test", scores, run.folder.name)
 
 

@@ -9,10 +9,9 @@ from typing import Literal
 
 import tyro
 
-from koniq import cli, devices, lifelog
+from koniq import cli, engines, lifelog
 from koniq.paths import LIFELOG
-from koniq.prediction import predict
-from koniq.weights import ORIGINAL, find, load_network
+from koniq.weights import ORIGINAL, find
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,23 @@ class Settings:
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = (
         None  # None: as in training; nearest: the study's lifelog
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # of the network's arithmetic
+    engine: engines.EngineName = "auto"  # keras, openvino; auto: openvino where it is installed and there is no GPU
+    precision: engines.Precision = (
+        "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
+    )
     workers: int = 2  # threads that decode pictures
-    out: str = "lifelog_mos.csv"  # image_path, MOS, status, width, height, error
+    out: str = (
+        "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
+    )
+    overwrite: bool = False  # begin the file anew
 
 
 def main(s: Settings) -> None:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-    devices.prepare(precision=s.precision)
-    network, model = load_network(path, s.input_size, s.resize)
-    scores = predict(model, network, inputs.path, s.batch_size, s.workers, "scoring")
-    lifelog.write(inputs, scores, Path(s.out))
+    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs)
+    lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How every script takes its settings and ends: one sentence and exit code 2 for what a user can mend, no traceback."""
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,8 @@ def run(main: Callable[[Settings], None], settings: type[Settings], arguments: l
             warnings.simplefilter("ignore", UserWarning)  # tyro's, of a default that `check` finds wrong
             chosen = tyro.cli(settings, args=arguments, description=sys.modules[main.__module__].__doc__)
         check(chosen)
+        warnings.filterwarnings("ignore", module="PIL")  # of odd pictures; what matters of them becomes their status
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)
         main(chosen)
     except InputError as error:
         sys.exit(_say(error, 2))
@@ -35,20 +38,21 @@ def run(main: Callable[[Settings], None], settings: type[Settings], arguments: l
             raise
         sys.exit(_say("the device is out of memory; try a smaller batch_size, or mixed precision", 1))
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted; what was written stays, and --resume goes on where the script has it", 130))
+        sys.exit(_say("interrupted; what was written stays, and the same command (training: --resume) goes on", 130))
 
 
 def check(settings: object) -> None:
     """Raise InputError if a setting is outside of what its name allows."""
     for name, hint in get_type_hints(type(settings)).items():
         value = getattr(settings, name)
-        numbers = value if isinstance(value, tuple) else (value,)
-        if name in POSITIVE and any(number is not None and number <= 0 for number in numbers):
+        values = value if isinstance(value, tuple) else (value,)
+        if name in POSITIVE and any(number is not None and number <= 0 for number in values):
             raise InputError(f"{name} should be positive. Received: {name}={value}")
         choices = [
             choice for part in (hint, *get_args(hint)) if get_origin(part) is Literal for choice in get_args(part)
         ]
-        if choices and value is not None and value not in choices:  # edited in the script, past the command line
+        # What was edited in the script came past the command line.
+        if choices and any(one is not None and one not in choices for one in values):
             raise InputError(f"{name} should be one of {', '.join(choices)}. Received: {name}={value!r}")
     lengths = [len(getattr(settings, name, ())) for name in ("epochs", "learning_rates")]
     if lengths[0] != lengths[1]:

@@ -12,13 +12,13 @@ from tempfile import TemporaryFile
 
 from koniq.paths import ROOT
 
-PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scipy", "pillow", "h5py")
+PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "pandas", "scipy", "pillow", "h5py")
 
 
 def prepare(seed: int | None = None, precision: str = "float32") -> str:
     """Make the device ready and name it. precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _quiet():
+    with quiet():
         import keras
 
         from ku.tensor_ops import GPUMemoryCap
@@ -34,7 +34,7 @@ def prepare(seed: int | None = None, precision: str = "float32") -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps back what native code writes to stderr (TensorFlow a page, as it loads), unless it ends in an error."""
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -49,6 +49,23 @@ def _quiet() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextmanager
+def native_silence() -> Iterator[None]:
+    """Drops what native code writes to stderr (libtiff lines for each odd file); what Python writes goes on."""
+    sys.stderr.flush()
+    python, stderr, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    if python is sys.__stderr__:  # else somebody collects it elsewhere already
+        sys.stderr = open(stderr, "w", buffering=1, closefd=False)  # noqa: SIM115  a descriptor has no path
+    try:
+        yield
+    finally:
+        sys.stderr = python
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def _gpus() -> str:

@@ -1,46 +1,121 @@
-"""Lifelogs: which pictures to score, and the CSV of their scores."""
+"""Lifelogs: which pictures to score, and the scoring of them into a CSV that nothing is lost from."""
 
 import glob
-from collections.abc import Iterable, Sequence
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
-from koniq.errors import InputError
-from koniq.prediction import Score
-from koniq.report import write_csv
+from koniq.devices import native_silence
+from koniq.engines import Plan
+from koniq.errors import InputError, first_few
+from koniq.prediction import predict
+from koniq.scores import ScoreFile, shown
+
+FEW = 10  # scores that are printed one by one
+# Of pictures that Pillow does not read; they have rows, too, and these say so.
+OTHER_ENDINGS = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 
 
-def inputs(sources: Sequence[str], images: str = "") -> pd.DataFrame:
-    """The pictures that `sources` mean, in order: image_path (as the CSV shall name it) and path (where it lies).
+@dataclass(frozen=True)
+class Inputs(Sequence[Path]):
+    """The paths of the pictures to score, in order; each made when it is asked for, as paths take more than names."""
+
+    pictures: list[tuple[str, Path]]  # image_path, as the CSV names it, and the folder that it starts from
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, number: int) -> Path:
+        name, folder = self.pictures[number]
+        return folder / name
+
+    @property
+    def roots(self) -> list[str]:
+        """The folders that image_path starts from, absolute."""
+        return [str(folder.resolve()) for folder in dict.fromkeys(folder for _, folder in self.pictures)]
+
+
+def inputs(sources: Sequence[str], images: str = "") -> Inputs:
+    """The pictures that `sources` mean.
 
     A source is a list (.csv with the column image_path, relative to `images`, or else to the folder `lsc21-image`
-    beside the list, or else to the list's own), a folder (its pictures, also in folders within, named from there), a
-    glob, or a single file. A path in a list or a single file need not exist: that it is missing is a result.
-    Raises InputError if there is nothing to score.
+    beside the list, or else to the list's own), a folder (see `pictures_in`; named from there, or, if there are other
+    sources, with the folder), a glob, or a single file. A path in a list or a single file need not exist: that it is
+    missing is a result. Raises InputError if there is nothing to score.
     """
     found: list[tuple[str, Path]] = []
+    here = Path()
     for source in sources:
         path = Path(source)
-        if path.suffix.lower() == ".csv":
+        if path.is_dir():
+            folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
+            found += [(prefix + name, folder) for name in pictures_in(path)]
+        elif path.suffix.lower() == ".csv":
             found += _listed(path, images)
-        elif path.is_dir():
-            endings = Image.registered_extensions()
-            pictures = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in endings]
-            if not pictures:
-                raise InputError(f"The folder {path} should hold pictures. Received: none with an ending Pillow knows")
-            found += [(file.relative_to(path).as_posix(), file) for file in pictures]
         elif glob.has_magic(source) and not path.exists():
             names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
             if not names:
                 raise InputError(f"A glob should match pictures. Received: {source!r}, which matches nothing")
-            found += [(name, Path(name)) for name in names]
+            found += [(name, here) for name in names]
         else:
-            found.append((source, path))
+            found.append((source, here))
     if not found:
         raise InputError("pictures should name a list (.csv), a folder, a glob or a file. Received: nothing")
-    return pd.DataFrame(found, columns=["image_path", "path"])
+    return Inputs(found)
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """What is to be scored in a folder and the folders in it, links followed, each file named from there, sorted.
+
+    That is everything with the ending of a picture, whatever it turns out to be (a folder called x.jpg is one), and
+    every other file that Pillow takes for a picture. So is a folder within that may not be read. The number of
+    files that are no pictures is printed. Raises InputError if nothing is left.
+    """
+    endings = OTHER_ENDINGS | Image.registered_extensions().keys()
+    found, others, closed, seen = [], [], [], set()
+
+    def named(at: str, name: str) -> str:
+        below = os.path.relpath(at, folder)
+        return name if below == "." else f"{below}/{name}".replace(os.sep, "/")
+
+    for at, folders, files in os.walk(folder, followlinks=True, onerror=lambda error: closed.append(error.filename)):
+        status = os.stat(at)  # noqa: PTH116  Path is slow, and this is for every file of a life
+        if (status.st_dev, status.st_ino) in seen:  # a link in a circle, or a second way to the same folder
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in (*files, *(name for name in folders if _ending(name) in endings)):
+            kind = found if _ending(name) in endings or _is_picture(f"{at}/{name}") else others
+            kind.append(named(at, name))
+    found += [named(path, "") for path in closed]  # a row each: what is in them is not scored
+    if others:
+        print(f"{len(others):,} other files in {folder} are no pictures ({first_few(map(shown, others))})")
+    if not found:
+        raise InputError(f"The folder {folder} should hold pictures. Received: {len(others):,} files, none a picture")
+    return sorted(found)
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
+
+
+def _is_picture(path: str) -> bool:
+    """Whether Pillow takes a file without the ending of a picture for one."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            return False
+        with Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # Pillow's plugins raise anything
+        return False
 
 
 def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
@@ -49,36 +124,34 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
             f"The list of pictures should be {table}, which is not there. Name a list, a folder or a picture instead; "
             "the LSC'21 lifelog itself is given out by its organisers under a signed agreement."
         )
-    listed = pd.read_csv(table, dtype=str, keep_default_na=False)
+    try:
+        listed = pd.read_csv(table, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    except ValueError as error:  # pandas' ParserError and EmptyDataError are ones
+        raise InputError(f"{table} should be a CSV with the column image_path. Received: {error}") from error
     if "image_path" not in listed or listed.empty:
         raise InputError(
             f"{table} should have the column image_path and rows. Received: {', '.join(listed)}; {len(listed)} rows"
         )
     beside = table.parent / "lsc21-image"
     folder = Path(images) if images else beside if beside.is_dir() else table.parent
-    return [(name, folder / name) for name in listed.image_path]
+    return [(name, folder) for name in listed.image_path]
 
 
-def write(pictures: pd.DataFrame, scores: Iterable[Score], out: Path) -> pd.DataFrame:
-    """Write the CSV of `inputs`' pictures and their scores: image_path, MOS, status, width, height, error.
+def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> None:
+    """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    Every picture has a row; one without a score has an empty MOS and the reason. Prints what came out.
+    A row for each, in order: image_path, MOS, status, width, height, error. Raises InputError if `out` is another
+    process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
     """
-    scores = list(scores)
-    table = pd.DataFrame(
-        {
-            "image_path": pictures.image_path,
-            "MOS": [score.mos for score in scores],
-            "status": [score.status for score in scores],
-            "width": [score.width for score in scores],
-            "height": [score.height for score in scores],
-            "error": [score.error for score in scores],
-        }
-    )
-    write_csv(table, out)
-    if len(table) <= 10:
-        for row in table.itertuples():
-            print(f"{row.image_path}: {row.error or format(row.MOS, '.2f')}")
-    counts = ", ".join(f"{count:,} {status}" for status, count in table.status.value_counts().items())
-    print(f"{out}: {len(table):,} rows ({counts}); mean MOS {table.MOS.mean():.2f}, sd {table.MOS.std(ddof=0):.2f}")
-    return table
+    with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
+        left = Inputs(file.left(pictures.pictures))
+        if done := len(pictures) - len(left):
+            print(f"{done:,} of them are in {out} already")
+        if left:
+            engine = plan.start()
+            with native_silence():
+                for (name, _), found in zip(left.pictures, predict(engine, left, workers, "scoring"), strict=True):
+                    file.append(name, found)
+                    if len(left) <= FEW:
+                        print(f"{shown(name)}: {found.error or format(found.mos, '.2f')}")
+        print(file.summary())

@@ -140,6 +140,12 @@ def record_path(weights: Path) -> Path:
     return weights.with_name(f"{name}.json")
 
 
+def record(weights: Path) -> dict:
+    """What the JSON beside a weights file says; {} if there is none."""
+    path = record_path(weights)
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
 def write_record(weights: Path, network: Network, **facts: object) -> None:
     """Write beside a weights file what its scores depend on, and any other facts."""
     with atomic_path(record_path(weights)) as path:
@@ -151,22 +157,12 @@ def network_of(weights: Path, input_size: tuple[int, int] | None = None, resize:
 
     The weights fit pictures of any size, but their scores are right only at the size that they were trained at.
     """
-    path = record_path(weights)
-    record = json.loads(path.read_text()) if path.is_file() else KONCEPT512.record()
-    if record.get("network") not in NETWORKS:
-        raise InputError(f"{path} should name one of {', '.join(NETWORKS)}. Received: {record.get('network')!r}")
-    network = NETWORKS[record["network"]]
-    return network.at(input_size or record["input_size"], resize or record["resize"])
-
-
-def load_network(
-    path: Path, input_size: tuple[int, int] | None = None, resize: str | None = None
-) -> tuple[Network, "keras.Model"]:
-    """The network that a weights file is for (see `network_of`) and its model, ready to predict."""
-    network = network_of(path, input_size, resize)
-    model = network.build()
-    load(model, path)
-    return network, model
+    found = record(weights) or KONCEPT512.record()
+    if found.get("network") not in NETWORKS:
+        raise InputError(
+            f"{record_path(weights)} should name one of {', '.join(NETWORKS)}. Received: {found.get('network')!r}"
+        )
+    return NETWORKS[found["network"]].at(input_size or found["input_size"], resize or found["resize"])
 
 
 def title(path: Path) -> str:

@@ -1,4 +1,4 @@
-from math import nan
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +7,10 @@ from PIL import Image
 
 from koniq import lifelog
 from koniq.errors import InputError
-from koniq.prediction import Score
+
+
+def names(found):
+    return [name for name, _ in found.pictures]
 
 
 @pytest.fixture
@@ -23,46 +26,65 @@ def folder(tmp_path):
 
 def test_a_list_is_relative_to_the_images_beside_it(folder):
     found = lifelog.inputs([str(folder / "list.csv")])
-    assert found.image_path.tolist() == ["c.png", "gone.jpg", "2015-02-23/a.jpg"]
-    assert found.path.tolist() == [folder / "lsc21-image" / name for name in found.image_path]
+    assert names(found) == ["c.png", "gone.jpg", "2015-02-23/a.jpg"]
+    assert list(found) == [folder / "lsc21-image" / name for name in names(found)]
+    assert found.roots == [str(folder / "lsc21-image")]
     elsewhere = lifelog.inputs([str(folder / "list.csv")], images="/pictures")
-    assert elsewhere.path[1] == Path("/pictures/gone.jpg")
+    assert elsewhere[1] == Path("/pictures/gone.jpg")
 
 
-def test_a_folder_a_glob_and_a_file(folder):
+def test_a_folder_a_glob_and_a_file(folder, monkeypatch):
     images = folder / "lsc21-image"
-    assert lifelog.inputs([str(images)]).image_path.tolist() == ["2015-02-23/a.jpg", "2015-02-23/b.JPG", "c.png"]
-    assert lifelog.inputs([f"{images}/**/*.jpg"]).path.tolist() == [images / "2015-02-23/a.jpg"]
-    assert lifelog.inputs([str(images / "c.png"), "absent.jpg"]).image_path.tolist() == [
-        str(images / "c.png"),
-        "absent.jpg",
-    ]
+    every = ["2015-02-23/a.jpg", "2015-02-23/b.JPG", "c.png"]
+    assert names(lifelog.inputs([str(images)])) == every
+    assert list(lifelog.inputs([f"{images}/**/*.jpg"])) == [images / "2015-02-23/a.jpg"]
+    assert names(lifelog.inputs([str(images / "c.png"), "absent.jpg"])) == [str(images / "c.png"), "absent.jpg"]
+    monkeypatch.chdir(folder)
+    several = lifelog.inputs(["lsc21-image/", "lsc21-image"])  # named with their folder, so that no two are one
+    assert names(several) == [f"lsc21-image/{name}" for name in every] * 2
+    assert [path.resolve() for path in several] == [images / name for name in every] * 2
+    assert several.roots == [str(folder)]
+
+
+def test_in_a_folder_everything_that_may_be_a_picture_counts(folder, capsys):
+    images = folder / "lsc21-image"
+    Image.new("RGB", (4, 3)).save(images / "no ending", "PNG")
+    Image.new("RGB", (4, 3)).save(images / "wrong.txt", "JPEG")
+    (images / "IMG_1.HEIC").write_bytes(b"ftypheic")
+    (images / "zero.jpg").touch()
+    (images / "folder.jpg").mkdir()
+    (images / "folder.jpg/within.png").touch()
+    (images / "circle.jpg").symlink_to("circle.jpg")
+    (images / "up").symlink_to("..")  # a circle of folders: entered once
+    (images / "up.jpg").symlink_to("..")
+    (images / "dangling.jpg").symlink_to("nowhere")
+    os.mkfifo(images / "pipe.jpg")
+    os.mkfifo(images / "pipe")
+    (images / os.fsdecode(b"caf\xe9.jpg")).touch()
+    found = names(lifelog.inputs([str(images)]))
+    assert len(found) == len(set(found))
+    direct = {name for name in found if not name.startswith("up")}
+    assert direct == {
+        *("2015-02-23/a.jpg", "2015-02-23/b.JPG", "c.png", "no ending", "wrong.txt", "IMG_1.HEIC", "zero.jpg"),
+        *("folder.jpg", "folder.jpg/within.png", "circle.jpg", "dangling.jpg", "pipe.jpg", os.fsdecode(b"caf\xe9.jpg")),
+    }
+    assert {name for name in found if name.startswith("up")} == {"up.jpg"}
+    printed = capsys.readouterr().out
+    assert f"other files in {images} are no pictures" in printed
+    assert "notes.txt" in printed
 
 
 def test_nothing_to_score_is_an_error(folder):
     (folder / "empty").mkdir()
     (folder / "wrong.csv").write_text("name\na.jpg\n")
+    (folder / "void.csv").touch()
     for sources, message in (
         ([], "Received: nothing"),
         ([str(folder / "empty")], "should hold pictures"),
         ([str(folder / "*.gif")], "which matches nothing"),
         ([str(folder / "none.csv")], "signed agreement"),
         ([str(folder / "wrong.csv")], "column image_path and rows. Received: name; 1 rows"),
+        ([str(folder / "void.csv")], "column image_path. Received: No columns to parse"),
     ):
         with pytest.raises(InputError, match=message):
             lifelog.inputs(sources)
-
-
-def test_every_input_has_a_row_whatever_its_name(tmp_path, capsys):
-    names = ["a,b.jpg", 'say "x".jpg', "line\nbreak.jpg", "ok.jpg"]
-    pictures = pd.DataFrame({"image_path": names, "path": [Path(name) for name in names]})
-    scores = [Score(Path(name), nan, "missing", error="no such file") for name in names[:3]]
-    scores.append(Score(Path("ok.jpg"), 51.25, width=4, height=3))
-    lifelog.write(pictures, scores, tmp_path / "out.csv")
-    table = pd.read_csv(tmp_path / "out.csv")
-    assert table.image_path.tolist() == names
-    assert table.MOS.isna().tolist() == [True, True, True, False]
-    assert table.status.tolist() == ["missing"] * 3 + ["ok"]
-    printed = capsys.readouterr().out
-    assert "ok.jpg: 51.25" in printed
-    assert "4 rows (3 missing, 1 ok); mean MOS 51.25" in printed

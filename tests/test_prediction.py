@@ -1,22 +1,26 @@
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq.prediction import decode, predict
+from koniq.engines import of_model
+from koniq.prediction import Engine, decode, predict
 
 
 class Mean:
-    """A network whose score is the mean of a picture's pixels; it remembers the shapes of its batches."""
+    """An engine whose score is the mean of a picture's pixels; it remembers the shapes of its batches."""
 
-    def __init__(self):
+    def __init__(self, batch_size, parallel=1):
         self.shapes = []
+        self.engine = Engine("mean", TINY, batch_size, self.score, parallel)
 
-    def predict_on_batch(self, batch):
+    def score(self, batch):
         self.shapes.append(batch.shape)
-        return batch.mean((1, 2, 3))[:, None]
+        return batch.mean((1, 2, 3), dtype=np.float32)
 
 
 @pytest.fixture
@@ -28,10 +32,11 @@ def grey(tmp_path):
     return paths
 
 
+@pytest.mark.parametrize("parallel", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 11])
-def test_one_score_each_in_order_in_whole_batches(grey, count):
-    model = Mean()
-    scores = list(predict(model, TINY, grey[:count], batch_size=4))
+def test_one_score_each_in_order_in_whole_batches(grey, count, parallel):
+    model = Mean(4, parallel)
+    scores = list(predict(model.engine, grey[:count]))
     assert [score.path for score in scores] == grey[:count]
     assert [score.mos for score in scores] == [10 * number for number in range(count)]
     assert set(model.shapes) <= {(4, 24, 32, 3)}
@@ -57,7 +62,7 @@ def test_every_broken_picture_has_its_place_and_reason(grey, tmp_path):
     broken["circle"].symlink_to(broken["circle"])
     paths = [broken["missing"], grey[1], broken["truncated"], broken["unreadable"], grey[2], broken["folder"]]
     paths += [broken["empty"], broken["circle"], grey[3]]
-    scores = list(predict(Mean(), TINY, paths, batch_size=2))
+    scores = list(predict(Mean(2).engine, paths))
     assert [score.path for score in scores] == paths
     assert [score.status for score in scores] == [
         *("missing", "ok", "truncated", "unreadable", "ok"),
@@ -68,7 +73,7 @@ def test_every_broken_picture_has_its_place_and_reason(grey, tmp_path):
 
 
 def test_nothing_but_broken_pictures(tmp_path):
-    scores = list(predict(Mean(), TINY, [tmp_path / str(n) for n in range(40)], batch_size=2))
+    scores = list(predict(Mean(2).engine, [tmp_path / str(n) for n in range(40)]))
     assert [score.status for score in scores] == ["missing"] * 40
 
 
@@ -94,10 +99,69 @@ def test_a_picture_is_seen_upright_and_resized_as_the_network_says(tmp_path):
 
 def test_scores_do_not_depend_on_the_batch(grey):
     model = TINY.build()
-    runs = [[score.mos for score in predict(model, TINY, grey, size)] for size in (1, 3, 8, 8)]
+    runs = [[score.mos for score in predict(of_model(model, TINY, size), grey)] for size in (1, 3, 8, 8)]
     np.testing.assert_allclose(runs[0], runs[2], atol=1e-4)
     np.testing.assert_allclose(runs[1], runs[2], atol=1e-4)
     assert runs[2] == runs[3]
+
+
+def test_a_score_that_is_no_number_is_a_status(grey):
+    engine = Engine("nan", TINY, 2, lambda batch: np.array([np.nan, 7], np.float32))
+    scores = list(predict(engine, grey[:2]))
+    assert [(score.status, score.error) for score in scores] == [
+        ("not_finite", "the network's score is nan"),
+        ("ok", ""),
+    ]
+    assert scores[1].mos == 7
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert decode(tmp_path / "pipe.jpg", TINY)[0].error == "neither a file nor a link to one"
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    assert decode(tmp_path / ("x" * 300 + ".jpg"), TINY)[0].error == "File name too long"
+    assert decode(tmp_path / "nul\0.jpg", TINY)[0].status == "unreadable"
+
+
+def test_decoding_keeps_ahead_by_no_more_than_two_batches_and_a_bit(grey, monkeypatch):
+    """The paths that were taken, when the engine is asked for its first batch and is slow."""
+    taken, seen = [], []
+
+    class Paths(list):
+        def __iter__(self):
+            for path in super().__iter__():
+                taken.append(path)
+                yield path
+
+    def slow(batch):
+        time.sleep(0.1)
+        seen.append(len(taken))
+        return np.zeros(len(batch), np.float32)
+
+    list(predict(Engine("slow", TINY, 2, slow), Paths(grey * 10), workers=2))
+    groups = np.arange(1, len(seen) + 1) * 2
+    assert (
+        seen <= groups + 2 * (1 + 1) + 2 * 2 + 2
+    ).all()  # its own, those waiting for it, those decoded, the workers'
+    assert len(taken) == 110
+
+
+def test_a_loop_left_early_ends_its_threads(grey):
+    before = threading.active_count()
+    scores = predict(Mean(2).engine, grey)
+    next(scores)
+    scores.close()
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_engine_is_raised(grey):
+    def broken(batch):
+        raise ArithmeticError("engine")
+
+    with pytest.raises(ArithmeticError, match="engine"):
+        list(predict(Engine("broken", TINY, 2, broken), grey))
 
 
 def test_real_pictures_of_every_kind(test_data):
@@ -105,7 +169,7 @@ def test_real_pictures_of_every_kind(test_data):
     paths = sorted(path for path in (test_data / "torture").rglob("*") if path.is_file())[
         :: 1 if os.cpu_count() > 8 else 9
     ]
-    scores = list(predict(Mean(), TINY, paths, batch_size=8))
+    scores = list(predict(Mean(8).engine, paths))
     assert [score.path for score in scores] == paths
     for score in scores:
         assert (score.status == "ok") == (score.error == "") == (not np.isnan(score.mos))

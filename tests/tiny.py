@@ -1,15 +1,18 @@
 """The scripts with a network small enough for tests: `python tests/tiny.py koncept512_train --batch-size 4 ...`.
 
-Everything but the network is the scripts' own: command line, data, ModelHelper, run folder, reports.
+Everything but the network is the scripts' own: command line, data, ModelHelper, run folder, reports. TINY_SLOW, in the
+environment, is a number of seconds that each score takes longer.
 """
 
 import importlib
+import os
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from koniq import cli, network
+from koniq import cli, network, prediction
 from koniq.network import Network
 
 
@@ -31,10 +34,28 @@ def build(input_size, initial, output_bias):
     return model
 
 
+def build_deep(input_size, initial, output_bias):
+    """Seven small convolutions: int8 leaves the first five and the last four layers as they are."""
+    import keras
+
+    pictures = x = keras.Input((*input_size, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
+    for number in range(7):
+        x = keras.layers.Conv2D(16, 3, strides=2 if number in (0, 5) else 1, padding="same", activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    for size in (16, 16, 16):
+        x = keras.layers.Dense(size, activation="relu")(x)
+    return keras.Model(pictures, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(output_bias))(x))
+
+
 TINY = Network("tiny", build, input_size=(24, 32))
-network.NETWORKS["tiny"] = TINY
+DEEP = Network("deep", build_deep, input_size=(24, 32))
+network.NETWORKS |= {"tiny": TINY, "deep": DEEP}
 
 if __name__ == "__main__":
+    if pause := float(os.environ.get("TINY_SLOW", 0)):
+        score = prediction._scored
+        prediction._scored = lambda row, mos: (time.sleep(pause), score(row, mos))[1]
     script = importlib.import_module(sys.argv[1])
     script.KONCEPT512 = TINY
     cli.run(script.main, script.Settings, sys.argv[2:])

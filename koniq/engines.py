@@ -1,0 +1,111 @@
+"""Engines behind one interface: Keras on whatever it runs on, OpenVINO on processors. One is chosen, then started."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from koniq import devices, openvino_engine, weights
+from koniq.errors import InputError
+from koniq.network import Network
+from koniq.prediction import Engine
+
+if TYPE_CHECKING:
+    import keras
+
+EngineName = Literal["auto", "keras", "openvino"]
+Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "int8"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An engine that is decided on and not started: what it will be, and what its scores depend on."""
+
+    weights: Path
+    network: Network
+    about: dict  # the hash of the weights and the record of the network
+    engine: str  # keras or openvino
+    precision: str
+    batch_size: int
+    calibration: openvino_engine.Calibration | None = None  # of int8
+
+    def facts(self) -> dict:
+        """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
+        return {
+            "model": weights.title(self.weights),
+            **self.about,
+            "record": weights.record(self.weights),
+            "engine": self.engine,
+            "precision": self.precision,
+            "calibrated_on": self.calibration.key if self.calibration else None,
+            "versions": devices.versions(),
+            "device": devices.machine(),
+        }
+
+    def start(self) -> Engine:
+        """The engine, ready to score. Prints what it is."""
+        if self.engine == "keras":
+            devices.prepare(precision=self.precision)
+            model = self.network.build()
+            weights.load(model, self.weights)
+            return of_model(model, self.network, self.batch_size)
+        engine = openvino_engine.start(
+            self.weights, self.network, self.about, self.precision, self.batch_size, self.calibration
+        )
+        print(f"Device: {devices.machine()}, {engine.name}")
+        return engine
+
+
+def plan(
+    path: Path,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    batch_size: int = 8,
+    input_size: tuple[int, int] | None = None,
+    resize: str | None = None,
+    pictures: Sequence[Path] = (),
+) -> Plan:
+    """Decide on an engine for the weights at `path`, in a moment.
+
+    engine: auto is Keras where there is an NVIDIA GPU, else OpenVINO where it is installed, else Keras.
+    precision: auto is mixed_bfloat16 for OpenVINO on a processor that has it, else float32. int8 is OpenVINO's, and is
+    calibrated once on some of `pictures`. Raises InputError if an engine is not there or has no such precision.
+    """
+    network = weights.network_of(path, input_size, resize)
+    if engine == "auto":
+        engine = "openvino" if find_spec("openvino") and not has_gpu() else "keras"
+        if engine == "keras" and not has_gpu():
+            print("OpenVINO would be several times as fast here: pip install -r requirements-openvino.txt")
+    if engine == "openvino":
+        needed = "nncf" if precision == "int8" else "openvino"
+        if not find_spec(needed):
+            raise InputError(f"{needed} should be installed for this: pip install -r requirements-openvino.txt")
+        precision = openvino_engine.best_precision() if precision == "auto" else precision
+    elif precision == "int8":
+        raise InputError("precision=int8 should go with engine=openvino. Received: engine=keras")
+    elif precision == "auto":
+        precision = "float32"
+    about = {"weights": file_hash(path), **network.record()}
+    calibration = openvino_engine.calibration(path, network, about, pictures) if precision == "int8" else None
+    return Plan(path, network, about, engine, precision, batch_size, calibration)
+
+
+def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Engine:
+    """The engine that a Keras model in memory is."""
+    import keras
+
+    name = f"Keras {keras.__version__} on {keras.backend.backend()}, {keras.mixed_precision.dtype_policy().name}"
+    return Engine(name, network, batch_size, lambda pictures: model.predict_on_batch(pictures)[:, 0].astype("float32"))
+
+
+def has_gpu() -> bool:
+    """Whether the system shows an NVIDIA GPU; asked of the system, because TensorFlow takes seconds to say."""
+    return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg"))
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,195 @@
+"""Engines: one score whatever computes it, exports kept and made anew, int8 that must agree with float32."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import DEEP, TINY
+
+from koniq import engines, openvino_engine, weights
+from koniq.errors import InputError, RunStopped
+from koniq.prediction import predict
+
+ROOT = Path(__file__).resolve().parent.parent
+RNG = np.random.default_rng(0)
+
+
+def trained(folder, network, **arguments):
+    """The path of a network's weights, with statistics as after training and scores that differ by some MOS."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    model = network.build(**arguments)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(RNG.normal(0, 0.1, layer.moving_mean.shape))
+            layer.moving_variance.assign(RNG.uniform(0.5, 1.5, layer.moving_variance.shape))
+    model.layers[-1].kernel.assign(30 * model.layers[-1].kernel)
+    path = folder / f"{network.name}.weights.h5"
+    model.save_weights(path)
+    weights.write_record(path, network)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("tiny"), TINY, output_bias=50)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("deep"), DEEP, output_bias=50)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Sixty pictures, each brighter than the one before."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(60):
+        noise = RNG.normal(4 * number + 8, 10, (48, 64, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noise).resize((160, 120)).save(folder / f"{number:02}.png")
+    return sorted(folder.iterdir())
+
+
+def scores(path, pictures, **choice):
+    return np.array([score.mos for score in predict(engines.plan(path, **choice).start(), pictures)])
+
+
+def test_auto_is_openvino_on_a_processor(tiny, monkeypatch):
+    plan = engines.plan(tiny)
+    assert (plan.engine, plan.precision) == ("openvino", openvino_engine.best_precision())
+    assert engines.plan(tiny, precision="float32").precision == "float32"
+    monkeypatch.setattr(engines, "has_gpu", lambda: True)
+    assert (engines.plan(tiny).engine, engines.plan(tiny).precision) == ("keras", "float32")
+
+
+def test_without_openvino_auto_is_keras_and_says_what_is_missed(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    assert engines.plan(tiny).engine == "keras"
+    assert "pip install -r requirements-openvino.txt" in capsys.readouterr().out
+    with pytest.raises(InputError, match="openvino should be installed"):
+        engines.plan(tiny, "openvino")
+
+
+def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
+    with pytest.raises(InputError, match="precision=int8 should go with engine=openvino"):
+        engines.plan(tiny, "keras", "int8")
+    with pytest.raises(InputError, match=r"should have 40 pictures at least .* Received: 39"):
+        engines.plan(tiny, "openvino", "int8", pictures=pictures[:39])
+    monkeypatch.setattr(openvino_engine, "abilities", lambda: ("FP32",))
+    assert engines.plan(tiny, "openvino").precision == "float32"
+    with pytest.raises(InputError, match=r"that this processor has \(FP32\)\. Received: mixed_bfloat16"):
+        engines.plan(tiny, "openvino", "mixed_bfloat16").start()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_openvino_scores_as_keras_does(tiny, pictures, batch_size):
+    expected = scores(tiny, pictures, engine="keras", precision="float32")
+    received = scores(tiny, pictures, engine="openvino", precision="float32", batch_size=batch_size)
+    np.testing.assert_allclose(received, expected, atol=1e-3)
+    assert np.ptp(expected) > 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precision):
+    """What a run that was resumed rests on: its batches are cut elsewhere."""
+    if openvino_engine.ABILITIES[precision] not in openvino_engine.abilities():
+        pytest.skip(f"this processor has no {precision}")
+    whole = scores(deep, pictures, engine="openvino", precision=precision)
+    for start in (1, 3, 59):
+        np.testing.assert_array_equal(
+            scores(deep, pictures[start:], engine="openvino", precision=precision), whole[start:]
+        )
+
+
+def test_bfloat16_is_near_float32(deep, pictures):
+    if "BF16" not in openvino_engine.abilities():
+        pytest.skip("this processor has no bfloat16")
+    exact, near = (scores(deep, pictures, engine="openvino", precision=kind) for kind in ("float32", "mixed_bfloat16"))
+    assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
+
+
+def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
+    path = trained(tmp_path, TINY, output_bias=50)
+    engines.plan(path, "openvino", "float32").start()
+    assert "Exporting the network to OpenVINO, once" in capsys.readouterr().out
+    folder = tmp_path / "tiny-24x32.openvino"
+    assert sorted(file.name for file in folder.iterdir()) == ["about.json", "model.bin", "model.xml"]
+    engines.plan(path, "openvino", "float32").start()
+    assert "Exporting" not in capsys.readouterr().out
+    model = TINY.build(output_bias=20)
+    model.save_weights(path)
+    grey = np.full((8, 24, 32, 3), 128, np.uint8)
+    received = engines.plan(path, "openvino", "float32").start().score(grey)
+    assert "Exporting" in capsys.readouterr().out
+    np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], atol=1e-3)
+    assert {file.name for file in tmp_path.iterdir()} == {"tiny.weights.h5", "tiny.json", folder.name}
+
+
+def test_where_one_may_not_write_the_export_goes_to_the_cache(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert openvino_engine.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32.openvino"
+
+
+def test_facts_follow_what_a_score_depends_on(tiny, monkeypatch):
+    first = engines.plan(tiny).facts()
+    assert first["weights"] == engines.file_hash(tiny)
+    assert (first["network"], first["input_size"], first["model"]) == ("tiny", [24, 32], "tiny")
+    assert engines.plan(tiny, resize="nearest").facts()["resize"] == "nearest"
+    assert engines.plan(tiny, precision="float32").facts()["precision"] == "float32"
+    record = weights.record(tiny)
+    weights.record_path(tiny).write_text(json.dumps(record | {"calibration": [1, 2]}))
+    assert engines.plan(tiny).facts()["record"] == record | {"calibration": [1, 2]}
+    weights.record_path(tiny).write_text(json.dumps(record))
+
+
+@pytest.fixture(scope="module")
+def calibrated(deep, pictures):
+    """The plan and the scores of an int8 engine that was calibrated in this module."""
+    plan = engines.plan(deep, "openvino", "int8", pictures=pictures)
+    return plan, np.array([score.mos for score in predict(plan.start(), pictures)])
+
+
+def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys):
+    plan, received = calibrated
+    assert len(plan.calibration.pictures) == 60
+    about = json.loads((deep.parent / "deep-24x32-int8.openvino" / "about.json").read_text())
+    assert about["agreement"].startswith(("SRCC 1.00", "SRCC 0.999"))
+    assert "on 30 pictures that it was not calibrated on" in about["agreement"]
+    exact = scores(deep, pictures, engine="openvino", precision="float32")
+    assert 0 < np.abs(received - exact).max() < 0.2 * np.ptp(exact)
+    again = engines.plan(deep, "openvino", "int8", pictures=pictures[:50])  # another list: the kept one is used
+    assert again.calibration.pictures == ()
+    assert again.facts()["calibrated_on"] == plan.facts()["calibrated_on"]
+    np.testing.assert_array_equal(scores(deep, pictures, engine="openvino", precision="int8"), received)
+    assert "Calibrating" not in capsys.readouterr().out
+
+
+def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, monkeypatch):
+    exact = deep.parent / "deep-24x32.openvino"
+    monkeypatch.setattr(openvino_engine, "AGREEMENT", 1.1)
+    with pytest.raises(RunStopped, match=r"should agree with float32 at an SRCC of 1.1 .*; give --precision auto"):
+        openvino_engine._quantize(exact, DEEP, pictures, 8, tmp_path)
+    with pytest.raises(InputError, match=r"40 pictures that open. Received: 39 of 45"):
+        openvino_engine._quantize(exact, DEEP, [*pictures[:39], *map(Path, "abcdef")], 8, tmp_path)
+
+
+def test_a_killed_export_leaves_nothing(tmp_path):
+    path = trained(tmp_path, TINY)
+    code = (
+        "import os, tiny; from pathlib import Path; from koniq import engines, openvino_engine;"
+        "openvino_engine._export = os._exit; openvino_engine._apart = lambda work, *rest: work(9);"
+        f"engines.plan(Path({str(path)!r}), 'openvino').start()"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 9
+    assert [file.name[0] for file in tmp_path.iterdir() if file.is_dir()] == ["."]
+    plan = engines.plan(path, "openvino", "float32")
+    plan.start()
+    assert openvino_engine._is_of(openvino_engine.kept(path, TINY), plan.about)
