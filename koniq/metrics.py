@@ -1,4 +1,4 @@
-"""How well predicted scores agree with MOS: SRCC, PLCC, KRCC, MAE, RMSE at full precision, with bootstrap intervals."""
+"""How well predicted scores agree with MOS, and two models with one another, at full precision, with 95 % intervals."""
 
 import warnings
 from collections.abc import Callable
@@ -59,3 +59,32 @@ def measure(mos: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed:
         low, high = np.nanpercentile(drawn, (2.5, 97.5), axis=0)
     values = [metric(mos, predicted) for metric in METRICS.values()]
     return pd.DataFrame({"metric": list(METRICS), "value": values, "low": low, "high": high, "n": mos.size})
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
+    """How well two models agree on the same pictures (shape (pictures,) each): metric, value, low, high, n.
+
+    srcc, plcc, krcc; of the differences second - first, the mean, the standard deviation, and the limits of agreement,
+    mean - 1.96 sd and mean + 1.96 sd, between which 95 % of normally distributed differences lie. low and high bound
+    95 % intervals by Student's t, that of a limit with standard error sqrt(3 / n) sd; nan where there is none.
+    Source: Bland and Altman, Lancet 1986, 327, 307-310.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape != second.shape or first.ndim != 1 or first.size < 2:
+        raise ValueError(
+            "first and second should be as many numbers each, at least 2. "
+            f"Received: shapes {first.shape} and {second.shape}"
+        )
+    difference = second - first
+    n, mean, sd = first.size, difference.mean(), difference.std(ddof=1)
+    error = stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)
+    rows = [
+        *((name, METRICS[name](first, second), np.nan) for name in ("srcc", "plcc", "krcc")),
+        ("mean_difference", mean, error),
+        ("sd_difference", sd, np.nan),
+        ("lower_limit", mean - 1.96 * sd, np.sqrt(3) * error),
+        ("upper_limit", mean + 1.96 * sd, np.sqrt(3) * error),
+    ]
+    table = pd.DataFrame(rows, columns=["metric", "value", "half"])
+    table = table.assign(low=table.value - table.half, high=table.value + table.half, n=n)
+    return table[["metric", "value", "low", "high", "n"]]

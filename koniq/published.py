@@ -1,7 +1,8 @@
 """What was published: the rows that ours stand beside.
 
 Sources: the study (Ribeiro, Trifan and Neves, Applied Sciences 2023, 13(1), 59, doi 10.3390/app13010059), whose first
-row is the original network's own (Hosu et al., arXiv 1910.06180).
+row is the original network's own (Hosu et al., arXiv 1910.06180); and the official table of KonIQ-10k,
+koniq10k_distributions_sets.csv (md5 df512f2766d03e26ccb4cef9f1806a96).
 """
 
 from typing import NamedTuple
@@ -24,4 +25,13 @@ PUBLISHED = (
     Published("TensorFlow, PLCC loss, batch 4", (0.871, 0.877), (0.748, 0.713)),
     Published("kuti, MSE, batch 8", (0.902, 0.921), (0.796, 0.803)),
     Published("PyTorch, MSE, batch 8", (0.892, 0.913), (0.783, 0.805)),
+)
+
+# How many of KonIQ-10k's 10,073 pictures have a MOS in each of 50 bins: [0, 2), [2, 4), ..., [98, 100].
+KONIQ10K_MOS = (
+    *(0, 1, 7, 8, 9, 20, 24, 31, 38, 45),
+    *(62, 83, 68, 84, 129, 124, 147, 154, 161, 177),
+    *(201, 230, 236, 292, 293, 284, 318, 370, 412, 445),
+    *(482, 557, 580, 603, 637, 675, 650, 556, 420, 248),
+    *(134, 57, 13, 6, 2, 0, 0, 0, 0, 0),
 )

@@ -1,6 +1,8 @@
 """What people look at: tidy CSV, PNG and Markdown. Numbers are rounded here and nowhere before."""
 
+import io
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -93,19 +95,19 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 def draw_scatter(mos: np.ndarray, predicted: np.ndarray, title: str, label: str, path: Path) -> None:
     """Predicted scores against `label` as PNG, with the line on which they would be equal."""
-    figure, axes = _figure(6, 6)
+    figure, axes = new_figure(6, 6)
     ends = min(0, np.min(predicted)), max(100, np.max(predicted))
     axes.plot(ends, ends, color="0.6", linewidth=1, label="equal")
     axes.scatter(mos, predicted, s=12, alpha=0.5, linewidths=0)
     axes.set(xlabel=label, ylabel="predicted score", title=title, xlim=ends, ylim=ends, aspect="equal")
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_curves(log: pd.DataFrame, path: Path) -> None:
     """The learning curves of a run's log as PNG: loss, MAE and PLCC by epoch, with the stages marked."""
     pairs = [name for name in ("loss", "MAE", "plcc_tf") if name in log]
-    figure, panels = _figure(5 * len(pairs), 4, len(pairs))
+    figure, panels = new_figure(5 * len(pairs), 4, columns=len(pairs))
     epochs = np.arange(1, len(log) + 1)
     for axes, name in zip(np.atleast_1d(panels), pairs, strict=True):
         axes.plot(epochs, log[name], marker=".", label="training")
@@ -115,18 +117,38 @@ def draw_curves(log: pd.DataFrame, path: Path) -> None:
         axes.set(xlabel="epoch", title={"plcc_tf": "PLCC (mean of batches)"}.get(name, name))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float, columns: int = 1):
-    """A figure and its axes that need no display."""
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, dpi: int = 120, **layout):
+    """A figure of `width` x `height` inches and its axes, that need no display. layout: of matplotlib's subplots."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    return figure, figure.subplots(1, columns)
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    return figure, figure.subplots(rows, columns, **layout)
 
 
-def _save(figure, path: Path) -> None:
+def shortened(text: str, length: int = 300) -> str:
+    """A text of at most `length` (3 or more) characters, with "…" in place of the middle of a longer one."""
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[half + 1 - length :]}"
+
+
+def one_line(text: str, length: int = 40) -> str:
+    """A text as it can be drawn: `shortened`, with a space for what cannot be printed, line breaks for instance."""
+    return shortened("".join(letter if letter.isprintable() else " " for letter in text), length)
+
+
+def png(figure) -> bytes:
+    """A figure as PNG. Without the date and the version of matplotlib, the same picture is the same file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of somebody's file name: drawn as a box
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_figure(figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with atomic_path(path) as temporary:
-        # Without the date and the version of matplotlib, the same picture is the same file.
-        figure.savefig(temporary, metadata={"Software": None})
+        temporary.write_bytes(png(figure))

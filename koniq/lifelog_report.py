@@ -1,0 +1,111 @@
+"""What a lifelog's scores look like: one page and its figures from the CSV that lifelog_predict.py writes.
+
+python -m koniq.lifelog_report lifelog_mos.csv
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+from koniq import cli, distribution, page, times
+from koniq.scores import facts, read
+
+REASONS, LISTED = 20, 200  # on the page at most, of what has no score
+
+
+@dataclass(frozen=True)
+class Settings:
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    images: str = ""  # where its image_path start, if the pictures are not where they were scored
+    out: Path | None = None  # a folder; None: NAME_report beside NAME.csv
+    sheet: int = 24  # pictures on each of the contact sheets
+
+
+def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, sheet: int = 24) -> dict:
+    """The files of a report, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
+
+    table: of `koniq.scores.read`, at least one row with a score. about: of `koniq.scores.facts`. roots: the folders
+    that image_path starts from; a picture that is in none is named, not shown.
+    """
+    ok = distribution.is_scored(table)
+    scored, failed = table[ok], table[~ok]
+    scored = scored.join(times.taken(scored.image_path))
+    figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS})}
+    by_hour = times.by_hour(scored.MOS, scored.time)
+    by_period, unit = times.readable(scored.MOS, scored.day)
+    if len(by_period):
+        figures["by_day.png"] = times.draw_periods(by_period, unit)
+    if by_hour.pictures.any():
+        figures["by_hour.png"] = times.draw_hours(by_hour)
+
+    def cells(chosen: pd.DataFrame) -> list[page.Cell]:
+        return [
+            page.cell(
+                row.image_path, (f"{row.MOS:.2f}", "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}"), roots
+            )
+            for row in chosen.itertuples()
+        ]
+
+    count = min(sheet, max(1, len(scored) // 2))  # no picture is among the best and the worst
+    order = scored.sort_values("MOS", kind="stable")
+    best, worst = cells(order.iloc[::-1][:count]), cells(order[:count])
+    shares = distribution.shares({"share": scored.MOS})
+    reasons = page.failures(failed)
+    html = page.render(
+        "lifelog_report.html",
+        title=title,
+        model=about.get("model", ""),
+        mos=scored.MOS,
+        rows=len(table),
+        scale=page.scale(about),
+        calibrated=page.is_calibrated(about),
+        shares=shares,
+        outside=distribution.outside(scored.MOS),
+        figures=figures,
+        no_time=int(scored.time.isna().sum()),
+        no_day=int(scored.day.isna().sum()),
+        unit=times.PERIODS[unit],
+        by_period=by_period,
+        day=lambda row: f"{row.first:%Y-%m-%d}",
+        by_hour=by_hour,
+        hour=lambda row: f"{row.hour}:00",
+        best=best,
+        worst=worst,
+        failed=failed,
+        reasons=reasons[:REASONS],
+        more_reasons=sum(count for _, _, count in reasons[REASONS:]),
+        listed=failed[:LISTED],
+        provenance=page.provenance(about),
+    )
+    return {
+        page.PAGE: html,
+        **figures,
+        "best.png": page.draw_sheet(best),
+        "worst.png": page.draw_sheet(worst),
+        "histogram.csv": distribution.histogram({"share": scored.MOS}),
+        "shares.csv": shares,
+        "by_day.csv": times.by_period(scored.MOS, scored.day),
+        "by_hour.csv": by_hour,
+    }
+
+
+def main(s: Settings) -> None:
+    page.check_sheet(s.sheet)
+    table, about = read(s.scores), facts(s.scores)
+    page.check_scored(table, s.scores)
+    out = s.out or s.scores.with_name(f"{s.scores.stem}_report")
+    page.check_folder(out)
+    roots = [s.images] if s.images else about.get("roots", [str(s.scores.parent)])
+    files = report(table, about, roots, f"Quality of the pictures in {s.scores.name}", s.sheet)
+    page.write(out, files)
+    mos = table.MOS[distribution.is_scored(table)]
+    below = ", ".join(f"{100 * row.share:.1f} % below {row.below}" for row in files["shares.csv"].itertuples())
+    print(f"{len(mos):,} of {len(table):,} pictures have a score: mean {mos.mean():.2f}, median {mos.median():.2f}")
+    print(f"{below}\nTo open: {out / page.PAGE}   (its figures and tables lie beside it)")
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

@@ -1,0 +1,90 @@
+"""The pictures good enough to be found: those with a score at or above a threshold, as a CSV for a retrieval system.
+
+python -m koniq.select lifelog_mos.csv --at-least 50        # MOS
+
+python -m koniq.select lifelog_mos.csv --percentile 80      # the best fifth
+
+No picture is touched. The list can be scored again: lifelog_predict.py takes it.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from koniq import cli
+from koniq.distribution import is_scored
+from koniq.errors import InputError
+from koniq.page import check_scored
+from koniq.report import write_csv
+from koniq.scores import read
+
+HEADER = "image_path,MOS"
+
+
+@dataclass(frozen=True)
+class Settings:
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    at_least: float | None = None  # keep pictures of this score and above
+    percentile: float | None = None  # keep pictures at or above this percentile (0-100) of all scores
+    order: Literal["input", "score"] = "input"  # of the rows: as in the CSV, or the best first
+    out: Path | None = None  # image_path, MOS; None: NAME_selected.csv beside NAME.csv
+
+
+def threshold(mos: np.ndarray, percentile: float) -> float:
+    """The lowest of the scores `mos` (shape (pictures,)) at or above their percentile (0-100, interpolated)."""
+    position = round(percentile / 100 * (len(mos) - 1), 9)  # rounded: .07 * 100 is more than 7
+    return float(np.sort(mos)[math.ceil(position)])
+
+
+def select(table: pd.DataFrame, least: float, order: str = "input") -> pd.DataFrame:
+    """The pictures with a score of `least` or more, ties and all: image_path, MOS.
+
+    table: of `koniq.scores.read`. order: "input", or "score": the best first.
+    """
+    chosen = table.loc[is_scored(table) & table.MOS.ge(least), ["image_path", "MOS"]]
+    return chosen.sort_values("MOS", ascending=False, kind="stable") if order == "score" else chosen
+
+
+def check_out(out: Path, scores: Path) -> None:
+    """Raise InputError unless `out` is a new CSV, or one of an earlier selection."""
+    if out.suffix.lower() != ".csv":
+        raise InputError(f"out should end in .csv. Received: {out}")
+    if not out.exists():
+        return
+    if out.samefile(scores):
+        raise InputError(f"out should be another file than the scores. Received: {out}")
+    if not out.is_file() or out.open(encoding="utf-8", errors="replace").readline().strip() != HEADER:
+        raise InputError(
+            f"out should be a new file, or an earlier selection ({HEADER}), so that nothing else is overwritten. "
+            f"Received: {out}"
+        )
+
+
+def main(s: Settings) -> None:
+    given = {name: value for name in ("at_least", "percentile") if (value := getattr(s, name)) is not None}
+    if len(given) != 1 or not all(map(math.isfinite, given.values())):
+        received = ", ".join(f"{name}={value}" for name, value in given.items()) or "neither"
+        raise InputError(f"One of at_least and percentile should be given, as a number. Received: {received}")
+    if s.percentile is not None and not 0 <= s.percentile <= 100:
+        raise InputError(f"percentile should be 0 to 100. Received: percentile={s.percentile}")
+    table = read(s.scores)
+    check_scored(table, s.scores)
+    out = s.out or s.scores.with_name(f"{s.scores.stem}_selected.csv")
+    check_out(out, s.scores)
+    mos = table.MOS[is_scored(table)].to_numpy()
+    least = threshold(mos, s.percentile) if s.at_least is None else s.at_least
+    chosen = select(table, least, s.order)
+    write_csv(chosen, out)
+    without = len(table) - len(mos)
+    print(f"{out}: {len(chosen):,} of {len(mos):,} scored pictures, with a score of {least!r} or more")
+    if without:
+        print(f"{without:,} pictures have no score and are not selected")
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

@@ -1,0 +1,193 @@
+import numpy as np
+import pandas as pd
+import pytest
+from browser import shown
+from PIL import Image
+from scipy import stats
+from scored import write_scores
+
+from koniq import cli, compare, page
+from koniq.errors import InputError
+from koniq.metrics import agreement
+
+MARKUP = "<script>document.title='taken'</script>$x_1$.jpg"
+
+
+def scores(rows):
+    return pd.DataFrame(
+        [(name, mos, "missing" if np.isnan(mos) else "ok") for name, mos in rows],
+        columns=["image_path", "MOS", "status"],
+    )
+
+
+def test_agreement_of_a_known_answer():
+    first, second = np.array([10.0, 20, 30, 40]), np.array([12.0, 22, 36, 42])
+    found = agreement(first, second).set_index("metric")
+    assert found.value.mean_difference == 3
+    assert found.value.sd_difference == 2
+    assert found.loc[["lower_limit", "upper_limit"], "value"].tolist() == pytest.approx([3 - 3.92, 3 + 3.92])
+    assert found.value.srcc == found.value.krcc == pytest.approx(1)
+    interval = stats.ttest_rel(second, first).confidence_interval(0.95)
+    assert found.loc["mean_difference", ["low", "high"]].tolist() == pytest.approx([interval.low, interval.high])
+    assert found.high.upper_limit - found.value.upper_limit == pytest.approx(stats.t.ppf(0.975, 3) * np.sqrt(3 / 4) * 2)
+    assert found.low[["srcc", "plcc", "krcc", "sd_difference"]].isna().all()
+    assert set(found.n) == {4}
+
+
+def test_limits_hold_95_percent_of_normal_differences():
+    rng = np.random.default_rng(0)
+    first = rng.uniform(0, 100, 20000)
+    difference = rng.normal(2, 5, first.size)
+    value = agreement(first, first + difference).set_index("metric").value
+    assert np.mean((difference >= value.lower_limit) & (difference <= value.upper_limit)) == pytest.approx(
+        0.95, abs=0.005
+    )
+
+
+def test_agreement_needs_two_pairs():
+    for first, second in (([1.0], [2.0]), ([1.0, 2], [1.0, 2, 3])):
+        with pytest.raises(ValueError, match="as many numbers each, at least 2"):
+            agreement(first, second)
+
+
+def test_pictures_are_paired_by_name_and_counted():
+    nan = np.nan
+    first = scores([("twice", 1), ("a", 50), ("twice", 3), ("x", nan), ("y", 5), ("only A", 9), ("z", nan)])
+    second = scores([("z", nan), ("twice", 11), ("twice", 3), ("twice", 7), ("a", 48), ("x", 6), ("y", nan), ("b", 1)])
+    pairs, counts = compare.join(first, second)
+    assert list(pairs.itertuples(index=False, name=None)) == [
+        ("twice", 1, 11, 10),
+        ("a", 50, 48, -2),
+        ("twice", 3, 3, 0),
+    ]
+    assert counts == {
+        "scored by both": 3,
+        "in both, scored by A only": 1,
+        "in both, scored by B only": 1,
+        "in both, scored by neither": 1,
+        "in A only": 1,
+        "in B only": 2,
+    }
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two models' scores of 30 pictures that are there and 3 that are not, made at two sizes."""
+    folder = tmp_path_factory.mktemp("pair")
+    rng = np.random.default_rng(2)
+    names = [MARKUP, *(f"{n}.png" for n in range(29))]
+    for name in names:
+        path = folder / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(path, "PNG")
+    names += ["gone0.jpg", "gone1.jpg", "gone2.jpg"]
+    first = np.float32(rng.uniform(10, 90, len(names)))
+    second = np.float32(first + rng.normal(4, 6, len(names)))
+    second[0] = 120
+    facts = {"resize": "lanczos", "roots": [str(folder / "pictures")]}
+    a = write_scores(
+        folder / "a.csv", zip(names, first.tolist(), strict=True), model="<b>A</b>", input_size=[384, 512], **facts
+    )
+    b = write_scores(
+        folder / "b.csv",
+        zip(names, second.tolist(), strict=True),
+        model="$b$",
+        input_size=[76, 100],
+        record={"calibrated": True},
+        **facts,
+    )
+    return a, b
+
+
+@pytest.fixture(scope="module")
+def made(pair):
+    compare.main(compare.Settings(*pair))
+    return pair[0].with_name("a_and_b")
+
+
+def test_the_page_in_a_browser_says_what_the_csvs_say(pair, made):
+    a, b = (pd.read_csv(path) for path in pair)
+    seen = shown(made / page.PAGE)
+    difference = b.MOS - a.MOS
+    mean, sd = difference.mean(), difference.std()
+    assert "33 pictures have a score by both." in seen["text"]
+    assert ["SRCC", f"{stats.spearmanr(a.MOS, b.MOS).statistic:.4f}", ""] in seen["rows"]
+    assert ["PLCC", f"{stats.pearsonr(a.MOS, b.MOS).statistic:.4f}", ""] in seen["rows"]
+    assert [row[1] for row in seen["rows"] if row[0].endswith("limit of agreement")] == [
+        *(f"{mean - 1.96 * sd:.2f}", f"{mean + 1.96 * sd:.2f}")
+    ]
+    assert ["50", f"{100 * (a.MOS < 50).mean():.1f} %", f"{100 * (b.MOS < 50).mean():.1f} %", "26.0 %"] in seen["rows"]
+    assert "B: 0 scores lie below 0 and 1 above 100." in seen["text"]
+    assert "input size 384 x 512 for A and 76 x 100 for B" in seen["text"]
+    assert "the scores of A are calibrated" in seen["text"]
+    order = difference.abs().sort_values(ascending=False, kind="stable").index[:24]
+    assert [cell.split("\n")[-3 if "not at hand" not in cell else 1] for cell in seen["cells"]] == [
+        f"{difference[at]:+.2f}" for at in order
+    ]
+    assert MARKUP in seen["names"]
+    assert "<b>A</b>" in seen["names"]
+    assert seen["title"] == "<b>A</b> and $b$ on the same pictures"
+    assert seen["scripts"] == 0
+    assert seen["fetched"] == []
+    assert all(seen["images"])
+    assert seen["width"] == 390
+
+
+def test_the_files_beside_the_page(pair, made):
+    assert {path.name for path in made.iterdir()} == {
+        *("report.html", "histogram.png", "scatter.png", "bland_altman.png", "most_different.png"),
+        *("agreement.csv", "differences.csv", "shares.csv", "histogram.csv"),
+    }
+    table = pd.read_csv(made / "differences.csv")
+    assert table.image_path[0] == MARKUP
+    assert table.difference.abs().is_monotonic_decreasing
+    assert len(table) == 33
+    for path in made.glob("*.png"):
+        assert np.ptp(np.asarray(Image.open(path))) == 255
+
+
+def test_what_is_printed_and_bad_input(pair, made, tmp_path, capsys):
+    compare.main(compare.Settings(*pair))
+    printed = capsys.readouterr().out
+    assert "33 pictures have a score by both\nSRCC: 0." in printed
+    assert "Note: The scores were not made alike" in printed
+    other = write_scores(tmp_path / "other.csv", [("else.png", 1.0), ("0.png", 2.0)])
+    for arguments, message in (
+        ([pair[0], pair[0]], "Two CSVs should be compared"),
+        ([pair[0], tmp_path / "absent.csv"], "should be at"),
+        ([pair[0], other], "At least 2 pictures should have a score in both CSVs. Received: 1 scored by both"),
+        ([*pair, "--sheet", 0], "sheet should be 1 to 100"),
+        ([*pair, "--out", tmp_path], "out should be a new or empty folder"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(compare.main, compare.Settings, list(map(str, arguments)))
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_many_pictures_and_perfect_agreement(tmp_path):
+    table = scores([(f"{n}.jpg", n / 30) for n in range(compare.MANY + 1)])
+    files = compare.compare([table, table], [{}, {}], ["a", "b"], [])
+    assert 'mean difference</td><td class="number">0.00' in files[page.PAGE]
+    constant = scores([("a", 5.0), ("b", 5.0)])
+    files = compare.compare([constant, constant], [{}, {}], ["a", "b"], [])
+    assert 'SRCC</td><td class="number">none' in files[page.PAGE]
+
+
+def test_warnings_only_where_there_is_something_to_warn_of():
+    good = {"input_size": [384, 512], "resize": "lanczos", "record": {"calibrated": True}}
+    assert compare.warnings([good, good]) == []
+    assert len(compare.warnings([good, {**good, "resize": "nearest"}])) == 1
+    assert "scores of A and B are calibrated" in compare.warnings([{}, {}])[0]
+
+
+def test_models_are_named_so_that_they_differ(tmp_path):
+    a, b = tmp_path / "x/a.csv", tmp_path / "y/a.csv"
+    assert compare._names([a, b], [{"model": "one"}, {"model": "two"}]) == ["one", "two"]
+    assert compare._names([a, b], [{"model": "one"}, {"model": "one"}]) == [str(a), str(b)]
+    assert compare._names([a, tmp_path / "b.csv"], [{}, {}]) == ["a", "b"]
+
+
+def test_nothing_in_common_is_an_error():
+    with pytest.raises(InputError, match="Received: 0 scored by both"):
+        compare.compare([scores([("a", 1.0)]), scores([("b", 1.0)])], [{}, {}], ["a", "b"], [])
