@@ -1,0 +1,172 @@
+"""How fast lifelog_predict.py scores 1024x768 JPEGs, beside the loop of the study, and in how much memory.
+
+python -m benchmarks.lifelog --weights my_run --precisions auto float32 int8
+
+In one run, on the same pictures, everything in turn. The peer is the study's way with kuti 0.9.8, its loop stated here
+again: each picture opened by `load_img` with nearest neighbour, one picture a `model.predict`. What decoding alone and
+the engine alone reach on the same cores bounds what both can together: 1 / rate = 1 / decoding + 1 / engine.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from koniq import cli, devices, engines, weights
+from koniq.network import KONCEPT512, Network
+from koniq.paths import ROOT
+from koniq.prediction import Engine, decode, predict
+from koniq.report import markdown_table
+from koniq.sample import SCENES, crop, scene
+from koniq.scores import ScoreFile
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Settings:
+    weights: str = ""  # a file, a training run, a name in trained_models; random weights if empty, too wild for int8
+    precisions: tuple[engines.Precision, ...] = ("auto",)  # of OpenVINO
+    input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
+    count: int = 96  # pictures a round
+    peer_count: int = 24  # pictures a round of the peer, which takes long
+    rounds: int = 3  # of everything in turn
+    batch_size: int = 8  # of our engines
+    workers: int = 2  # threads that decode
+    memory: tuple[int, ...] = (1000, 20000)  # pictures of the runs whose peak memory is measured
+    memory_size: tuple[int, int] = (76, 100)  # the network's input in those, for them to end within minutes
+
+
+def main(s: Settings) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pictures = write_pictures(folder / "pictures", 240)
+        path = weights.find(s.weights) if s.weights else write_weights(folder)
+        network = weights.network_of(path, s.input_size)
+        devices.prepare()
+        model = network.build()
+        weights.load(model, path)
+        rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
+        rates["decoding alone"] = lambda: decoding(network, pictures[: s.count], s.workers)
+        for precision in s.precisions:
+            plan = engines.plan(path, "openvino", precision, s.batch_size, s.input_size, None, pictures)
+            engine, facts = plan.start(), plan.facts()
+            rates[f"{plan.precision}: engine alone"] = lambda engine=engine: alone(engine, pictures[: s.count])
+            rates[f"{plan.precision}: JPEG to CSV"] = lambda engine=engine, facts=facts: whole(
+                engine, facts, pictures[: s.count], folder / "scores.csv", s.workers
+            )
+        found = pd.DataFrame(
+            [{name: rate() for name, rate in rates.items()} for _ in tqdm(range(s.rounds), desc="rounds", disable=None)]
+        )
+        print(f"\n{devices.machine()}; {devices.versions()}; commit {devices.commit()}")
+        print(f"{s.input_size[0]}x{s.input_size[1]}, batch {s.batch_size}, {s.rounds} rounds; pictures a second\n")
+        print(speed_table(found))
+        if s.memory:
+            peaks = [peak(path, pictures, count, folder, s) for count in s.memory]
+            print(f"\nPeak memory, network at {s.memory_size[0]}x{s.memory_size[1]}\n")
+            print(memory_table(s.memory, peaks))
+
+
+def write_pictures(folder: Path, count: int) -> list[Path]:
+    """Photographs of 1024x768, quality 90, as scikit-image has them, each a crop of its own."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    photographs = [scene(name) for name in (*SCENES["training"], *SCENES["test"])]
+    paths = [folder / f"{number:03}.jpg" for number in range(count)]
+    for number, path in enumerate(tqdm(paths, desc="pictures", disable=None)):
+        crop(photographs[number % len(photographs)], (768, 1024), rng).save(path, quality=90)
+    return paths
+
+
+def write_weights(folder: Path) -> Path:
+    path = folder / "random.weights.h5"
+    KONCEPT512.build().save_weights(path)
+    return path
+
+
+def peer(model: "keras.Model", network: Network, paths: Sequence[Path]) -> float:
+    """Pictures a second of the study's loop."""
+    from keras.utils import img_to_array, load_img
+
+    began, scores = time.perf_counter(), []
+    for path in paths:
+        picture = img_to_array(load_img(path, target_size=network.input_size, interpolation="nearest"))
+        scores.append(model.predict(picture[None], verbose=0)[0, 0])
+    return len(scores) / (time.perf_counter() - began)
+
+
+def decoding(network: Network, paths: Sequence[Path], workers: int) -> float:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        done = list(pool.map(lambda path: decode(path, network), paths))
+    return len(done) / (time.perf_counter() - began)
+
+
+def alone(engine: Engine, paths: Sequence[Path]) -> float:
+    pixels = np.stack([decode(path, engine.network)[1] for path in paths[: engine.batch_size]])
+    calls = -(-len(paths) // engine.batch_size)
+    with ThreadPoolExecutor(engine.parallel) as pool:
+        list(pool.map(engine.score, [pixels] * engine.parallel))  # its requests are made
+        began = time.perf_counter()
+        list(pool.map(engine.score, [pixels] * calls))
+        return calls * engine.batch_size / (time.perf_counter() - began)
+
+
+def whole(engine: Engine, facts: dict, paths: Sequence[Path], out: Path, workers: int) -> float:
+    """Pictures a second of what lifelog_predict.py does once its engine has started."""
+    began = time.perf_counter()
+    with ScoreFile(out, facts, overwrite=True) as file:
+        for path, score in zip(paths, predict(engine, paths, workers), strict=True):
+            file.append(path.name, score)
+    return len(paths) / (time.perf_counter() - began)
+
+
+def speed_table(found: pd.DataFrame) -> str:
+    """Markdown: the median and the range of each rate, its ratio to the peer's, and its share of the bound."""
+    rows = []
+    for name in found:
+        share = ""
+        if name.endswith("JPEG to CSV"):
+            engine = found[name.replace("JPEG to CSV", "engine alone")]
+            share = f"{(found[name] * (1 / engine + 1 / found['decoding alone'])).median():.0%}"
+        ratio = (found[name] / found.peer).median()
+        spread = f"{found[name].min():.2f} to {found[name].max():.2f}"
+        rows.append((name, f"{found[name].median():.2f}", spread, f"{ratio:.2f}", share))
+    return markdown_table(("", "median", "rounds", "ratio to the peer", "share of 1/(1/decoding + 1/engine)"), rows)
+
+
+def peak(path: Path, pictures: Sequence[Path], count: int, folder: Path, s: Settings) -> int:
+    """The most bytes of memory that lifelog_predict.py has in a run over `count` pictures, each file several times."""
+    table = folder / f"{count}.csv"
+    pd.DataFrame({"image_path": [str(pictures[number % len(pictures)]) for number in range(count)]}).to_csv(table)
+    size = [str(side) for side in s.memory_size]
+    command = [ROOT / "lifelog_predict.py", table, "--weights", path, "--input-size", *size, "--engine", "openvino"]
+    command += ["--out", folder / f"{count}-scores.csv", "--batch-size", s.batch_size, "--workers", s.workers]
+    measured = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", measured, sys.executable, *map(str, command)]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) << 10
+
+
+def memory_table(counts: Sequence[int], peaks: Sequence[int]) -> str:
+    rows = [
+        (f"{count:,}", f"{most / 2**20:.0f}", f"{most / peaks[0]:.3f}")
+        for count, most in zip(counts, peaks, strict=True)
+    ]
+    return markdown_table(("pictures", "MiB", "ratio"), rows)
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)
