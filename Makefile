@@ -18,12 +18,14 @@ demo: .venv/core
 	rm -rf demo
 	$(BIN)/python koncept512_train.py $(DEMO)
 	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo/koncept512 --out demo/lifelog_mos.csv
+	$(BIN)/python -m koniq.lifelog_report demo/lifelog_mos.csv
 	$(BIN)/python koncept512_test.py --dataset sample --weights demo/koncept512 --out demo/test
 	@echo
 	@echo "To open: demo/test/scatter.png          predicted against synthetic MOS, on scenes never seen in training"
 	@echo "         demo/test/predictions.csv      one row a test picture;  metrics.csv, report.md beside it"
 	@echo "         demo/koncept512/curves.png     the learning curves;     log.csv, settings.json beside it"
-	@echo "         demo/lifelog_mos.csv           a score or a reason for every picture of the small lifelog"
+	@echo "         demo/lifelog_mos_report/report.html  what the small lifelog's scores look like, in a browser"
+	@echo "         demo/lifelog_mos.csv           a score or a reason for every picture of it"
 	@echo "         datasets/sample/images/512x384 the pictures; their labels follow from known distortions"
 
 test: .venv/test

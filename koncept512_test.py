@@ -25,7 +25,7 @@ class Settings:
     batch_size: int = 8  # pictures at a time; the scores do not depend on it
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
-    engine: engines.EngineName = "auto"  # keras, openvino; auto: openvino where it is installed and there is no GPU
+    engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     workers: int = 2  # threads that decode pictures
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty

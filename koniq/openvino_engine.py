@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +24,7 @@ from koniq import devices, weights
 from koniq.errors import InputError, RunStopped
 from koniq.network import Network
 from koniq.prediction import Engine, decode
-from ku.generic import srocc
+from ku.generic import lock_file, srocc
 
 if TYPE_CHECKING:
     import openvino
@@ -72,17 +73,14 @@ def start(
             f"precision should be one that this processor has ({', '.join(abilities())}). Received: {precision}"
         )
     folder = kept(path, network)
-    if not _is_of(folder, about):
-        print("Exporting the network to OpenVINO, once ...")
-        with _made(folder, about) as (temporary, _):
-            _apart(_export, path, network, temporary)
-    if precision == "int8" and calibration:
+    _make(folder, about, "Exporting the network to OpenVINO", _export, path, network)
+    if calibration:
         exact, folder = folder, kept(path, network, "-int8")
         if calibration.pictures:
-            print("Calibrating int8 on some of the pictures, once, and checking it on others ...")
-            with _made(folder, {**about, "calibrated_on": calibration.key}) as (temporary, found):
-                found |= _apart(_quantize, exact, network, calibration.pictures, batch_size, temporary)
-            print(f"int8 against float32: {found['agreement']}")
+            about = {**about, "calibrated_on": calibration.key}
+            title = "Calibrating int8 on some of the pictures and checking it on others"
+            _make(folder, about, title, _quantize, exact, network, calibration.pictures, batch_size)
+        print(f"int8 against float32: {_about(folder)['agreement']}")
     return _engine(folder, network, precision, batch_size)
 
 
@@ -121,19 +119,43 @@ def _is_of(folder: Path, about: dict) -> bool:
     return _about(folder).items() >= about.items()
 
 
+def _make(folder: Path, about: dict, title: str, work: Callable, *arguments: Any) -> None:
+    """Have `work(*arguments, temporary folder)` fill `folder`, whole or not at all, unless it is of `about` already.
+
+    One process at a time; a second waits. What `work` returns stands in about.json, too.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _turn(folder.with_name(f".{folder.name}.lock")):
+        if _is_of(folder, about):
+            return
+        print(f"{title}, once ...", flush=True)
+        temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        temporary.mkdir()
+        try:
+            found = _apart(work, *arguments, temporary)
+            (temporary / "about.json").write_text(json.dumps({**about, **(found or {})}, indent=2) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 @contextmanager
-def _made(folder: Path, about: dict) -> Iterator[tuple[Path, dict]]:
-    """A temporary folder that becomes `folder`, whole or not at all; and what will be written of it in about.json."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    about = dict(about)
-    try:
-        yield temporary, about
-        (temporary / "about.json").write_text(json.dumps(about, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _turn(path: Path) -> Iterator[None]:
+    """Waits until no other process has the lock at `path`."""
+    said = False
+    while True:
+        try:
+            file = lock_file(path)
+            break
+        except BlockingIOError:
+            if not said:
+                print("Waiting for another process that prepares the same network ...", flush=True)
+            said = True
+            time.sleep(0.5)
+    with file:
+        yield
 
 
 def _apart(work: Callable, *arguments: Any) -> Any:

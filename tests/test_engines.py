@@ -128,7 +128,8 @@ def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     received = engines.plan(path, "openvino", "float32").start().score(grey)
     assert "Exporting" in capsys.readouterr().out
     np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], atol=1e-3)
-    assert {file.name for file in tmp_path.iterdir()} == {"tiny.weights.h5", "tiny.json", folder.name}
+    names = {"tiny.weights.h5", "tiny.json", folder.name, f".{folder.name}.lock"}
+    assert {file.name for file in tmp_path.iterdir()} == names
 
 
 def test_where_one_may_not_write_the_export_goes_to_the_cache(tiny, tmp_path, monkeypatch):
@@ -180,16 +181,32 @@ def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, mo
         openvino_engine._quantize(exact, DEEP, [*pictures[:39], *map(Path, "abcdef")], 8, tmp_path)
 
 
-def test_a_killed_export_leaves_nothing(tmp_path):
+def in_another_process(code):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    code = f"import os, tiny; from pathlib import Path; from koniq import engines, openvino_engine; {code}"
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_export_leaves_nothing_that_is_used(tmp_path):
     path = trained(tmp_path, TINY)
-    code = (
-        "import os, tiny; from pathlib import Path; from koniq import engines, openvino_engine;"
+    killed = in_another_process(
         "openvino_engine._export = os._exit; openvino_engine._apart = lambda work, *rest: work(9);"
         f"engines.plan(Path({str(path)!r}), 'openvino').start()"
     )
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 9
-    assert [file.name[0] for file in tmp_path.iterdir() if file.is_dir()] == ["."]
+    assert killed.wait() == 9
+    half = tmp_path / ".tiny-24x32.openvino.tmp"
+    assert half.is_dir()
     plan = engines.plan(path, "openvino", "float32")
     plan.start()
+    assert not half.exists()
     assert openvino_engine._is_of(openvino_engine.kept(path, TINY), plan.about)
+
+
+def test_of_two_processes_one_exports_and_the_other_waits(tmp_path):
+    path = trained(tmp_path, TINY)
+    both = [in_another_process(f"engines.plan(Path({str(path)!r}), 'openvino', 'float32').start()") for _ in range(2)]
+    said = sorted(process.communicate()[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert "Exporting" in said[0]
+    assert "Waiting for another process that prepares the same network" in said[1]
+    assert "Exporting" not in said[1]
