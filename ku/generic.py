@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
@@ -45,6 +45,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock_file(path: str | Path, mode: str = "ab") -> IO:
+    """The file at `path`, open and this process's own until it is closed, however the process ends.
+
+    Raises BlockingIOError if another process has it. On Windows, which knows no such locks, nobody is kept out.
+    """
+    file = Path(path).open(mode)  # noqa: SIM115  closed by who asked for it
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass
+    except BlockingIOError:
+        file.close()
+        raise
+    return file
 
 
 class H5Helper:

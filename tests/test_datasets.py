@@ -86,7 +86,7 @@ def test_unknown_data_set_and_absent_table(tmp_path):
         InputError, match=r"one of koniq10k, live_itw, sample or a \.csv table. Received: dataset='tid'"
     ):
         datasets.load("tid")
-    with pytest.raises(InputError, match="not there; get the table at https"):
+    with pytest.raises(InputError, match=r"not there; python -m koniq\.fetch koniq10k gets it"):
         datasets.load("koniq10k", table=str(tmp_path / "none.csv"))
 
 
@@ -126,5 +126,5 @@ def test_live_from_tables_made_here_forgives_case(tmp_path):
     assert data.ids.image_name.tolist() == ["1.bmp", "2.JPG"]
     assert data.ids.MOS.tolist() == [7, 8]
     (tmp_path / "AllMOS_release.mat").unlink()
-    with pytest.raises(InputError, match=r"not there: AllMOS_release.mat; ask for it at https"):
+    with pytest.raises(InputError, match=r"not there: AllMOS_release\.mat; python -m koniq\.fetch live_itw gets it"):
         datasets.load("live_itw", str(tmp_path), str(tmp_path / "images"))
