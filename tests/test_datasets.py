@@ -68,7 +68,8 @@ def test_no_picture_at_all_is_an_error_even_when_missing_ones_are_skipped(tmp_pa
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([("a.png", 1)], ("image_name", "MOS"), "columns image_name, MOS and set. Received: image_name, MOS"),
+        ([("a.png", 1)], ("image_name", "set"), "columns image_name, MOS. Received: image_name, set"),
+        ([("a.png", 1)], ("image_name", "MOS"), "to be split should have at least 3 groups. Received: 1"),
         ([("a.png", "x", "test")], COLUMNS, "MOS .* numbers. Received: 'x'"),
         ([("a.png", 1, "train")], COLUMNS, "set .* one of training, validation, test. Received: 'train'"),
         ([("a.png", 1, "test"), ("a.png", 2, "test")], COLUMNS, "one MOS. Received: several for a.png"),
