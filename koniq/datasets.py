@@ -46,6 +46,7 @@ class DataSet:
     absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
+    folder: Path | None = None  # of its pictures
 
     def has(self, name: str) -> bool:
         """Whether there are pictures in a set."""
@@ -93,7 +94,7 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
             f"not there ({first_few(absent)}).{hint}"
         )
-    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label)
+    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label, folder)
 
 
 def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
