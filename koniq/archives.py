@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from tqdm import tqdm
+
 from koniq.errors import InputError
 
 BLOCK = 1 << 20
@@ -45,7 +47,8 @@ def unpack(
     opened = _zip_files if head.startswith(b"PK") else _tar_files
     written, bound = [], _Bound(archive, limits)
     try:
-        for path, content in opened(archive, head, _Bound(archive, limits)):
+        members = opened(archive, head, _Bound(archive, limits))
+        for path, content in tqdm(members, desc=f"unpacking {archive.name}", unit=" files", disable=None):
             if content is None or not wanted(path):
                 continue
             target = folder / path

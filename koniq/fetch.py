@@ -28,6 +28,7 @@ from koniq.transfer import SourceFailed
 from ku.generic import atomic_path, lock_file
 
 LIVE_TABLES = {f"{name}.mat" for name in datasets.LIVE_TABLES.values()}
+BROKEN = ("unreadable", "wrong size")  # findings that no fetched picture may have; others may be of the release
 OTHER_SIZE = "1024x768"  # the folder of KonIQ-10k's full-size pictures, of the same names as those of 512x384
 
 
@@ -52,13 +53,12 @@ def main(s: Settings) -> None:
     chosen = named(s.names)
     if s.attempts < 1:
         raise InputError(f"attempts should be positive. Received: attempts={s.attempts}")
-    if s.archive:
-        takes = [part for _, part in chosen if part.kind == "pictures"] or chosen
-        if len(takes) > 1 or not Path(s.archive).is_file():
-            raise InputError(
-                "archive should be a file, and go with one part, such as koncept512/original. "
-                f"Received: archive={s.archive!r} for {', '.join(s.names)}"
-            )
+    archived = [pair for pair in chosen if pair[1].kind == "pictures"] or chosen  # what an archive on disk is for
+    if s.archive and (len(archived) > 1 or not Path(s.archive).is_file()):
+        raise InputError(
+            "archive should be a file, and go with one part, such as koncept512/original. "
+            f"Received: archive={s.archive!r} for {', '.join(s.names)}"
+        )
     tables = [(item, item.parts[0]) for item, _ in chosen if item.parts[0].kind == "table"]
     chosen = list(dict.fromkeys((*tables, *chosen)))  # pictures are checked against their table, so it comes first
     failed: dict[str, RunStopped] = {}
@@ -66,7 +66,7 @@ def main(s: Settings) -> None:
         try:
             if part.kind == "pictures" and f"{item.name}/table" in failed:
                 raise _not_fetched(item, part, s, "it is checked against the table, which is not there")
-            ensure(item, part, s)
+            ensure(item, part, s if (item, part) in archived else replace(s, archive=""))
         except RunStopped as error:
             failed[f"{item.name}/{part.name}"] = error
     if failed:
@@ -135,12 +135,12 @@ def check_file(kind: str, digest: str, path: Path) -> None:
 def _ensure_pictures(item: Item, part: Part, s: Settings) -> None:
     root = Path(s.root)
     target, downloads = root / part.target, _below(root, DOWNLOADS)
-    for left in target.parent.glob(f".{target.name}-*.tmp"):  # of a process that was killed
+    for left in target.parent.glob(f".{target.name}-fetch-*.tmp"):  # of a process that was killed
         shutil.rmtree(left)
     there = _there(item, target, _below(root, METADATA))
+    if there and there.of(*BROKEN):
+        raise RunStopped(f"{there.verdict()} Move what is wrong away from {target}, and give the command again.")
     if there and not there.of("absent"):
-        if there.faults:
-            raise RunStopped(f"{there.verdict()} Move what is wrong away from {target}, and give the command again.")
         print("\n".join(there.lines()))
         return
     by_hand = Path(s.archive) if s.archive else _by_hand(item, root)
@@ -175,7 +175,7 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
     """
     target, metadata = root / part.target, _below(root, METADATA)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp") as temporary:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-fetch-", suffix=".tmp") as temporary:
         pictures, tables = Path(temporary) / "pictures", Path(temporary) / "tables"
         pictures.mkdir()
         tables.mkdir()
@@ -195,10 +195,10 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
         for name in lacking:
             if name.casefold() in by_name:
                 by_name[name.casefold()].replace(pictures / name)
-        report = check.inspect(item.name, set(rated).intersection(lacking), pictures, release)
-        absent, wrong = report.of("absent"), report.of("unreadable", "wrong size")
-        if wrong or not any(pictures.iterdir()) or (absent and not allow_missing):
-            hint = " Give --allow-missing to take it all the same." if any(pictures.iterdir()) and not wrong else ""
+        report = check.inspect(item.name, [name for name in lacking if name not in release.unrated], pictures, release)
+        absent, some = report.of("absent"), any(pictures.iterdir())
+        if report.of(*BROKEN) or (absent and not (some and allow_missing)):
+            hint = " Give --allow-missing to take it all the same." if some and not report.of(*BROKEN) else ""
             raise InputError(f"{archive} should hold the pictures of its table. {report.verdict()}{hint}")
         for table in tables.iterdir():
             if not (metadata / table.name).exists():
@@ -209,7 +209,10 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
                 picture.replace(target / picture.name)
         else:
             pictures.replace(target)
-    print(f"{len(lacking) - len(absent):,} pictures are in place in {target}, each of them opened once.")
+    count = len(lacking) - len(report.of("absent", "unrated"))
+    print(f"{count:,} pictures were put in {target}, each of them opened once.")
+    if len(lacking) < len(names):
+        report = check.inspect(item.name, rated, target, release)
     print("\n".join(replace(report, folder=target).lines()))
 
 

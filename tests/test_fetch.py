@@ -220,9 +220,21 @@ def test_a_wrong_picture_in_place_is_named_and_left_to_the_user(root):
     assert (folder / "3.jpg").read_bytes() == b"no picture"
 
 
+def test_pictures_put_there_by_hand_need_only_the_tables(root, tmp_path):
+    pictures = {name: picture((500, 500), seed, "BMP") for seed, name in enumerate(LIVE_NAMES[7:])}
+    folder = root / LIVE.parts[0].target
+    folder.mkdir(parents=True)
+    for name, content in pictures.items():
+        (folder / name).write_bytes(content)
+    (tmp_path / "tables.zip").write_bytes(zipped(live_tables(tmp_path / "made")))
+    ensured(LIVE, LIVE.parts[0], root, archive=str(tmp_path / "tables.zip"))
+    assert {table.name for table in (root / "koniq/metadata").glob("*.mat")} == fetch.LIVE_TABLES
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == pictures
+
+
 def test_an_empty_folder_in_place_and_leftovers_of_a_killed_process(root):
     (root / PICTURES.target).mkdir(parents=True)
-    killed = root / "koniq/images/.512x384-abc.tmp"
+    killed = root / "koniq/images/.512x384-fetch-abc.tmp"
     killed.mkdir()
     (killed / "1.jpg").write_bytes(b"half")
     with served({"a.zip": ZIP}) as server:
@@ -408,6 +420,26 @@ def test_every_host_out_of_reach(root):
     for place in (TABLE.target, "datasets/downloads/koniq10k.zip", "trained_models/study-mse-b8.h5"):
         assert f"in {root}/{place}, and give the same command again." in errors
     assert f"in {root}/keras/models/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5, and" in errors
+
+
+def test_the_command_with_the_real_table_from_an_own_mirror_and_an_archive_on_disk(root, test_data):
+    folder = test_data / "koniq10k"
+    (root / TABLE.target).unlink()
+    table = (folder / "koniq10k_distributions_sets.csv").read_bytes()
+    archive = root / "mine.dat"
+    archive.write_bytes(zipped({path.name: path.read_bytes() for path in (folder / "512x384").iterdir()}))
+    with served({Path(TABLE.target).name: table}) as server:
+        arguments = (root, "koniq10k", "--mirror", server.url(""), "--archive", archive)
+        for extra, code, said in (
+            ((), 2, "10,070 of 10,073 absent"),
+            (("--allow-missing",), 0, "3 pictures were put in"),
+        ):
+            process = command(*arguments, *extra)
+            out, errors = process.communicate(timeout=30)
+            assert process.returncode == code, errors
+            assert said in out + errors
+    assert (root / TABLE.target).read_bytes() == table
+    assert len(installed(root)) == 3
 
 
 @pytest.mark.parametrize(
