@@ -8,7 +8,7 @@ python -m koniq.prepare mine.csv --images my_folder --resize bicubic
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
         sums_path.unlink()
 
 
-def _all(workers: int, work, *columns: Iterable) -> None:
+def _all(workers: int, work: Callable[..., None], *columns: Sequence) -> None:
     """Call `work` with each row, in threads, under a progress bar; the first error ends it."""
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(work, *columns)

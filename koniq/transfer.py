@@ -5,6 +5,7 @@ go on with a broken transfer; the hub's own client does that for the hub alone. 
 """
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import requests
 from requests.exceptions import ConnectionError as NoConnection
-from requests.exceptions import ProxyError, RequestException
+from requests.exceptions import ProxyError, RequestException, SSLError
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError, ProtocolError
 
@@ -89,7 +90,7 @@ def fetch(
 def _receive(url: str, part: Path, digest: str, size: int) -> bool:
     """Append to `part` what is missing of the file at `url`, or write all of it. Whether anything was there before."""
     note = part.with_suffix(".json")
-    before = json.loads(note.read_text()) if note.exists() and part.exists() else {}
+    before = _read(note) if part.exists() else {}
     start = part.stat().st_size if before else 0
     validator = before.get("validator") if before.get("url") == url else None
     headers = {"Accept-Encoding": "identity"}  # lengths and ranges count the bytes of the file
@@ -109,17 +110,20 @@ def _receive(url: str, part: Path, digest: str, size: int) -> bool:
                 error = _Broken if response.status_code in PASSING else SourceFailed
                 raise error(f"answered {response.status_code} {response.reason}".rstrip())
             start = start if response.status_code == 206 else 0
-            note.write_text(json.dumps({"url": url, "validator": _validator(response), "digest": digest}))
+            blocks = response.raw.stream(BLOCK, decode_content=False)
+            first = next(blocks, b"")
+            if not start and first.lstrip(b"\xef\xbb\xbf \r\n\t")[:14].lower().startswith(HTML):
+                raise SourceFailed("sent a web page in place of the file")
             bar = tqdm(
                 total=total or size or None, initial=start, unit="B", unit_scale=True, desc=_name(part), disable=None
             )
             with part.open("ab" if start else "wb") as file, bar:
-                for block in response.raw.stream(BLOCK, decode_content=False):
-                    if file.tell() == 0 and block.lstrip(b"\xef\xbb\xbf \r\n\t")[:14].lower().startswith(HTML):
-                        raise SourceFailed("sent a web page in place of the file")
+                note.write_text(json.dumps({"url": url, "validator": _validator(response), "digest": digest}))
+                for block in itertools.chain([first], blocks):
                     file.write(block)
                     bar.update(len(block))
                     if size and file.tell() > size * 1.1:
+                        _discard(part)
                         raise SourceFailed(f"sends more than the {size:,} bytes that the file should have")
             if total and part.stat().st_size < total:
                 raise _Broken(f"broke off after {part.stat().st_size:,} of {total:,} bytes")
@@ -128,18 +132,22 @@ def _receive(url: str, part: Path, digest: str, size: int) -> bool:
         have = part.stat().st_size if part.exists() else 0
         hung_up = error.args and isinstance(error.args[0], ProtocolError)  # reached, and gone before it answered
         if isinstance(error, NoConnection) and not hung_up:
-            kind = "was not reached, for its proxy failed" if isinstance(error, ProxyError) else "was not reached"
-            raise SourceFailed(kind) from error
+            why = {ProxyError: ", for its proxy failed", SSLError: ", for its certificate is not trusted"}
+            raise SourceFailed(f"was not reached{why.get(type(error), '')}") from error
         if isinstance(error, requests.TooManyRedirects | ValueError):  # ValueError: an address that is none
             raise SourceFailed("leads nowhere: too many redirects, or no address at all") from error
         what = (
             "did not answer in time" if isinstance(error, requests.ReadTimeout) else f"broke off after {have:,} bytes"
         )
         raise _Broken(what) from error
-    except SourceFailed as error:
-        if not isinstance(error, _Broken):
-            _discard(part)
-        raise
+
+
+def _read(note: Path) -> dict:
+    """Where what has come so far is from; nothing if that is not known, as when a process died while it wrote it."""
+    try:
+        return json.loads(note.read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def digest_of(path: Path, like: str) -> str:

@@ -141,24 +141,29 @@ def test_the_official_table_of_koniq_is_told_from_a_changed_one(test_data, tmp_p
     ]
 
 
-def test_the_command_its_exit_codes_and_what_it_writes(tmp_path):
+def ended(*arguments):
+    """The exit code of the command."""
+    try:
+        check.cli.run(check.main, check.Settings, list(map(str, arguments)))
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_the_command_its_exit_codes_and_what_it_writes(tmp_path, capsys):
     for seed in range(3):
         picture(tmp_path / "images" / f"{seed}.png", seed)
-    table = pd.DataFrame({"image_name": ["0.png", "1.png", "2.png"], "MOS": 1, "set": "test"})
-    table.to_csv(tmp_path / "mine.csv", index=False)
-    done = run(tmp_path / "mine.csv", "--out", tmp_path / "found.csv")
-    assert (done.returncode, pd.read_csv(tmp_path / "found.csv").columns.tolist()) == (
-        0,
-        ["kind", "image_name", "detail", "fault"],
-    )
-    assert done.stdout.splitlines()[-1].startswith("mine is RIGHT")
+    mine = tmp_path / "mine.csv"
+    pd.DataFrame({"image_name": ["0.png", "1.png", "2.png"], "MOS": 1, "set": "test"}).to_csv(mine, index=False)
+    assert ended(mine, "--out", tmp_path / "found.csv") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("mine is RIGHT")
+    assert pd.read_csv(tmp_path / "found.csv").columns.tolist() == ["kind", "image_name", "detail", "fault"]
     (tmp_path / "images/1.png").unlink()
-    assert run(tmp_path / "mine.csv").returncode == 1
-    done = run(tmp_path / "mine.csv", "--images", tmp_path / "nowhere")
-    assert done.returncode == 2
-    assert "The pictures of mine should lie in" in done.stderr
-    done = run(tmp_path / "mine.csv", "--out", "found.txt")
-    assert (done.returncode, done.stderr.strip()) == (
-        2,
-        "Error: out should be a .csv or a .json. Received: out='found.txt'",
-    )
+    assert ended(mine) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "mine is NOT right: 1 of 3 absent. No other fault."
+    for arguments, message in (
+        (["--images", tmp_path / "nowhere"], "The pictures of mine should lie in"),
+        (["--out", "found.txt"], "out should be a .csv or a .json. Received: out='found.txt'"),
+    ):
+        assert ended(mine, *arguments) == 2
+        assert message in capsys.readouterr().err

@@ -110,6 +110,17 @@ def test_training_takes_it_without_decoding_and_mapped_where_memory_is_short(pre
     assert not (tmp_path / "run").exists()
 
 
+def test_a_training_run_finds_it_by_itself(prepared, tmp_path, capsys):
+    from koniq import training
+    from koniq.run import Run
+
+    data, path = prepared
+    helper = training.helper(Run(str(tmp_path / "run"), {}), TINY.build(), TINY, data, "mse", 2, 1, 1)
+    assert f"Pictures: from {path}" in capsys.readouterr().out
+    (batch,), _ = helper.make_generator(data.part("validation"), shuffle=False)[0]
+    np.testing.assert_array_equal(batch[0], Prepared(path)["4.png"])
+
+
 def test_a_stale_file_is_noticed_and_not_used(prepared, tmp_path, capsys):
     data, path = prepared
     made = Prepared(path)
@@ -127,31 +138,35 @@ def test_a_stale_file_is_noticed_and_not_used(prepared, tmp_path, capsys):
     assert kept["2.png"].max() == 0
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "koniq.prepare", *map(str, arguments), *SIZE]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+def ended(*arguments):
+    """The exit code of the command."""
+    try:
+        prepare.cli.run(prepare.main, prepare.Settings, [*map(str, arguments), *SIZE])
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
-def test_the_command(mine):
-    done = run(mine)
+def test_the_command(mine, capsys):
     path = mine.parent / "images-24x32-lanczos.h5"
-    assert done.returncode == 0, done.stderr
-    assert f"{path}: 7 pictures" in done.stdout
+    assert ended(mine) == 0
+    assert f"{path}: 7 pictures" in capsys.readouterr().out
     before = path.stat().st_mtime_ns
-    assert "is there, and up to date" in run(mine).stdout
-    assert path.stat().st_mtime_ns == before
+    assert ended(mine) == 0
+    assert "is there, and up to date" in capsys.readouterr().out
     (mine.parent / "images/3.png").write_text("no picture")
-    done = run(mine)
-    assert done.returncode == 2
-    assert "3.png should be a whole picture. Received: unreadable" in done.stderr
-    assert path.stat().st_mtime_ns == before  # what was right once is not lost
+    assert ended(mine) == 2
+    said = capsys.readouterr()
+    assert "is stale" in said.out
+    assert "3.png should be a whole picture. Received: unreadable" in said.err
     (mine.parent / "images/3.png").unlink()
-    assert run(mine).returncode == 2
-    done = run(mine, "--skip-missing")
-    assert done.returncode == 0, done.stderr
-    assert f"{path} is there, and up to date." in done.stdout
+    assert ended(mine) == 2
+    assert "Give --skip-missing" in capsys.readouterr().err
+    assert ended(mine, "--skip-missing") == 0
+    assert path.stat().st_mtime_ns == before  # what is right is not made again, and was not lost
     path.write_text("no HDF5")
-    assert "should be a file of koniq.prepare" in run(mine, "--skip-missing").stderr
+    assert ended(mine, "--skip-missing") == 2
+    assert "should be a file of koniq.prepare" in capsys.readouterr().err
 
 
 SLOW = """

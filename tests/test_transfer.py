@@ -61,6 +61,25 @@ def test_another_source_of_the_same_hash_goes_on_too_and_one_without_starts_anew
         server.requests.clear()
 
 
+@pytest.mark.parametrize("manner", ["404", "503", "page", "loop"])
+def test_a_source_that_gives_nothing_leaves_what_came_from_another(server, tmp_path, manner):
+    with pytest.raises(SourceFailed):
+        fetch(server.url("file.bin", "cut"), tmp_path / "file.bin", attempts=1, digest=MD5)
+    with pytest.raises(SourceFailed):
+        fetch(server.url("file.bin", manner), tmp_path / "file.bin", digest=MD5)
+    fetch(server.url("file.bin"), tmp_path / "file.bin", digest=MD5)
+    assert server.requests[-1] == ("/well/file.bin", "bytes=5120-")
+
+
+@pytest.mark.parametrize("note", ["", '{"url": "htt', None])
+def test_what_came_from_nobody_knows_where_is_not_used(server, tmp_path, note):
+    (tmp_path / ".file.bin.part").write_bytes(b"something else")
+    if note is not None:
+        (tmp_path / ".file.bin.json").write_text(note)
+    fetch(server.url("file.bin"), tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == BODY
+
+
 def test_a_wrong_beginning_from_one_source_does_not_spoil_another(server, tmp_path):
     (tmp_path / ".file.bin.part").write_bytes(b"something else")
     (tmp_path / ".file.bin.json").write_text(f'{{"url": "elsewhere", "validator": null, "digest": "{MD5}"}}')
