@@ -1,16 +1,40 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from koniq import sample
+from koniq import sample, splits
 from koniq.errors import InputError, first_few
 from koniq.paths import IMAGES, METADATA
+from koniq.splits import SETS
 
-SETS = ("training", "validation", "test")
+LIVE_TABLES = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
+RATER_TRAINING = tuple(f"t{n}.bmp" for n in range(1, 8))  # of LIVE-itW: they trained its raters
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is known of the pictures of a data set as its authors released them. Sizes are (height, width)."""
+
+    sizes: tuple[tuple[int, int], ...]  # one of these for all pictures of a folder
+    odd: dict[str, tuple[int, int]] = field(default_factory=dict)  # but for these
+    same: tuple[frozenset[str], ...] = ()  # pictures that the release holds under several names
+    unrated: tuple[str, ...] = ()  # in its table, but in no reported number
+
+
+RELEASES = {
+    "koniq10k": Release(sizes=((384, 512), (768, 1024))),
+    "live_itw": Release(
+        sizes=((500, 500),),
+        odd={"1024.JPG": (960, 640), "1113.JPG": (608, 608)},
+        same=(frozenset({"246.bmp", "333.bmp"}),),
+        unrated=RATER_TRAINING,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +46,7 @@ class DataSet:
     absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
+    folder: Path | None = None  # of its pictures
 
     def has(self, name: str) -> bool:
         """Whether there are pictures in a set."""
@@ -55,18 +80,13 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
     in the usual place. Names are matched to files whatever their letter case. Raises InputError if the table or the
     folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set.
     """
-    read = READERS.get(dataset)
-    if read is None and not dataset.lower().endswith(".csv"):
-        raise InputError(
-            f"dataset should be one of {', '.join(READERS)} or a .csv table. Received: dataset={dataset!r}"
-        )
-    name, ids, folder, label = read(table, images) if read else _own_table(dataset, images)
+    name, ids, folder, label = read(dataset, table, images)
     if not folder.is_dir():
         raise InputError(
             f"The pictures of {name} should lie in {folder}, which is not there{_HOW_TO_GET.get(dataset, '')}."
         )
     ids, repeated = _once(ids, name)
-    ids = ids.assign(image_path=_found(ids.image_name, folder))
+    ids = ids.assign(image_path=found(ids.image_name, folder))
     absent = tuple(ids.image_name[ids.image_path.isna()])
     if absent and (len(absent) == len(ids) or not skip_missing):
         hint = "" if len(absent) == len(ids) else " Give --skip-missing to go on without them."
@@ -74,7 +94,17 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
             f"not there ({first_few(absent)}).{hint}"
         )
-    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label)
+    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label, folder)
+
+
+def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
+    """What `load` starts from: the name, the rows of the table, the folder of the pictures, what the scores are."""
+    reader = READERS.get(dataset)
+    if reader is None and not dataset.lower().endswith(".csv"):
+        raise InputError(
+            f"dataset should be one of {', '.join(READERS)} or a .csv table. Received: dataset={dataset!r}"
+        )
+    return reader(table, images) if reader else _own_table(dataset, images)
 
 
 def _once(ids: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -92,12 +122,12 @@ def _once(ids: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return ids.loc[ids.index.isin(kept)], tuple(again.image_name.unique())
 
 
-def _found(names: Iterable[str], folder: Path) -> list[Path | None]:
+def found(names: Iterable[str], folder: Path) -> list[Path | None]:
     """Where each picture lies, None for those that are not there; a name may lead into a folder within."""
     paths = list(folder.iterdir())
     exact, folded = {path.name: path for path in paths}, {path.name.casefold(): path for path in paths}
-    found = [exact.get(name) or folded.get(name.casefold()) or folder / name for name in names]
-    return [path if path.exists() else None for path in found]
+    places = [exact.get(name) or folded.get(name.casefold()) or folder / name for name in names]
+    return [path if path.exists() else None for path in places]
 
 
 def koniq10k(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -112,15 +142,16 @@ def live_itw(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path
     from scipy.io import loadmat
 
     folder = Path(table or METADATA)
-    keys = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
-    absent = [f"{key}.mat" for key in keys.values() if not (folder / f"{key}.mat").is_file()]
+    absent = [f"{key}.mat" for key in LIVE_TABLES.values() if not (folder / f"{key}.mat").is_file()]
     if absent:
         how = _HOW_TO_GET["live_itw"]
         raise InputError(f"The tables of LIVE In the Wild should lie in {folder}; not there: {', '.join(absent)}{how}.")
-    columns = {column: loadmat(folder / f"{key}.mat", squeeze_me=True)[key] for column, key in keys.items()}
-    ids = pd.DataFrame({**columns, "set": "test"}).astype({"image_name": str})
-    # t1.bmp to t7.bmp trained the raters, and no reported number includes them.
-    return "LIVE In the Wild", ids.iloc[7:], Path(images or IMAGES / "live_500x500"), "MOS"
+    try:
+        columns = {column: loadmat(folder / f"{key}.mat", squeeze_me=True)[key] for column, key in LIVE_TABLES.items()}
+        ids = pd.DataFrame({**columns, "set": "test"}).astype({"image_name": str})
+    except Exception as error:  # SciPy raises anything on a broken file
+        raise InputError(f"The .mat files in {folder} should be those of the release. Received: {error}") from error
+    return "LIVE In the Wild", ids[~ids.image_name.isin(RATER_TRAINING)], Path(images or IMAGES / "live_500x500"), "MOS"
 
 
 def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -134,21 +165,19 @@ def _own_table(table: str, images: str) -> tuple[str, pd.DataFrame, Path, str]:
     path = Path(table)
     beside = path.parent / "images"
     folder = Path(images) if images else beside if beside.is_dir() else path.parent
-    return path.stem, read_table(path, path.stem), folder, "MOS"
+    return path.stem, splits.with_sets(path, read_table(path, path.stem, needs_set=False)), folder, "MOS"
 
 
 READERS: dict[str, Callable] = {"koniq10k": koniq10k, "live_itw": live_itw, "sample": built_in_sample}
 
-_HOW_TO_GET = {
-    "koniq10k": "; get the table at "
-    "https://github.com/subpic/koniq/raw/master/metadata/koniq10k_distributions_sets.csv "
-    "and the pictures (koniq10k_512x384.zip) at http://database.mmsp-kn.de/koniq-10k-database.html",
-    "live_itw": "; ask for it at https://live.ece.utexas.edu/research/ChallengeDB/index.html",
-}
+_HOW_TO_GET = {name: f"; python -m koniq.fetch {name} gets it" for name in RELEASES}
 
 
-def read_table(path: Path, name: str, how_to_get: str = "") -> pd.DataFrame:
-    """The table at `path`, its image_name, MOS and set checked. Raises InputError if something is wrong with them."""
+def read_table(path: Path, name: str, how_to_get: str = "", needs_set: bool = True) -> pd.DataFrame:
+    """The table at `path`, its image_name, MOS and set checked. Raises InputError if something is wrong with them.
+
+    needs_set: whether it may not do without a column `set`.
+    """
     if not path.is_file():
         raise InputError(f"The table of {name} should be {path}, which is not there{how_to_get}.")
     try:
@@ -160,17 +189,17 @@ def read_table(path: Path, name: str, how_to_get: str = "") -> pd.DataFrame:
             f"{path.name} is KonIQ-10k's other table: its MOS is on a five-point scale and it has no column 'set'. "
             "What is needed is koniq10k_distributions_sets.csv."
         )
-    lacking = [column for column in ("image_name", "MOS", "set") if column not in ids]
-    if lacking:
-        raise InputError(f"{path} should have the columns image_name, MOS and set. Received: {', '.join(ids)}")
+    needed = ("image_name", "MOS", "set") if needs_set else ("image_name", "MOS")
+    if any(column not in ids for column in needed):
+        raise InputError(f"{path} should have the columns {', '.join(needed)}. Received: {', '.join(ids)}")
     if ids.empty:
         raise InputError(f"{path} should have a row for each picture. Received: no rows")
     for column, wrong, expected in (
         ("image_name", ids.image_name.isna(), "a name in every row"),
         ("MOS", pd.to_numeric(ids.MOS, errors="coerce").isna(), "numbers"),
-        ("set", ~ids.set.isin(SETS), f"one of {', '.join(SETS)}"),
+        ("set", "set" in ids and ~ids.set.isin(SETS), f"one of {', '.join(SETS)}"),
     ):
-        if wrong.any():
+        if np.any(wrong):
             row = wrong.idxmax()
             raise InputError(
                 f"The column {column} of {path} should hold {expected}. Received: {ids[column][row]!r} in row {row + 1}"

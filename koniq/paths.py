@@ -9,5 +9,6 @@ MODELS = ROOT / "koniq" / "models"  # one folder a training run
 TRAINED_MODELS = ROOT / "trained_models"  # weights that scripts find by a bare name
 DATASETS = ROOT / "datasets"
 LIFELOG = DATASETS / "LSC21"
+DOWNLOADS = DATASETS / "downloads"  # archives on their way, and those put there by hand
 SAMPLE = DATASETS / "sample"
 RESULTS = ROOT / "results"

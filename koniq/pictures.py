@@ -1,10 +1,11 @@
-"""Pictures for training: decoded once, kept as uint8, never decoded again."""
+"""Pictures for training: decoded once, kept as uint8, never decoded again; or from a file that koniq.prepare made."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import h5py
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from koniq.errors import InputError
 from koniq.network import Network
 from koniq.prediction import decode
 
+PREPARED_VERSION = 1  # of the layout of koniq.prepare's files
 SHARE_OF_MEMORY = 0.5  # of what is free; more than that goes to a memory-mapped file
 
 
@@ -20,13 +22,19 @@ class Pictures:
     """The pictures of a table as a network takes them: `pictures[image_name]` is uint8 (height, width, 3), RGB.
 
     ids: a table with image_name and image_path. They lie in memory, or in a memory-mapped temporary file in `folder`
-    when they take more than half of the free memory. Raises InputError if one does not open.
+    when they take more than half of the free memory. prepared: a file of koniq.prepare, used if it is there and fits;
+    what does not fit in memory is then read from it when it is needed. Raises InputError if one does not open.
     """
 
-    def __init__(self, ids: pd.DataFrame, network: Network, folder: Path, workers: int = 2):
+    def __init__(
+        self, ids: pd.DataFrame, network: Network, folder: Path, workers: int = 2, prepared: Path | None = None
+    ):
         shape = (len(ids), *network.input_size, 3)
         self.row = {name: row for row, name in enumerate(ids.image_name)}
         self.in_memory = np.prod(shape, dtype=np.int64) < SHARE_OF_MEMORY * free_memory()
+        self.prepared = _fitting(prepared, ids, network)
+        if self.prepared and not self.in_memory:
+            return
         if self.in_memory:
             self.pixels = np.empty(shape, np.uint8)
         else:
@@ -35,6 +43,9 @@ class Pictures:
                 self.pixels = np.memmap(file, np.uint8, "w+", shape=shape)
 
         def fill(row: int, path: Path) -> None:
+            if self.prepared:
+                self.pixels[row] = self.prepared[ids.image_name.iloc[row]]
+                return
             score, pixels = decode(path, network)
             if pixels is None:
                 raise InputError(
@@ -46,13 +57,98 @@ class Pictures:
         with ThreadPoolExecutor(workers) as pool:
             done = pool.map(fill, range(len(ids)), ids.image_path)
             try:
-                for _ in tqdm(done, total=len(ids), desc="decoding", unit="pic", disable=None):
+                for _ in tqdm(done, total=len(ids), desc="reading", unit="pic", disable=None):
                     pass
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def __getitem__(self, image_name: str) -> np.ndarray:
-        return self.pixels[self.row[image_name]]
+        return self.pixels[self.row[image_name]] if self.in_memory or not self.prepared else self.prepared[image_name]
+
+
+class Prepared:
+    """The pictures in a file of koniq.prepare: `prepared[image_name]` is uint8 (height, width, 3), RGB, read-only.
+
+    The file is mapped, and a picture read when it is asked for. Processes may share the file, and the object may be
+    sent to another one. Raises InputError if the file is not of koniq.prepare.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            with h5py.File(path, "r") as file:
+                self.facts = dict(file.attrs)
+                self.shape = (*map(int, self.facts["input_size"]), 3)
+                self.places: dict[str, int] = {}  # where in the file the pixels of each picture begin
+                self.source_bytes: dict[str, int] = {}  # the size of the file that each was made from
+                file.visititems(self._find)
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path} should be a file of koniq.prepare. Received: {error}") from error
+        self._bytes: np.memmap | None = None
+
+    def _find(self, name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            self.places[name] = item.id.get_chunk_info(0).byte_offset
+            self.source_bytes[name] = int(item.attrs["source_bytes"])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, image_name: str) -> np.ndarray:
+        if self._bytes is None:
+            self._bytes = np.memmap(self.path, np.uint8, "r")
+        place = self.places[image_name]
+        return self._bytes[place : place + np.prod(self.shape)].reshape(self.shape)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_bytes": None}
+
+    def unfit(self, ids: pd.DataFrame, network: Network) -> str:
+        """Why these pictures are not the ones of a table (image_name, image_path) as the network takes them, or ""."""
+        facts = {"version": PREPARED_VERSION, "resize": network.resize, "input_size": list(network.input_size)}
+        for name, value in facts.items():
+            if (was := np.asarray(self.facts[name]).tolist()) != value:
+                return f"its {name} is {was}, not {value}"
+        for name, path in zip(ids.image_name, ids.image_path, strict=True):
+            if name not in self.places:
+                return f"it lacks {name}"
+            if self.source_bytes[name] != path.stat().st_size:
+                return f"{path} is another file than the one it was made from"
+        return ""
+
+
+class RatedPictures:
+    """The rows of a table as PyTorch's DataLoader takes them: (uint8 (height, width, 3), float32 MOS).
+
+    ids: a table with image_name and MOS. pictures: by name, such as Pictures or Prepared.
+    """
+
+    def __init__(self, ids: pd.DataFrame, pictures: Pictures | Prepared):
+        self.names, self.mos = ids.image_name.tolist(), ids.MOS.to_numpy(np.float32)
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.float32]:
+        return np.array(self.pictures[self.names[row]]), self.mos[row]  # a copy: PyTorch wants it writable
+
+
+def prepared_path(images: Path, network: Network) -> Path:
+    """Where koniq.prepare puts the pictures of a folder for a network: beside it, as 512x384-384x512-lanczos.h5."""
+    height, width = network.input_size
+    return images.with_name(f"{images.name}-{height}x{width}-{network.resize}.h5")
+
+
+def _fitting(path: Path | None, ids: pd.DataFrame, network: Network) -> Prepared | None:
+    if not path or not path.is_file():
+        return None
+    prepared = Prepared(path)
+    if reason := prepared.unfit(ids, network):
+        print(f"{path} is stale ({reason}): the pictures are decoded. python -m koniq.prepare makes it anew.")
+        return None
+    print(f"Pictures: from {path}")
+    return prepared
 
 
 def free_memory() -> int:

@@ -13,7 +13,7 @@ from koniq import weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError, RunStopped
 from koniq.network import Network
-from koniq.pictures import Pictures
+from koniq.pictures import Pictures, prepared_path
 from koniq.run import Recorder, Run
 from ku import tensor_ops as ops
 from ku.model_helper import ModelHelper
@@ -173,7 +173,7 @@ def helper(
 ) -> ModelHelper:
     """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder."""
     rows = pd.concat([data.part("training"), data.part("validation")], ignore_index=True)
-    pictures = Pictures(rows, network, run.folder, workers)
+    pictures = Pictures(rows, network, run.folder, workers, data.folder and prepared_path(data.folder, network))
     return ModelHelper(
         model,
         network.name,

@@ -38,7 +38,7 @@ def find(name: str) -> Path:
             return place
         if best := sorted(place.glob(BEST)):
             return best[0]
-    hint = " The original's lie at https://osf.io/uznf8/download." if name == ORIGINAL else ""
+    hint = " `python -m koniq.fetch koncept512/original` gets the original's." if name == ORIGINAL else ""
     raise InputError(
         f"weights should be a file, the folder of a training run, or the name of a file in {TRAINED_MODELS}.{hint} "
         f"Received: weights={name!r}"

@@ -68,7 +68,8 @@ def test_no_picture_at_all_is_an_error_even_when_missing_ones_are_skipped(tmp_pa
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([("a.png", 1)], ("image_name", "MOS"), "columns image_name, MOS and set. Received: image_name, MOS"),
+        ([("a.png", 1)], ("image_name", "set"), "columns image_name, MOS. Received: image_name, set"),
+        ([("a.png", 1)], ("image_name", "MOS"), "to be split should have at least 3 groups. Received: 1"),
         ([("a.png", "x", "test")], COLUMNS, "MOS .* numbers. Received: 'x'"),
         ([("a.png", 1, "train")], COLUMNS, "set .* one of training, validation, test. Received: 'train'"),
         ([("a.png", 1, "test"), ("a.png", 2, "test")], COLUMNS, "one MOS. Received: several for a.png"),
@@ -86,7 +87,7 @@ def test_unknown_data_set_and_absent_table(tmp_path):
         InputError, match=r"one of koniq10k, live_itw, sample or a \.csv table. Received: dataset='tid'"
     ):
         datasets.load("tid")
-    with pytest.raises(InputError, match="not there; get the table at https"):
+    with pytest.raises(InputError, match=r"not there; python -m koniq\.fetch koniq10k gets it"):
         datasets.load("koniq10k", table=str(tmp_path / "none.csv"))
 
 
@@ -126,5 +127,5 @@ def test_live_from_tables_made_here_forgives_case(tmp_path):
     assert data.ids.image_name.tolist() == ["1.bmp", "2.JPG"]
     assert data.ids.MOS.tolist() == [7, 8]
     (tmp_path / "AllMOS_release.mat").unlink()
-    with pytest.raises(InputError, match=r"not there: AllMOS_release.mat; ask for it at https"):
+    with pytest.raises(InputError, match=r"not there: AllMOS_release\.mat; python -m koniq\.fetch live_itw gets it"):
         datasets.load("live_itw", str(tmp_path), str(tmp_path / "images"))

@@ -145,7 +145,7 @@ def test_find(tmp_path, monkeypatch):
     assert weights.title(run) == "run"
     with pytest.raises(InputError, match=r"Received: weights='absent'"):
         weights.find("absent")
-    with pytest.raises(InputError, match=r"osf\.io/uznf8"):
+    with pytest.raises(InputError, match=r"python -m koniq\.fetch koncept512/original"):
         weights.find(weights.ORIGINAL)
 
 

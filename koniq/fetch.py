@@ -1,0 +1,323 @@
+"""Fetch data and weights: from the first of their sources that works, checked, and put in place only when right.
+
+python -m koniq.fetch --list
+python -m koniq.fetch koniq10k live_itw imagenet koncept512/original
+python -m koniq.fetch live_itw --archive ChallengeDB_release.zip     no transfer, the same unpacking and checks
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import h5py
+import tyro
+
+from koniq import archives, check, cli, datasets, transfer
+from koniq.errors import InputError, RunStopped
+from koniq.paths import DOWNLOADS, METADATA, ROOT
+from koniq.sources import ITEMS, Item, Part, Source, named
+from koniq.transfer import SourceFailed
+from ku.generic import atomic_path, lock_file
+
+LIVE_TABLES = {f"{name}.mat" for name in datasets.LIVE_TABLES.values()}
+BROKEN = ("unreadable", "wrong size")  # findings that no fetched picture may have; others may be of the release
+OTHER_SIZE = "1024x768"  # the folder of KonIQ-10k's full-size pictures, of the same names as those of 512x384
+
+
+@dataclass(frozen=True)
+class Settings:
+    names: tyro.conf.Positional[tuple[str, ...]] = ()  # koniq10k, live_itw, imagenet, koncept512, or one part of them
+    # ^ such as koniq10k/table, imagenet/keras, imagenet/pytorch, koncept512/original, koncept512/mse-b8
+    list: bool = False  # say what there is: sizes, sources, licences, and what is in place already
+    archive: str = ""  # a file that is on disk already, in place of a transfer
+    mirror: str = ""  # the address of a folder with these files under their usual names, tried before all others
+    allow_missing: bool = False  # take an archive that has not all of the pictures
+    offline: bool = False  # use what is on disk only; so does KONIQ_OFFLINE=1 or HF_HUB_OFFLINE=1
+    keep: bool = False  # keep a fetched archive after it was unpacked
+    attempts: int = 5  # in a row that bring nothing new, before the next source is tried
+    root: str = str(ROOT)  # the folder that everything is put below (ImageNet's Keras file goes to ~/.keras)
+
+
+def main(s: Settings) -> None:
+    if s.list or not s.names:
+        show(Path(s.root))
+        return
+    chosen = named(s.names)
+    if s.attempts < 1:
+        raise InputError(f"attempts should be positive. Received: attempts={s.attempts}")
+    archived = [pair for pair in chosen if pair[1].kind == "pictures"] or chosen  # what an archive on disk is for
+    if s.archive and (len(archived) > 1 or not Path(s.archive).is_file()):
+        raise InputError(
+            "archive should be a file, and go with one part, such as koncept512/original. "
+            f"Received: archive={s.archive!r} for {', '.join(s.names)}"
+        )
+    tables = [(item, item.parts[0]) for item, _ in chosen if item.parts[0].kind == "table"]
+    chosen = list(dict.fromkeys((*tables, *chosen)))  # pictures are checked against their table, so it comes first
+    failed: dict[str, RunStopped] = {}
+    for item, part in chosen:
+        try:
+            if part.kind == "pictures" and f"{item.name}/table" in failed:
+                raise _not_fetched(item, part, s, "it is checked against the table, which is not there")
+            ensure(item, part, s if (item, part) in archived else replace(s, archive=""))
+        except RunStopped as error:
+            failed[f"{item.name}/{part.name}"] = error
+    if failed:
+        *others, last = failed.values()
+        for error in others:
+            print(f"Error: {error}", file=sys.stderr)
+        raise last
+
+
+def ensure(item: Item, part: Part, s: Settings) -> None:
+    """Have one part of an item in place and checked. Raises RunStopped, with what to do by hand, if it cannot be."""
+    with _alone(item.name, Path(s.root)):
+        if part.kind == "pictures":
+            _ensure_pictures(item, part, s)
+        else:
+            _ensure_file(item, part, s)
+
+
+# A file: a table, or weights
+
+
+def _ensure_file(item: Item, part: Part, s: Settings) -> None:
+    target = Path(s.root) / part.target
+    right = partial(check_file, part.kind, part.sources[0].digest)
+    if target.exists():
+        try:
+            right(target)
+        except InputError as error:
+            raise RunStopped(f"{error} Move it away, and give the command again.") from error
+        print(f"{item.name}/{part.name} is there, and right: {target}")
+        return
+    if s.archive:
+        right(Path(s.archive))
+        with atomic_path(target) as temporary:
+            shutil.copyfile(s.archive, temporary)
+    else:
+
+        def use(source: Source) -> None:
+            transfer.fetch(source.url, target, source.digest, source.size, right, s.attempts)
+
+        _use_first(item, part, s, target.name, use)
+    print(f"{item.name}/{part.name} is in place, and checked: {target}")
+
+
+def check_file(kind: str, digest: str, path: Path) -> None:
+    """Raise InputError unless a file has the known hash, or, where none is known, is a whole file of its kind."""
+    if digest and (found := transfer.digest_of(path, digest)) != digest:
+        raise InputError(f"{path} should have {digest}. Received: {found}.")
+    whole = True
+    try:
+        if kind == "keras":
+            with h5py.File(path, "r") as file:
+                whole = file.visititems(lambda name, found: isinstance(found, h5py.Dataset) or None)
+        elif kind == "torch":
+            with zipfile.ZipFile(path) as file:
+                whole = file.testzip() is None
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} should be a whole weights file. Received: {error}.") from error
+    if not whole:
+        raise InputError(f"{path} should be a whole weights file. Received: one without weights, or a broken one.")
+
+
+# A folder of pictures, and the tables that come with it
+
+
+def _ensure_pictures(item: Item, part: Part, s: Settings) -> None:
+    root = Path(s.root)
+    target, downloads = root / part.target, _below(root, DOWNLOADS)
+    for left in target.parent.glob(f".{target.name}-fetch-*.tmp"):  # of a process that was killed
+        shutil.rmtree(left)
+    there = _there(item, target, _below(root, METADATA))
+    if there and there.of(*BROKEN):
+        raise RunStopped(f"{there.verdict()} Move what is wrong away from {target}, and give the command again.")
+    if there and not there.of("absent"):
+        print("\n".join(there.lines()))
+        return
+    by_hand = Path(s.archive) if s.archive else _by_hand(item, root)
+    if by_hand.exists():
+        install(item, part, by_hand, root, s.allow_missing)
+        return
+
+    def use(source: Source) -> None:
+        archive = downloads / source.file_name
+        fetched = not archive.exists()
+        if fetched:
+            transfer.fetch(source.url, archive, source.digest, source.size, attempts=s.attempts)
+        elif source.digest and transfer.digest_of(archive, source.digest) != source.digest:
+            raise SourceFailed(f"has another file than {archive}, which should be moved away")
+        try:
+            install(item, part, archive, root, s.allow_missing)
+        except InputError as error:
+            if fetched and not source.digest:
+                archive.unlink()
+            raise SourceFailed(f"sent something else: {error}") from error
+        if fetched and not s.keep:
+            archive.unlink()
+
+    _use_first(item, part, s, "", use)
+
+
+def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bool = False) -> None:
+    """Unpack an archive, find the pictures of the table in it, open each of them, and only then put them in place.
+
+    The pictures are found by their names, in whatever folder they lie; those that are in place already stay as they
+    are. Raises InputError if the archive is refused or lacks pictures (with `allow_missing`: if it has none of them).
+    """
+    target, metadata = root / part.target, _below(root, METADATA)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-fetch-", suffix=".tmp") as temporary:
+        pictures, tables = Path(temporary) / "pictures", Path(temporary) / "tables"
+        pictures.mkdir()
+        tables.mkdir()
+        files = archives.unpack(archive, Path(temporary) / "unpacked", _wanted(item, metadata))
+        for file in files:
+            if file.name in LIVE_TABLES:
+                file.replace(tables / file.name)
+        rated = _rated(item, tables if {table.name for table in tables.iterdir()} == LIVE_TABLES else metadata)
+        release = _release(item)
+        names = [*rated, *release.unrated]
+        there = datasets.found(names, target) if target.exists() else [None] * len(names)
+        lacking = [name for name, path in zip(names, there, strict=True) if not path]
+        # Of two files of one name, the one in the folder that is named as the target.
+        by_name = {
+            file.name.casefold(): file for file in sorted(files, key=lambda file: file.parent.name == target.name)
+        }
+        for name in lacking:
+            if name.casefold() in by_name:
+                by_name[name.casefold()].replace(pictures / name)
+        report = check.inspect(item.name, [name for name in lacking if name not in release.unrated], pictures, release)
+        absent, some = report.of("absent"), any(pictures.iterdir())
+        if report.of(*BROKEN) or (absent and not (some and allow_missing)):
+            hint = " Give --allow-missing to take it all the same." if some and not report.of(*BROKEN) else ""
+            raise InputError(f"{archive} should hold the pictures of its table. {report.verdict()}{hint}")
+        for table in tables.iterdir():
+            if not (metadata / table.name).exists():
+                with atomic_path(metadata / table.name) as path:
+                    shutil.copyfile(table, path)
+        if target.exists():
+            for picture in pictures.iterdir():
+                picture.replace(target / picture.name)
+        else:
+            pictures.replace(target)
+    count = len(lacking) - len(report.of("absent", "unrated"))
+    print(f"{count:,} pictures were put in {target}, each of them opened once.")
+    if len(lacking) < len(names):
+        report = check.inspect(item.name, rated, target, release)
+    print("\n".join(replace(report, folder=target).lines()))
+
+
+def _wanted(item: Item, metadata: Path) -> Callable[[PurePosixPath], bool]:
+    if item.name == "koniq10k":
+        names = set(_rated(item, metadata))
+        return lambda path: path.name in names and OTHER_SIZE not in path.parts
+    return lambda path: path.name in LIVE_TABLES or path.suffix.lower() in (".bmp", ".jpg")
+
+
+def _rated(item: Item, metadata: Path) -> list[str]:
+    """The names of the pictures that count, from the tables in a folder."""
+    table = metadata / PurePosixPath(item.parts[0].target).name if item.parts[0].kind == "table" else metadata
+    return datasets.read(item.name, str(table))[1].image_name.tolist()
+
+
+def _release(item: Item) -> datasets.Release:
+    """What is known of the pictures, at the one size that is fetched."""
+    release = datasets.RELEASES[item.name]
+    return replace(release, sizes=release.sizes[:1])
+
+
+def _there(item: Item, folder: Path, metadata: Path) -> check.Report | None:
+    """What is in place already, None if that is nothing, or if there is no table to check it against."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    try:
+        rated = _rated(item, metadata)
+    except InputError:
+        return None
+    return check.inspect(item.name, rated, folder, _release(item))
+
+
+# What both need
+
+
+def _use_first(item: Item, part: Part, s: Settings, file_name: str, use: Callable[[Source], None]) -> None:
+    """Call `use` with one source after the other until it does not raise SourceFailed; RunStopped if it always does."""
+    if s.offline or transfer.is_offline():
+        raise _not_fetched(item, part, s, "the network is not to be used (--offline, KONIQ_OFFLINE or HF_HUB_OFFLINE)")
+    own = [replace(source, url=f"{s.mirror.rstrip('/')}/{file_name or source.file_name}") for source in part.sources]
+    failures = []
+    for source in dict.fromkeys((*(own if s.mirror else ()), *part.sources)):
+        if failures:
+            print(f"{failures[-1]}; trying {source.url}", file=sys.stderr)
+        try:
+            return use(source)
+        except SourceFailed as error:
+            failures.append(f"{urlsplit(source.url).netloc or source.url} {error}".rstrip("."))
+    raise _not_fetched(item, part, s, "; ".join(failures))
+
+
+def _not_fetched(item: Item, part: Part, s: Settings, reason: str) -> RunStopped:
+    root = Path(s.root)
+    place = f"the archive, of whatever kind, in {_by_hand(item, root)}" if part.kind == "pictures" else ""
+    return RunStopped(
+        f"{item.name}/{part.name} could not be fetched: {reason}. Get it by hand at {part.page}, put "
+        f"{place or f'it in {root / part.target}'}, and give the same command again."
+    )
+
+
+def _by_hand(item: Item, root: Path) -> Path:
+    """Where a person puts an archive."""
+    return _below(root, DOWNLOADS) / f"{item.name}.zip"
+
+
+@contextmanager
+def _alone(name: str, root: Path) -> Iterator[None]:
+    """Waits until no other process fetches the same item."""
+    path = _below(root, DOWNLOADS) / f".{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = False
+    while True:
+        try:
+            lock = lock_file(path)
+            break
+        except BlockingIOError:
+            if not waiting:
+                print(f"Another process is fetching {name}; waiting for it.", file=sys.stderr)
+            waiting = True
+            time.sleep(0.5)
+    with lock:
+        yield
+
+
+def _below(root: Path, place: Path) -> Path:
+    """A place of koniq.paths, below another root."""
+    return root / place.relative_to(ROOT)
+
+
+def show(root: Path) -> None:
+    """Print what can be fetched: parts, sizes, sources, licences, where it goes, and whether it is there."""
+    for item in ITEMS.values():
+        print(f"{item.name}: {item.title}\n  licence: {item.licence}")
+        for part in item.parts:
+            target = root / part.target
+            there = "there" if target.is_file() or (target.is_dir() and any(target.iterdir())) else "not there"
+            print(f"  {item.name}/{part.name} -> {target} ({there}); by hand: {part.page}")
+            for source in part.sources:
+                size = f"{source.size / 1e6:,.1f} MB" if source.size else "size not stated"
+                known = (
+                    source.digest.partition(":")[0] + " known" if source.digest else "no hash stated, content checked"
+                )
+                print(f"    {source.url} ({size}, {known})")
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

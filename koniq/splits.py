@@ -1,0 +1,124 @@
+"""A table without sets, split into training, validation and test: alike in MOS, whole by group, the same every time.
+
+python -m koniq.splits mine.csv --group-column scene     writes mine-split.csv, with the column `set`; see --help
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from koniq import cli
+from koniq.errors import InputError
+from ku.generic import atomic_path
+
+SETS = ("training", "validation", "test")
+SHARES = (0.7, 0.1, 0.2)  # KonIQ-10k's own: 7,058, 1,000 and 2,015 of 10,073
+BINS = 10  # of MOS, with the same number of pictures each
+
+
+def split(
+    ids: pd.DataFrame, group_column: str = "", shares: tuple[float, float, float] = SHARES, seed: int = 1
+) -> pd.Series:
+    """The set of each row: "training", "validation" or "test", in about these shares in every range of MOS.
+
+    ids: a table with image_name and MOS. group_column: rows of one value in it stay in one set, such as the pictures
+    of one scene or one camera; a row without a value is by itself. The same rows, shares and seed give the same sets,
+    in whatever order the rows stand. Raises InputError if there are fewer than three groups.
+    """
+    groups = ids.image_name
+    if group_column:
+        groups = ids[group_column].astype(object).where(ids[group_column].notna(), groups).astype(str)
+    counts = pd.crosstab(groups, _bins(ids))  # pictures by group (sorted) and range of MOS
+    if len(counts) < len(SETS):
+        raise InputError(f"A table to be split should have at least {len(SETS)} groups. Received: {len(counts)}")
+    numbers = np.column_stack([counts, counts.sum(axis=1)])  # the last column: of any MOS
+    wanted = np.outer(np.divide(shares, sum(shares)), numbers.sum(axis=0))
+    have = np.zeros_like(wanted)
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    order = order[np.argsort(-numbers[order, -1], kind="stable")]  # the large groups first: they fit worst
+    chosen = {}
+    for position, group in enumerate(order):
+        # What the group adds to the squared error of each set, in units of what the set should have.
+        cost = ((2 * (have - wanted) + numbers[group]) * numbers[group] / wanted).sum(axis=1)
+        empty = have[:, -1] == 0
+        if len(order) - position <= empty.sum():
+            cost[~empty] = np.inf  # no set stays empty
+        best = int(np.argmin(cost))
+        have[best] += numbers[group]
+        chosen[counts.index[group]] = SETS[best]
+    return groups.map(chosen).rename("set")
+
+
+def _bins(ids: pd.DataFrame) -> pd.Series:
+    """The range of MOS that each row lies in, 0 to BINS - 1, of as many rows each; fewer ranges for a small table."""
+    ordered = ids.sort_values(["MOS", "image_name"], kind="stable").index
+    bins = max(1, min(BINS, len(ids) // BINS))
+    return pd.Series(np.arange(len(ids)) * bins // len(ids), ordered).reindex(ids.index).rename("bin")
+
+
+def with_sets(path: Path, ids: pd.DataFrame) -> pd.DataFrame:
+    """The table at `path`, given as `ids`, with a column `set`: its own, or else that of the split beside it.
+
+    A split that is not there is made first,
+    The split is by the column `group`, where there is one. It lies in `NAME-split.csv`, so that training and testing
+    see the same sets; the table itself stays as it is. Raises InputError if that file is of another table.
+    """
+    if "set" in ids:
+        return ids
+    beside = split_path(path)
+    if not beside.exists():
+        write(ids.assign(set=split(ids, "group" if "group" in ids else "")), beside)
+        return with_sets(path, ids)
+    sets = pd.read_csv(beside, dtype={"image_name": str})
+    columns = ["image_name", "MOS"]
+    if not {*columns, "set"} <= {*sets} or not sets[columns].equals(ids[columns].reset_index(drop=True)):
+        raise InputError(
+            f"{beside} should be the split of {path}, and differs from it in its pictures or their MOS. Make it anew: "
+            f"python -m koniq.splits {path} --overwrite"
+        )
+    return ids.assign(set=sets.set)
+
+
+def split_path(table: Path) -> Path:
+    return table.with_name(f"{table.stem}-split.csv")
+
+
+def write(ids: pd.DataFrame, path: Path) -> None:
+    """Write a table that has been split, and say so."""
+    with atomic_path(path) as temporary:
+        ids.to_csv(temporary, index=False)
+    counts = ", ".join(f"{(ids.set == name).sum():,} {name}" for name in SETS)
+    print(f"The table has no column `set`: it was split ({counts}), and the split is kept in {path}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    table: tyro.conf.Positional[str]  # a .csv with image_name and MOS
+    group_column: str = ""  # the column whose values are never in two sets; `group`, if there is one, if empty
+    shares: tuple[float, float, float] = SHARES  # of training, validation and test
+    seed: int = 1  # another one, another split
+    overwrite: bool = False  # replace the split that is there
+
+
+def main(s: Settings) -> None:
+    from koniq.datasets import read_table  # which splits tables, too
+
+    path = Path(s.table)
+    ids = read_table(path, path.stem, needs_set=False)
+    column = s.group_column or ("group" if "group" in ids else "")
+    if "set" in ids:
+        raise InputError(f"{path} has a column `set` already: it is used as it is.")
+    if column and column not in ids:
+        raise InputError(f"group_column should be one of {', '.join(ids)}. Received: group_column={column!r}")
+    if min(s.shares) <= 0:
+        raise InputError(f"shares should be positive. Received: shares={s.shares}")
+    if split_path(path).exists() and not s.overwrite:
+        raise InputError(f"{split_path(path)} is there already. Give --overwrite to replace it.")
+    write(ids.assign(set=split(ids, column, s.shares, s.seed)), split_path(path))
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)
