@@ -25,7 +25,7 @@ class Settings:
     weights: str  # a file, a training run, or a name in trained_models; trained, as random scores hardly differ
     kinds: tuple[str, ...] = KINDS  # engine/precision; the first is what the others are compared with
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
-    batch_size: int = 8
+    batch_size: int | None = None  # None: each engine's own
     workers: int = 2  # threads that decode
 
 

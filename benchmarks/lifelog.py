@@ -41,7 +41,7 @@ class Settings:
     count: int = 96  # pictures a round
     peer_count: int = 24  # pictures a round of the peer, which takes long
     rounds: int = 3  # of everything in turn
-    batch_size: int = 8  # of our engines
+    batch_size: int | None = None  # of our engines; None: their own
     workers: int = 2  # threads that decode
     memory: tuple[int, ...] = (1000, 20000)  # pictures of the runs whose peak memory is measured
     memory_size: tuple[int, int] = (76, 100)  # the network's input in those, for them to end within minutes
@@ -69,7 +69,7 @@ def main(s: Settings) -> None:
             [{name: rate() for name, rate in rates.items()} for _ in tqdm(range(s.rounds), desc="rounds", disable=None)]
         )
         print(f"\n{devices.machine()}; {devices.versions()}; commit {devices.commit()}")
-        print(f"{s.input_size[0]}x{s.input_size[1]}, batch {s.batch_size}, {s.rounds} rounds; pictures a second\n")
+        print(f"{s.input_size[0]}x{s.input_size[1]}, batch {plan.batch_size}, {s.rounds} rounds; pictures a second\n")
         print(speed_table(found))
         if s.memory:
             peaks = [peak(path, pictures, count, folder, s) for count in s.memory]
@@ -151,7 +151,7 @@ def peak(path: Path, pictures: Sequence[Path], count: int, folder: Path, s: Sett
     pd.DataFrame({"image_path": [str(pictures[number % len(pictures)]) for number in range(count)]}).to_csv(table)
     size = [str(side) for side in s.memory_size]
     command = [ROOT / "lifelog_predict.py", table, "--weights", path, "--input-size", *size, "--engine", "openvino"]
-    command += ["--out", folder / f"{count}-scores.csv", "--batch-size", s.batch_size, "--workers", s.workers]
+    command += ["--out", folder / f"{count}-scores.csv", "--workers", s.workers]
     measured = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"

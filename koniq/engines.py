@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EngineName = Literal["auto", "keras", "openvino"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "int8"]
 
+BATCH_SIZE = {"keras": 8, "openvino": 4}  # OpenVINO works on several batches at a time
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,7 +64,7 @@ def plan(
     path: Path,
     engine: EngineName = "auto",
     precision: Precision = "auto",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     input_size: tuple[int, int] | None = None,
     resize: str | None = None,
     pictures: Sequence[Path] = (),
@@ -71,7 +73,8 @@ def plan(
 
     engine: auto is Keras where there is an NVIDIA GPU, else OpenVINO where it is installed, else Keras.
     precision: auto is mixed_bfloat16 for OpenVINO on a processor that has it, else float32. int8 is OpenVINO's, and is
-    calibrated once on some of `pictures`. Raises InputError if an engine is not there or has no such precision.
+    calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE of the engine. Raises InputError if an engine
+    is not there or has no such precision.
     """
     network = weights.network_of(path, input_size, resize)
     if engine == "auto":
@@ -89,7 +92,7 @@ def plan(
         precision = "float32"
     about = {"weights": file_hash(path), **network.record()}
     calibration = openvino_engine.calibration(path, network, about, pictures) if precision == "int8" else None
-    return Plan(path, network, about, engine, precision, batch_size, calibration)
+    return Plan(path, network, about, engine, precision, batch_size or BATCH_SIZE[engine], calibration)
 
 
 def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Engine:
