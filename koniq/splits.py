@@ -62,9 +62,9 @@ def _bins(ids: pd.DataFrame) -> pd.Series:
 def with_sets(path: Path, ids: pd.DataFrame) -> pd.DataFrame:
     """The table at `path`, given as `ids`, with a column `set`: its own, or else that of the split beside it.
 
-    A split that is not there is made first,
-    The split is by the column `group`, where there is one. It lies in `NAME-split.csv`, so that training and testing
-    see the same sets; the table itself stays as it is. Raises InputError if that file is of another table.
+    The split lies in `NAME-split.csv`, so that training and testing see the same sets, and is made first if it is not
+    there, by the column `group` where there is one; the table itself stays as it is. Raises InputError if that file is
+    of another table.
     """
     if "set" in ids:
         return ids
