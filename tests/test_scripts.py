@@ -89,8 +89,9 @@ def test_an_empty_training_set_is_named(rated):
 
 
 def test_a_table_is_tested_and_two_tests_give_the_same_bytes(rated, trained, tmp_path):
-    for out, size in (("a", 2), ("b", 2), ("c", 5)):
+    for out, size, engine in (("a", 2, "openvino"), ("b", 2, "openvino"), ("c", 5, "keras")):
         arguments = ["--dataset", rated, "--weights", trained, "--out", tmp_path / out, "--batch-size", size]
+        arguments += ["--engine", engine]
         done = call(TEST, *arguments, tiny=True)
         assert done.returncode == 0, done.stderr
     assert "**1 of the 7 pictures of the table were not there** (6.png)" in done.stdout
