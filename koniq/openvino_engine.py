@@ -165,8 +165,8 @@ def _apart(work: Callable, *arguments: Any) -> Any:
             return pool.submit(work, *arguments).result()
         except BrokenProcessPool as error:
             raise RunStopped(
-                "The process that prepares the network for OpenVINO was killed, perhaps for want of memory; "
-                "it takes 4 GB. Give --engine keras to do without."
+                "The process that prepares the network for OpenVINO was killed, perhaps for want of memory. "
+                "Give --engine keras to do without."
             ) from error
 
 
@@ -242,7 +242,7 @@ def _engine(folder: Path, network: Network, precision: str, batch_size: int) -> 
         parts = [(model, HINTS[best_precision()])]
     elif precision == "float32":
         parts = [(model, "f32")]
-    else:  # the first convolution sees bytes, which bf16 would round: a tenth of the error of all, for 3 % of the time
+    else:  # the first convolution sees what were bytes, which bf16 would round: a third of all its error
         first, rest = _cut(model)
         parts = [(first, "f32"), (rest, HINTS[precision])]
     score, parallel = _compiled(parts)
