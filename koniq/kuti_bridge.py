@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import tyro
 
@@ -120,7 +121,7 @@ def start(
     return model
 
 
-def preprocessing(kuti: ModuleType):
+def preprocessing(kuti: ModuleType) -> Callable[[np.ndarray], np.ndarray]:
     """The function that takes pictures from [0, 255] to the [-1, 1] of `build`."""
     return kuti.applications.process_input[kuti.applications.InceptionResNetV2]
 
@@ -151,7 +152,7 @@ def helper(
         # other trains at its default of 1e-3 whatever is asked for.
         optimizer=keras.optimizers.legacy.Adam(),
         early_stop_patience=patience,
-        multiproc=False,  # threads: TensorFlow does not survive a fork
+        multiproc=False,  # threads, which share the decoded pictures, and not forks of TensorFlow
         workers=workers,
         models_root=str(run.folder),
         logs_root=str(run.folder / "tensorboard"),
@@ -185,7 +186,7 @@ def train(
     """Train by stages, each from the best weights so far; the best of all are in the network at the end.
 
     Validation sees the pictures as they are. The best weights, with the record that `run.begin` wrote beside them, end
-    where those of other runs lie. Raises RunStopped if no epoch had a finite validation loss.
+    where those of other runs lie. Raises RunStopped as soon as a loss is not finite.
     """
     from tensorflow import keras
 
@@ -212,10 +213,11 @@ def train(
     helper.callbacks = [*helper.set_callbacks(), recorder]
     still = {"process_fn": preprocessing(kuti), "shuffle": False, "fixed_batches": False}
     validation = helper.make_generator(data.part("validation"), **still)
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
     for stage, (last, lr) in enumerate(zip(epochs, learning_rates, strict=True)):
         if stage:
             helper.load_model()
-        helper.train(helper.make_generator(data.part("training")), validation, lr, last, verbose=2)
+        helper.train(helper.make_generator(data.part("training")), validation, lr, last, verbose=verbose)
     helper.load_model()
     found, best = checkpoint(helper), run.folder / f"{helper.model.name}_best.weights.h5"
     weights.record_path(found).replace(weights.record_path(best))
@@ -251,14 +253,16 @@ def lifelog(
     return scores, len(paths) / (time.perf_counter() - began)
 
 
-def lifelog_rate(path: Path, paths: Sequence[Path]) -> float:
-    """Pictures a second of `lifelog`, run in kuti's own environment from any other. path: of the weights.
+def lifelog_rate(path: Path, paths: Sequence[Path], out: Path | None = None) -> float:
+    """Pictures a second of `lifelog`, run in kuti's own environment from any other.
 
-    Raises InputError if `make kuti` has not made that environment.
+    path: of the weights. out: a CSV for the scores (image_path, MOS), if they are wanted. Raises InputError if
+    `make kuti` has not made that environment.
     """
     if not PYTHON.is_file():
         raise InputError(f"{PYTHON} should be there: run `make kuti`.")
     command = [PYTHON, "-m", "koniq.kuti_bridge", *(one.resolve() for one in paths), "--weights", path.resolve()]
+    command += ["--out", out.resolve()] if out else []
     done = subprocess.run([*map(str, command)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.splitlines()[-1].split()[0])
 

@@ -147,7 +147,5 @@ def test_what_keras_3_writes_scores_the_same_in_kuti_one_by_one(rated, ours, tmp
     weights.write_record(path, nearest.network)
     paths, _ = pictures(rated, "test")
     out = tmp_path / "theirs.csv"
-    done = call(kuti_bridge.PYTHON, "-m", "koniq.kuti_bridge", *paths, "--weights", path, "--out", out)
-    assert done.returncode == 0, done.stderr
+    assert kuti_bridge.lifelog_rate(path, paths, out) > 0
     np.testing.assert_allclose(scores(nearest, paths), pd.read_csv(out).MOS, rtol=0, atol=1e-4)
-    assert float(done.stdout.splitlines()[-1].split()[0]) > 0
