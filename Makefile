@@ -1,6 +1,8 @@
 # make demo   KonCept512 trained, tested and let loose on a lifelog, on the built-in sample   (SEED=1)
 # make test   the tests                                                                     (TESTS=tests)
 # Both make .venv first, with what requirements*.txt pin.
+# make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
+# make test-kuti  the tests of it
 
 SEED ?= 1
 TESTS ?= tests
@@ -11,7 +13,7 @@ DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
 
-.PHONY: demo test clean
+.PHONY: demo test kuti test-kuti clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
@@ -34,6 +36,11 @@ test: .venv/test
 	$(BIN)/python -m pytest --durations=10 $(TESTS)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(TESTS)
 
+kuti: .venv-kuti/core
+
+test-kuti: .venv/test .venv-kuti/core
+	$(BIN)/python -m pytest --durations=5 tests/test_kuti.py
+
 .venv/core: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
@@ -42,6 +49,13 @@ test: .venv/test
 
 .venv/test: requirements-test.txt .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+.venv-kuti/core: requirements-kuti.txt requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }
+	$(PYTHON) -m venv .venv-kuti
+	.venv-kuti/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-kuti.txt
+	.venv-kuti/bin/python -m pip install --quiet --disable-pip-version-check --no-deps kuti==0.9.8.1
 	@touch $@
 
 clean:

@@ -1,0 +1,57 @@
+"""Train KonCept512 through the library kuti 0.9.8.1, by the recipe of the study's row of that name.
+
+It needs an environment of its own, which `make kuti` makes. Edit a setting here or give it on the command line:
+.venv-kuti/bin/python koncept512_train_with_kuti.py --batch-size 4
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from koniq import cli, datasets, kuti_bridge
+from koniq.network import KONCEPT512
+from koniq.prediction import predict
+from koniq.report import test_report
+
+
+@dataclass(frozen=True)
+class Settings:
+    dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
+    table: str = ""  # its table, if not in koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    batch_size: int = 8  # as in the study
+    loss: Literal["mse", "plcc"] = "mse"  # plcc: kuti's own, (1 - PLCC of the batch) / 2, not on the MOS scale
+    epochs: tuple[int, ...] = (40, 20)  # at most, one a stage; each stage starts from the best weights so far
+    learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage
+    patience: int = 20  # epochs without a lower validation loss that end a stage
+    weights: str = "imagenet"  # start: imagenet, none (random), a file, a run of any of our scripts in Keras
+    start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
+    momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
+    input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
+    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
+    seed: int = 1  # of weights and dropout; kuti draws order and flips anew in every run
+    workers: int = 2  # threads that make batches
+    run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
+    overwrite: bool = False  # replace a run of the same name
+
+
+def main(s: Settings) -> None:
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    print(data.summary())
+    network = KONCEPT512.at(s.input_size, s.resize)
+    kuti = kuti_bridge.load(s.seed)
+
+    from koniq.run import Run, run_name  # these import Keras, which takes seconds
+
+    run = Run(s.run or f"kuti-{run_name(data, asdict(s))}", asdict(s), overwrite=s.overwrite)
+    model = kuti_bridge.start(kuti, network, s.weights, data, s.start_at_mean, s.momentum)
+    helper = kuti_bridge.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
+    run.begin(data, network, kuti_bridge.device(), kuti_bridge.checkpoint(helper))
+    kuti_bridge.train(kuti, run, helper, data, s.epochs, s.learning_rates)
+    if data.has("test"):
+        scores = predict(kuti_bridge.engine(kuti, model, network), data.part("test").image_path, s.workers, "testing")
+        test_report(run.folder / "test", data, "test", scores, run.folder.name)
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

@@ -1,0 +1,292 @@
+"""kuti 0.9.8.1, the library of one of the study's rows, on today's packages: KonCept512 built and trained through it.
+
+It needs Keras 2 and so an environment of its own: `make kuti`, then `.venv-kuti/bin/python`. Besides the training, the
+study's lifelog loop: `.venv-kuti/bin/python -m koniq.kuti_bridge PICTURE... --weights my_run` scores pictures one by
+one and says how many a second that is.
+"""
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from koniq import cli, devices, weights
+from koniq.datasets import DataSet
+from koniq.errors import InputError, RunStopped, first_few
+from koniq.network import Network
+from koniq.paths import ROOT
+from koniq.pictures import Pictures
+from koniq.prediction import Engine
+from koniq.report import write_csv
+
+if TYPE_CHECKING:
+    import tf_keras
+    from kuti.model_helper import ModelHelper
+
+    from koniq.run import Run
+
+PYTHON = ROOT / ".venv-kuti" / "bin" / "python"  # where `make kuti` puts it
+GONE = "tensorflow.python.keras.utils.multi_gpu_utils"  # kuti imports it; TensorFlow no longer has it
+
+
+def load(seed: int | None = None) -> ModuleType:
+    """The package `kuti`, on Keras 2, with a stand-in for the one module that TensorFlow no longer has.
+
+    seed: of weights and dropout; kuti seeds NumPy anew after every batch, so that order and flips differ from run to
+    run. To be called before anything imports TensorFlow. Raises InputError if kuti is not installed.
+    """
+    if not find_spec("kuti"):
+        raise InputError(
+            "kuti should be installed, which takes an environment of its own: run `make kuti`, then this command with "
+            f".venv-kuti/bin/python. Received: {sys.executable}"
+        )
+    os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    stand_in = ModuleType(GONE)
+    stand_in.multi_gpu_model = _several_gpus
+    sys.modules.setdefault(GONE, stand_in)
+    with devices.quiet():
+        import kuti
+        import tensorflow as tf
+
+        tf.zeros(1)  # readies the device
+    if seed is not None:
+        tf.keras.utils.set_random_seed(seed)
+    return kuti
+
+
+def _several_gpus(model: "tf_keras.Model", gpus: int | None = None) -> "tf_keras.Model":
+    raise RunStopped("kuti trains on one GPU only: what it used for several is gone from TensorFlow.")
+
+
+def device() -> str:
+    """What kuti runs on, and its version; `load` comes first."""
+    import tensorflow as tf
+
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    names = ", ".join(details.get("device_name", "GPU") for details in gpus)
+    return f"{names or devices.machine()}, kuti {version('kuti')} on tf-keras {version('tf-keras')}, float32"
+
+
+def build(kuti: ModuleType, network: Network, imagenet: bool = False) -> "tf_keras.Model":
+    """KonCept512 as kuti makes it: pictures in [-1, 1], (batch, height, width, 3), to scores (batch, 1) in MOS.
+
+    imagenet: whether the body starts from ImageNet's weights, which Keras fetches, or from random ones. The layers
+    with weights are those of `koniq.network`, in the same order. Raises InputError if the weights cannot be fetched.
+    """
+    apps, shape = kuti.applications, (*network.input_size, 3)
+    if imagenet:
+        try:
+            body, _ = apps.get_model_imagenet(apps.InceptionResNetV2, shape)
+        except Exception as error:  # Keras 2 raises no other class
+            if "URL fetch failure" not in str(error):
+                raise
+            raise InputError(
+                f"The ImageNet weights should be fetched. Received: {error}. Or train from random weights with "
+                "--weights none."
+            ) from error
+    else:  # get_model_imagenet has no such choice
+        body = apps.InceptionResNetV2(weights=None, include_top=False, input_shape=shape, pooling="avg")
+    return apps.Model(body.input, apps.fc_layers(body.output, name="fc", batch_norm=2), name=network.name)
+
+
+def start(
+    kuti: ModuleType, network: Network, initial: str, data: DataSet, start_at_mean: bool = True, momentum: float = 0.99
+) -> "tf_keras.Model":
+    """The network before training. initial: "imagenet" (of the body), "none" (random), or weights that Keras wrote.
+
+    start_at_mean, momentum: see `koniq.training.start`.
+    """
+    path = None if initial in ("imagenet", "none") else weights.find(initial)
+    model = build(kuti, network, initial == "imagenet")
+    if path:
+        weights.load(model, path)
+    elif start_at_mean:
+        model.layers[-1].bias.assign([data.part("training").MOS.mean()])
+    for layer in model.layers:
+        if hasattr(layer, "momentum"):
+            layer.momentum = momentum
+    return model
+
+
+def preprocessing(kuti: ModuleType) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that takes pictures from [0, 255] to the [-1, 1] of `build`."""
+    return kuti.applications.process_input[kuti.applications.InceptionResNetV2]
+
+
+def helper(
+    kuti: ModuleType,
+    run: "Run",
+    model: "tf_keras.Model",
+    network: Network,
+    data: DataSet,
+    loss: str,
+    batch_size: int,
+    patience: int,
+    workers: int,
+) -> "ModelHelper":
+    """kuti's ModelHelper for the study's recipe: pictures flipped at random, the best by the validation loss kept."""
+    from tensorflow import keras
+
+    rows = pd.concat([data.part("training"), data.part("validation")], ignore_index=True)
+    pictures, preprocess = Pictures(rows, network, run.folder, workers), preprocessing(kuti)
+    return kuti.model_helper.ModelHelper(
+        model,
+        network.name,
+        rows,
+        loss={"mse": "MSE", "plcc": kuti.tensor_ops.plcc_loss}[loss],
+        metrics=["MAE", kuti.tensor_ops.plcc_tf],
+        # Of Keras 2's own Adam only the older one heeds the learning rate that kuti sets, by its old name `lr`; the
+        # other trains at its default of 1e-3 whatever is asked for.
+        optimizer=keras.optimizers.legacy.Adam(),
+        early_stop_patience=patience,
+        multiproc=False,  # threads, which share the decoded pictures, and not forks of TensorFlow
+        workers=workers,
+        models_root=str(run.folder),
+        logs_root=str(run.folder / "tensorboard"),
+        gen_params={
+            "batch_size": batch_size,
+            "data_path": str(run.folder),
+            "input_shape": (*network.input_size, 3),
+            "inputs": ["image_name"],
+            "outputs": ["MOS"],
+            "read_fn": lambda name, _: pictures[name],
+            "process_fn": lambda picture: preprocess(kuti.image_utils.ImageAugmenter(picture).fliplr().result),
+            # A rest of one or two pictures would be normalised by statistics of one or two.
+            "fixed_batches": int((rows.set == "training").sum()) >= batch_size,
+        },
+    )
+
+
+def checkpoint(helper: "ModelHelper") -> Path:
+    """Where kuti keeps the best weights while it trains."""
+    return Path(helper.params.models_root, f"{helper.model_name()}_best_weights.h5")
+
+
+def train(
+    kuti: ModuleType,
+    run: "Run",
+    helper: "ModelHelper",
+    data: DataSet,
+    epochs: tuple[int, ...],
+    learning_rates: tuple[float, ...],
+) -> None:
+    """Train by stages, each from the best weights so far; the best of all are in the network at the end.
+
+    Validation sees the pictures as they are. The best weights, with the record that `run.begin` wrote beside them, end
+    where those of other runs lie. Raises RunStopped as soon as a loss is not finite.
+    """
+    from tensorflow import keras
+
+    began = 0.0
+
+    def begin(epoch: int, logs: dict) -> None:
+        nonlocal began
+        began = time.perf_counter()
+
+    def record(epoch: int, logs: dict) -> None:
+        if not math.isfinite(logs["loss"] + logs["val_loss"]):
+            raise RunStopped(
+                f"The loss should be finite. Received: {logs['loss']} in epoch {epoch + 1}. Try a lower learning rate; "
+                f"the best weights so far, if any, are kept in {checkpoint(helper)}."
+            )
+        seconds = round(time.perf_counter() - began, 2)
+        lr = keras.backend.get_value(helper.model.optimizer.learning_rate)
+        log = run.progress.log
+        log.append({"stage": stage + 1, "epoch": epoch + 1, "lr": lr, **logs, "seconds": seconds})
+        run.progress.best = float(min(row["val_loss"] for row in log))
+        run.show()
+
+    recorder = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=record)
+    helper.callbacks = [*helper.set_callbacks(), recorder]
+    still = {"process_fn": preprocessing(kuti), "shuffle": False, "fixed_batches": False}
+    validation = helper.make_generator(data.part("validation"), **still)
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
+    for stage, (last, lr) in enumerate(zip(epochs, learning_rates, strict=True)):
+        if stage:
+            helper.load_model()
+        helper.train(helper.make_generator(data.part("training")), validation, lr, last, verbose=verbose)
+    helper.load_model()
+    found, best = checkpoint(helper), run.folder / f"{helper.model.name}_best.weights.h5"
+    weights.record_path(found).replace(weights.record_path(best))
+    found.replace(best)
+    found.parent.rmdir()
+    run.finish()
+    print(f"The run lies in {run.folder}, its best weights in {best.name}")
+
+
+def engine(kuti: ModuleType, model: "tf_keras.Model", network: Network, batch_size: int = 8) -> Engine:
+    """The engine that a model of kuti's in memory is, for the one prediction loop."""
+    preprocess = preprocessing(kuti)
+    return Engine(device(), network, batch_size, lambda pictures: model.predict_on_batch(preprocess(pictures))[:, 0])
+
+
+def lifelog(
+    kuti: ModuleType, model: "tf_keras.Model", network: Network, paths: Sequence[Path]
+) -> tuple[list[float], float]:
+    """The study's lifelog loop: the score of each picture, and how many pictures a second that is.
+
+    Each is opened by kuti's `read_image`, resized to nearest neighbours, in a `model.predict` of its own. The first is
+    scored once more before the clock starts, because Keras traces the network then.
+    """
+    preprocess = preprocessing(kuti)
+
+    def score(path: Path) -> float:
+        picture = preprocess(kuti.image_utils.read_image(str(path), image_size=network.input_size))
+        return float(model.predict(picture[None], verbose=0)[0, 0])
+
+    score(paths[0])
+    began = time.perf_counter()
+    scores = [score(path) for path in paths]
+    return scores, len(paths) / (time.perf_counter() - began)
+
+
+def lifelog_rate(path: Path, paths: Sequence[Path], out: Path | None = None) -> float:
+    """Pictures a second of `lifelog`, run in kuti's own environment from any other.
+
+    path: of the weights. out: a CSV for the scores (image_path, MOS), if they are wanted. Raises InputError if
+    `make kuti` has not made that environment.
+    """
+    if not PYTHON.is_file():
+        raise InputError(f"{PYTHON} should be there: run `make kuti`.")
+    command = [PYTHON, "-m", "koniq.kuti_bridge", *(one.resolve() for one in paths), "--weights", path.resolve()]
+    command += ["--out", out.resolve()] if out else []
+    done = subprocess.run([*map(str, command)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1].split()[0])
+
+
+@dataclass(frozen=True)
+class Settings:
+    pictures: tyro.conf.Positional[tuple[Path, ...]]  # in any format that Pillow reads
+    weights: str = weights.ORIGINAL  # a file, a training run, or a name in trained_models
+    out: Path | None = None  # a CSV of image_path, MOS
+
+
+def main(s: Settings) -> None:
+    absent = [path for path in s.pictures if not path.is_file()]
+    if absent or not s.pictures:
+        raise InputError(f"pictures should be files. Received: {first_few(absent) or 'nothing'}")
+    path = weights.find(s.weights)
+    network, kuti = weights.network_of(path), load()
+    model = build(kuti, network)
+    weights.load(model, path)
+    scores, rate = lifelog(kuti, model, network, s.pictures)
+    if s.out:
+        write_csv(pd.DataFrame({"image_path": s.pictures, "MOS": scores}), s.out)
+    print(f"{rate:.2f} pictures a second, {len(scores)} of them, one by one at {network.input_size}, {device()}")
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)
