@@ -2,9 +2,9 @@
 
 python -m benchmarks.lifelog --weights my_run --precisions auto float32 int8
 
-In one run, on the same pictures, everything in turn. The peer is the study's way with kuti 0.9.8, its loop stated here
-again: each picture opened by `load_img` with nearest neighbour, one picture a `model.predict`. What decoding alone and
-the engine alone reach on the same cores bounds what both can together: 1 / rate = 1 / decoding + 1 / engine.
+In one run, on the same pictures, everything in turn. The peer is the study's loop, one picture a `model.predict` and
+nearest neighbour: by the real kuti 0.9.8.1 where `make kuti` has been run, else stated here again. What decoding alone
+and the engine alone reach on the same cores bounds what both together can: 1 / rate = 1 / decoding + 1 / engine.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from koniq import cli, devices, engines, weights
+from koniq import cli, devices, engines, kuti_bridge, weights
 from koniq.network import KONCEPT512, Network
 from koniq.paths import ROOT
 from koniq.prediction import Engine, decode, predict
@@ -53,10 +53,15 @@ def main(s: Settings) -> None:
         pictures = write_pictures(folder / "pictures", 240)
         path = weights.find(s.weights) if s.weights else write_weights(folder)
         network = weights.network_of(path, s.input_size)
-        devices.prepare()
-        model = network.build()
-        weights.load(model, path)
-        rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
+        if kuti_bridge.PYTHON.is_file():
+            print("The peer is kuti's")
+            rates = {"peer": lambda: kuti_bridge.lifelog_rate(path, pictures[: s.peer_count], None, s.input_size)}
+        else:
+            print("The peer is its loop, stated again, for kuti itself is not there (make kuti)")
+            devices.prepare()
+            model = network.build()
+            weights.load(model, path)
+            rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
         rates["decoding alone"] = lambda: decoding(network, pictures[: s.count], s.workers)
         for precision in s.precisions:
             plan = engines.plan(path, "openvino", precision, s.batch_size, s.input_size, None, pictures)

@@ -253,16 +253,19 @@ def lifelog(
     return scores, len(paths) / (time.perf_counter() - began)
 
 
-def lifelog_rate(path: Path, paths: Sequence[Path], out: Path | None = None) -> float:
+def lifelog_rate(
+    path: Path, paths: Sequence[Path], out: Path | None = None, input_size: tuple[int, int] | None = None
+) -> float:
     """Pictures a second of `lifelog`, run in kuti's own environment from any other.
 
-    path: of the weights. out: a CSV for the scores (image_path, MOS), if they are wanted. Raises InputError if
-    `make kuti` has not made that environment.
+    path: of the weights. out: a CSV for the scores (image_path, MOS), if they are wanted. input_size: (height, width);
+    None: what the weights were trained at. Raises InputError if `make kuti` has not made that environment.
     """
     if not PYTHON.is_file():
         raise InputError(f"{PYTHON} should be there: run `make kuti`.")
     command = [PYTHON, "-m", "koniq.kuti_bridge", *(one.resolve() for one in paths), "--weights", path.resolve()]
     command += ["--out", out.resolve()] if out else []
+    command += ["--input-size", *input_size] if input_size else []
     done = subprocess.run([*map(str, command)], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.splitlines()[-1].split()[0])
 
@@ -272,6 +275,7 @@ class Settings:
     pictures: tyro.conf.Positional[tuple[Path, ...]]  # in any format that Pillow reads
     weights: str = weights.ORIGINAL  # a file, a training run, or a name in trained_models
     out: Path | None = None  # a CSV of image_path, MOS
+    input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
 
 
 def main(s: Settings) -> None:
@@ -279,7 +283,7 @@ def main(s: Settings) -> None:
     if absent or not s.pictures:
         raise InputError(f"pictures should be files. Received: {first_few(absent) or 'nothing'}")
     path = weights.find(s.weights)
-    network, kuti = weights.network_of(path), load()
+    network, kuti = weights.network_of(path, s.input_size), load()
     model = build(kuti, network)
     weights.load(model, path)
     scores, rate = lifelog(kuti, model, network, s.pictures)

@@ -124,8 +124,9 @@ def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     assert "Exporting" not in capsys.readouterr().out
     model = TINY.build(output_bias=20)
     model.save_weights(path)
-    grey = np.full((8, 24, 32, 3), 128, np.uint8)
-    received = engines.plan(path, "openvino", "float32").start().score(grey)
+    engine = engines.plan(path, "openvino", "float32").start()
+    grey = np.full((engine.batch_size, 24, 32, 3), 128, np.uint8)
+    received = engine.score(grey)
     assert "Exporting" in capsys.readouterr().out
     np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], atol=1e-3)
     names = {"tiny.weights.h5", "tiny.json", folder.name, f".{folder.name}.lock"}
