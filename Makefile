@@ -6,6 +6,7 @@
 
 SEED ?= 1
 TESTS ?= tests
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
@@ -33,8 +34,8 @@ demo: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --durations=10 $(TESTS)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(TESTS)
+	$(BIN)/python -m pytest --durations=10 $(SIDE_BY_SIDE) $(TESTS)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
 
 kuti: .venv-kuti/core
 

@@ -175,6 +175,7 @@ def ensure(folder: Path = SAMPLE) -> Path:
     """
     note = {
         "version": VERSION,
+        "pictures": PICTURES,
         "labels": "synthetic: they follow from the distortion; no person has rated these pictures",
     }
     about = folder / "sample.json"

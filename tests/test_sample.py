@@ -58,11 +58,20 @@ def test_a_stronger_distortion_is_further_from_the_picture(distort):
     assert 0 < errors[0] < errors[1] < errors[2]
 
 
-def test_the_sample_is_the_same_wherever_it_is_made(folder, tmp_path):
-    again = sample.ensure(tmp_path / "again")
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            assert path.read_bytes() == (again / path.relative_to(folder)).read_bytes(), path.name
+def test_the_sample_is_the_same_wherever_it_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "PICTURES", {"training": 80, "validation": 18, "test": 27})  # every distortion of some
+    one, again = (sample.ensure(tmp_path / name) for name in ("one", "again"))
+    files = [path.relative_to(one) for path in sorted(one.rglob("*")) if path.is_file()]
+    assert len(files) == 80 + 18 + 27 + 31
+    for path in files:
+        assert (one / path).read_bytes() == (again / path).read_bytes(), path
+
+
+def test_a_sample_of_other_numbers_is_made_anew(tmp_path, monkeypatch):
+    for count in (9, 18):
+        monkeypatch.setattr(sample, "PICTURES", {"training": count, "validation": 2, "test": 3})
+        folder = sample.ensure(tmp_path / "sample")
+        assert len(list((folder / sample.IMAGES_NAME).iterdir())) == count + 5
 
 
 def test_it_is_made_once_and_again_when_its_version_changes(folder):
