@@ -1,4 +1,4 @@
-"""Pictures for training: decoded once, kept as uint8, never decoded again."""
+"""Pictures for training: decoded once, kept as uint8, never decoded again; and in which order an epoch sees them."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ class Pictures:
     when they take more than half of the free memory. Raises InputError if one does not open.
     """
 
-    def __init__(self, ids: pd.DataFrame, network: Network, folder: Path, workers: int = 2):
+    def __init__(self, ids: pd.DataFrame, network: Network, folder: Path, workers: int = 2, quiet: bool = False):
         shape = (len(ids), *network.input_size, 3)
         self.row = {name: row for row, name in enumerate(ids.image_name)}
         self.in_memory = np.prod(shape, dtype=np.int64) < SHARE_OF_MEMORY * free_memory()
@@ -46,13 +46,38 @@ class Pictures:
         with ThreadPoolExecutor(workers) as pool:
             done = pool.map(fill, range(len(ids)), ids.image_path)
             try:
-                for _ in tqdm(done, total=len(ids), desc="decoding", unit="pic", disable=None):
+                for _ in tqdm(done, total=len(ids), desc="decoding", unit="pic", disable=quiet or None):
                     pass
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def __getitem__(self, image_name: str) -> np.ndarray:
         return self.pixels[self.row[image_name]]
+
+
+class EpochPlan:
+    """The rows of each epoch in their order, with the column `flip`: all that chance decides about the pictures.
+
+    It follows from the seed, the stage and the number of the epoch, so a resumed run sees what the other one saw.
+    Called at the end of an epoch, it gives the rows of the next, as the generators of `ku` want it.
+    """
+
+    def __init__(self, ids: pd.DataFrame, seed: int, stage: int, epoch: int):
+        self.ids, self.key, self.epoch = ids, (seed, stage), epoch
+
+    def rows(self) -> pd.DataFrame:
+        rng = np.random.default_rng([*self.key, self.epoch])
+        rows = self.ids.iloc[rng.permutation(len(self.ids))]
+        return rows.assign(flip=rng.random(len(rows)) < 0.5)
+
+    def __call__(self) -> pd.DataFrame:
+        self.epoch += 1
+        return self.rows()
+
+
+def flipped(picture: np.ndarray, flip: bool) -> np.ndarray:
+    """The picture (height, width, 3), mirrored left to right if `flip`."""
+    return picture[:, ::-1] if flip else picture
 
 
 def free_memory() -> int:
