@@ -57,11 +57,9 @@ class Plan:
         if self.engine == "torch":
             from koniq import torch_engine
 
-            engine = torch_engine.start(
+            return torch_engine.start(
                 self.weights, self.network, self.precision, self.batch_size, self.compiled, self.device
             )
-            print(f"Device: {engine.name}")
-            return engine
         engine = openvino_engine.start(
             self.weights, self.network, self.about, self.precision, self.batch_size, self.calibration
         )

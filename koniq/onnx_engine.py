@@ -1,5 +1,7 @@
 """ONNX: a network exported once, for whatever runs it elsewhere; and ONNX Runtime as an engine, to check it by."""
 
+import logging
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,16 +30,19 @@ def export(path: Path, network: Network, target: Path) -> None:
     module = network.build_torch().eval()
     weights.load_module(module, path, network)
     example = torch.zeros((2, *network.input_size, 3), dtype=torch.uint8)
-    torch.onnx.export(
-        module,
-        (example,),
-        target,
-        input_names=["pictures"],
-        output_names=["mos"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the exporter itself
+        torch.onnx.export(
+            module,
+            (example,),
+            target,
+            input_names=["pictures"],
+            output_names=["mos"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
 
 
 def start(path: Path, network: Network, batch_size: int = 8) -> Engine:

@@ -54,7 +54,7 @@ def settle(device: torch.device, precision: str, compile: str) -> tuple[str, boo
     if compile == "yes" and not able:
         raise InputError("compile should have a C++ compiler here, or Triton on a GPU. Received: neither")
     compiled = compile == "yes" or (compile == "auto" and able and device.type == "cuda")
-    return precision, compiled, describe(device, precision, compiled)
+    return precision, compiled, f"{hardware(device)}, {describe(precision, compiled)}"
 
 
 def precise(device: torch.device, precision: str) -> AbstractContextManager:
@@ -70,10 +70,14 @@ def prepare(module: torch.nn.Module, device: torch.device, compiled: bool = Fals
     return module
 
 
-def describe(device: torch.device, precision: str, compiled: bool) -> str:
-    """Such as "NVIDIA H100, PyTorch 2.13.0, mixed_bfloat16, compiled"."""
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else devices.machine()
-    return f"{hardware}, PyTorch {torch.__version__}, {precision}{', compiled' if compiled else ''}"
+def hardware(device: torch.device) -> str:
+    """The name of the GPU or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else devices.machine()
+
+
+def describe(precision: str, compiled: bool) -> str:
+    """Such as "PyTorch 2.13.0, mixed_bfloat16, compiled"."""
+    return f"PyTorch {torch.__version__}, {precision}{', compiled' if compiled else ''}"
 
 
 def of_module(
@@ -87,12 +91,14 @@ def of_module(
         with torch.inference_mode(), precise(device, precision):
             return module(torch.from_numpy(pictures).to(device))[:, 0].float().cpu().numpy()
 
-    return Engine(describe(device, precision, compiled), network, batch_size, score)
+    return Engine(describe(precision, compiled), network, batch_size, score)
 
 
 def start(path: Path, network: Network, precision: str, batch_size: int, compiled: bool, device: str) -> Engine:
-    """The engine for the weights at `path`, whoever wrote them."""
+    """The engine for the weights at `path`, whoever wrote them. Prints what it is."""
+    chosen = choose(device)
     module = network.build_torch()
     weights.load_module(module, path, network)
-    prepare(module, choose(device), compiled)
-    return of_module(module, network, batch_size, precision, compiled)
+    engine = of_module(prepare(module, chosen, compiled), network, batch_size, precision, compiled)
+    print(f"Device: {hardware(chosen)}, {engine.name}")
+    return engine
