@@ -43,9 +43,9 @@ def main(s: Settings) -> None:
     device = devices.prepare(s.seed, s.precision)
 
     from koniq import training  # these import TensorFlow, which takes seconds
-    from koniq.run import Run, run_name
+    from koniq.run import run_name
 
-    run = Run(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
+    run = training.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     model = training.start(network, s.weights, data, s.start_at_mean, s.momentum)
     helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
     run.begin(data, network, device, helper.checkpoint.path)

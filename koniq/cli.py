@@ -34,7 +34,8 @@ def run(main: Callable[[Settings], None], settings: type[Settings], arguments: l
     except (RunStopped, OSError) as error:
         sys.exit(_say(error, 1))
     except Exception as error:
-        if type(error).__name__ not in ("ResourceExhaustedError", "OutOfMemoryError"):
+        names = ("ResourceExhaustedError", "OutOfMemoryError")  # of TensorFlow, and of PyTorch on a GPU
+        if type(error).__name__ not in names and "DefaultCPUAllocator" not in str(error):
             raise
         sys.exit(_say("the device is out of memory; try a smaller batch_size, or mixed precision", 1))
     except KeyboardInterrupt:

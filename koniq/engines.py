@@ -1,4 +1,4 @@
-"""Engines behind one interface: Keras on whatever it runs on, OpenVINO on processors. One is chosen, then started."""
+"""Engines behind one interface: Keras, PyTorch, OpenVINO on processors. One is chosen, then started."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ from koniq.prediction import Engine
 if TYPE_CHECKING:
     import keras
 
-EngineName = Literal["auto", "keras", "openvino"]
+EngineName = Literal["auto", "keras", "openvino", "torch"]
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "int8"]
 
-BATCH_SIZE = {"keras": 8, "openvino": 4}  # OpenVINO works on several batches at a time
+BATCH_SIZE = {"keras": 8, "openvino": 4, "torch": 8}  # OpenVINO works on several batches at a time
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class Plan:
     weights: Path
     network: Network
     about: dict  # the hash of the weights and the record of the network
-    engine: str  # keras or openvino
+    engine: str  # keras, openvino or torch
     precision: str
     batch_size: int
     calibration: openvino_engine.Calibration | None = None  # of int8
+    device: DeviceName = "auto"  # of PyTorch
+    compiled: bool = False  # by PyTorch
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
@@ -53,6 +56,12 @@ class Plan:
             model = self.network.build()
             weights.load(model, self.weights)
             return of_model(model, self.network, self.batch_size)
+        if self.engine == "torch":
+            from koniq import torch_engine
+
+            return torch_engine.start(
+                self.weights, self.network, self.precision, self.batch_size, self.compiled, self.device
+            )
         engine = openvino_engine.start(
             self.weights, self.network, self.about, self.precision, self.batch_size, self.calibration
         )
@@ -68,13 +77,15 @@ def plan(
     input_size: tuple[int, int] | None = None,
     resize: str | None = None,
     pictures: Sequence[Path] = (),
+    device: DeviceName = "auto",
+    compiled: bool = False,
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment.
 
     engine: auto is Keras where there is an NVIDIA GPU, else OpenVINO where it is installed, else Keras.
-    precision: auto is mixed_bfloat16 for OpenVINO on a processor that has it, else float32. int8 is OpenVINO's, and is
-    calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE of the engine. Raises InputError if an engine
-    is not there or has no such precision.
+    precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at it, else float32. int8 is
+    OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE of the engine. device,
+    compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision.
     """
     network = weights.network_of(path, input_size, resize)
     if engine == "auto":
@@ -87,12 +98,19 @@ def plan(
             raise InputError(f"{needed} should be installed for this: pip install -r requirements-openvino.txt")
         precision = openvino_engine.best_precision() if precision == "auto" else precision
     elif precision == "int8":
-        raise InputError("precision=int8 should go with engine=openvino. Received: engine=keras")
+        raise InputError(f"precision=int8 should go with engine=openvino. Received: engine={engine}")
+    elif engine == "torch":
+        weights.needs_torch()
+        from koniq import torch_engine
+
+        found = torch_engine.choose(device)
+        precision, _, _ = torch_engine.settle(found, precision, "yes" if compiled else "no")
     elif precision == "auto":
         precision = "float32"
     about = {"weights": file_hash(path), **network.record()}
     calibration = openvino_engine.calibration(path, network, about, pictures) if precision == "int8" else None
-    return Plan(path, network, about, engine, precision, batch_size or BATCH_SIZE[engine], calibration)
+    size = batch_size or BATCH_SIZE[engine]
+    return Plan(path, network, about, engine, precision, size, calibration, device, compiled)
 
 
 def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Engine:

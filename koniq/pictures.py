@@ -1,4 +1,4 @@
-"""Pictures for training: decoded once, kept as uint8, never decoded again; or from a file that koniq.prepare made."""
+"""Pictures for training: decoded once, or prepared, kept as uint8; and in which order an epoch sees them."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,13 @@ class Pictures:
     """
 
     def __init__(
-        self, ids: pd.DataFrame, network: Network, folder: Path, workers: int = 2, prepared: Path | None = None
+        self,
+        ids: pd.DataFrame,
+        network: Network,
+        folder: Path,
+        workers: int = 2,
+        prepared: Path | None = None,
+        quiet: bool = False,
     ):
         shape = (len(ids), *network.input_size, 3)
         self.row = {name: row for row, name in enumerate(ids.image_name)}
@@ -57,7 +63,7 @@ class Pictures:
         with ThreadPoolExecutor(workers) as pool:
             done = pool.map(fill, range(len(ids)), ids.image_path)
             try:
-                for _ in tqdm(done, total=len(ids), desc="reading", unit="pic", disable=None):
+                for _ in tqdm(done, total=len(ids), desc="reading", unit="pic", disable=quiet or None):
                     pass
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -149,6 +155,31 @@ def _fitting(path: Path | None, ids: pd.DataFrame, network: Network) -> Prepared
         return None
     print(f"Pictures: from {path}")
     return prepared
+
+
+class EpochPlan:
+    """The rows of each epoch in their order, with the column `flip`: all that chance decides about the pictures.
+
+    It follows from the seed, the stage and the number of the epoch, so a resumed run sees what the other one saw.
+    Called at the end of an epoch, it gives the rows of the next, as the generators of `ku` want it.
+    """
+
+    def __init__(self, ids: pd.DataFrame, seed: int, stage: int, epoch: int):
+        self.ids, self.key, self.epoch = ids, (seed, stage), epoch
+
+    def rows(self) -> pd.DataFrame:
+        rng = np.random.default_rng([*self.key, self.epoch])
+        rows = self.ids.iloc[rng.permutation(len(self.ids))]
+        return rows.assign(flip=rng.random(len(rows)) < 0.5)
+
+    def __call__(self) -> pd.DataFrame:
+        self.epoch += 1
+        return self.rows()
+
+
+def flipped(picture: np.ndarray, flip: bool) -> np.ndarray:
+    """The picture (height, width, 3), mirrored left to right if `flip`."""
+    return picture[:, ::-1] if flip else picture
 
 
 def free_memory() -> int:

@@ -1,25 +1,22 @@
 """The folder of a training run, and its state at every epoch."""
 
 import json
+import math
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
-import keras
 import pandas as pd
 
 from koniq import devices, weights
 from koniq.datasets import DataSet
-from koniq.errors import InputError
+from koniq.errors import InputError, RunStopped
 from koniq.network import Network
 from koniq.paths import MODELS
 from koniq.report import draw_curves, slug, write_csv
 from ku.generic import atomic_path, lock_file
-from ku.model_helper import ModelHelper
 
 FREE = ("run", "resume", "overwrite", "workers")  # settings that may differ when a run is resumed
 
@@ -40,16 +37,18 @@ class Progress:
 class Run:
     """The folder of one training run.
 
-    It holds settings.json (settings, data, device, versions, commit), log.csv (one row an epoch), curves.png,
-    tensorboard/, the best weights with the record of their network, and, until the run has come to its end,
-    state.weights.h5: network, optimiser and Progress after the last whole epoch, in one file, so that a run killed at
-    any moment goes on from there.
+    It holds settings.json (settings, data, device, versions, commit), log.csv (one row an epoch), curves.png, the best
+    weights with the record of their network, what a framework adds (tensorboard/), and, until the run has come to its
+    end, STATE: network, optimiser and Progress after the last whole epoch, in one file, so that a run killed at any
+    moment goes on from there. A subclass for a framework says what that file is and how it is written and read.
     """
 
+    STATE = ""  # the name of the file
+
     def __init__(self, name: str, settings: Mapping[str, Any], resume: bool = False, overwrite: bool = False):
-        self.folder = MODELS / name if Path(name).name == name else Path(name)
+        self.folder = self.place(name)
         self.settings = json.loads(json.dumps({key: settings[key] for key in settings if key not in FREE}))
-        self.state_path = self.folder / "state.weights.h5"
+        self.state_path = self.folder / self.STATE
         self.finished = False
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -77,13 +76,24 @@ class Run:
                 raise InputError(f"A run is resumed with the settings that it began with: {was}. Received: {now}")
             for path in self.folder.glob(".*.tmp*"):  # of a process that was killed while it wrote
                 path.unlink()
-        self.progress = self._read_progress()
+        self.progress = self.read()
 
-    def _read_progress(self) -> Progress:
-        if not self.has_state:
-            return Progress()
-        with h5py.File(self.state_path, "r") as file:
-            return Progress(**json.loads(file.attrs["progress"]))
+    @staticmethod
+    def place(name: str) -> Path:
+        """The folder of a run by its name or path."""
+        return MODELS / name if Path(name).name == name else Path(name)
+
+    def read(self) -> Progress:
+        """How far the run is by its state."""
+        return Progress(**json.loads(self.read_progress())) if self.has_state else Progress()
+
+    def write_state(self, path: Path, progress: str, *of: Any) -> None:
+        """Write the state `of` a network, with `progress`, a text, to `path`."""
+        raise NotImplementedError
+
+    def read_progress(self) -> str:
+        """The text that the state was written with."""
+        raise NotImplementedError
 
     def begin(self, data: DataSet, network: Network, device: str, best: Path) -> None:
         """Write settings.json, and beside where the best weights will lie the record of their network."""
@@ -109,12 +119,10 @@ class Run:
     def has_state(self) -> bool:
         return self.state_path.is_file()
 
-    def save(self, model: keras.Model) -> None:
+    def save(self, *of: Any) -> None:
         """Keep the state, in one rename: the weights, the optimiser, and the progress."""
         with atomic_path(self.state_path) as path:
-            model.save_weights(path)
-            with h5py.File(path, "a") as file:
-                file.attrs["progress"] = json.dumps(asdict(self.progress))
+            self.write_state(path, json.dumps(asdict(self.progress)), *of)
 
     def show(self) -> None:
         """Write log.csv and draw curves.png."""
@@ -122,48 +130,44 @@ class Run:
         write_csv(log, self.folder / "log.csv")
         draw_curves(log, self.folder / "curves.png")
 
-    def begin_stage(self, stage: int, model: keras.Model) -> None:
-        """Keep the state that a stage starts from; the best weights, which it came from, may soon be others."""
+    def begin_stage(self, stage: int, *of: Any) -> None:
+        """Keep the state that a stage starts from; the best weights, which it may come from, may soon be others."""
         self.progress.stage, self.progress.epoch, self.progress.stage_done = stage, 0, False
         self.progress.wait, self.progress.wait_best = 0, None
-        self.save(model)
+        self.save(*of)
+
+    def end_epoch(self, row: Mapping[str, float], stage_done: bool, *of: Any) -> None:
+        """Note an epoch of the stage that was begun: its row of the log, and the state after it."""
+        self.progress.log.append(dict(row))
+        self.progress.epoch, self.progress.stage_done = int(row["epoch"]), stage_done
+        # The log before the state: killed in between, the epoch is run again and so is its row; the other way round
+        # the last row of a run could be lost.
+        self.show()
+        self.save(*of)
 
     def finish(self) -> None:
         """Note in settings.json that the run has come to its end, and give its state up."""
         seconds = round(sum(row["seconds"] for row in self.progress.log), 1)
         self.facts["finished"] = {"epochs": len(self.progress.log), "seconds": seconds, "best": self.progress.best}
         self._write_facts()
-        self.state_path.unlink(missing_ok=True)
+        if self.has_state:
+            self.state_path.unlink()
 
 
-class Recorder(keras.callbacks.Callback):
-    """Keeps a run's Progress, log and state at the end of each epoch. It stands after the helper's own callbacks."""
+def check_finite(values: Mapping[str, float], when: str, best: Path) -> None:
+    """Raise RunStopped if a loss among `values` is not a finite number. best: where the best weights lie, if any do."""
+    for name, value in values.items():
+        if name.endswith("loss") and not math.isfinite(value):
+            kept = f"the best weights so far are kept in {best}" if best.is_file() else "no weights were kept"
+            raise RunStopped(
+                f"The {name} should be finite. Received: {value} {when}. Try a lower learning rate; {kept}."
+            )
 
-    def __init__(self, run: Run, helper: ModelHelper, stage: int, epochs: int, lr: float):
-        super().__init__()
-        self.run, self.helper, self.stage, self.epochs, self.lr = run, helper, stage, epochs, lr
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        progress = self.run.progress
-        if progress.wait_best is not None:  # a stage that is gone on with, not begun
-            self.helper.early_stop.wait, self.helper.early_stop.best = progress.wait, progress.wait_best
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.began = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        progress, early_stop = self.run.progress, self.helper.early_stop
-        seconds = time.perf_counter() - self.began
-        row = {"stage": self.stage + 1, "epoch": epoch + 1, "lr": self.lr, **(logs or {}), "seconds": round(seconds, 2)}
-        progress.log.append(row)
-        progress.stage, progress.epoch = self.stage, epoch + 1
-        progress.stage_done = self.model.stop_training or epoch + 1 == self.epochs
-        progress.best = self.helper.checkpoint.best
-        progress.wait, progress.wait_best = early_stop.wait, early_stop.best
-        # The log before the state: killed in between, the epoch is run again and so is its row; the other way round
-        # the last row of a run could be lost.
-        self.run.show()
-        self.run.save(self.model)
+def epoch_line(title: str, epoch: int, epochs: int, values: Mapping[str, float], rate: float) -> str:
+    """What is printed of an epoch. rate: pictures a second."""
+    text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return f"{title}, epoch {epoch}/{epochs}: {text} ({rate:.1f} pictures/s)"
 
 
 def run_name(data: DataSet, settings: Mapping[str, Any]) -> str:

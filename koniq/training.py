@@ -1,9 +1,10 @@
 """Training by stages: how the network starts, what an epoch sees, and what watches over it."""
 
-import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ from tqdm import tqdm
 
 from koniq import weights
 from koniq.datasets import DataSet
-from koniq.errors import InputError, RunStopped
+from koniq.errors import InputError
 from koniq.network import Network
-from koniq.pictures import Pictures, prepared_path
-from koniq.run import Recorder, Run
+from koniq.pictures import EpochPlan, Pictures, flipped, prepared_path
+from koniq.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
 from ku.model_helper import ModelHelper
 from ku.optimizers import FusedAdam
@@ -27,29 +28,43 @@ LOSSES = {
 }
 
 
-class EpochPlan:
-    """The rows of each epoch in their order, with the column `flip`: all that chance decides about the pictures.
+class KerasRun(Run):
+    """A run whose network is Keras's."""
 
-    It follows from the seed, the stage and the number of the epoch, so a resumed run sees what the other one saw.
-    Called at the end of an epoch, it gives the rows of the next, as the generators of `ku` want it.
-    """
+    STATE = "state.weights.h5"
 
-    def __init__(self, ids: pd.DataFrame, seed: int, stage: int, epoch: int):
-        self.ids, self.key, self.epoch = ids, (seed, stage), epoch
+    def write_state(self, path: Path, progress: str, model: keras.Model) -> None:
+        model.save_weights(path)
+        with h5py.File(path, "a") as file:
+            file.attrs["progress"] = progress
 
-    def rows(self) -> pd.DataFrame:
-        rng = np.random.default_rng([*self.key, self.epoch])
-        rows = self.ids.iloc[rng.permutation(len(self.ids))]
-        return rows.assign(flip=rng.random(len(rows)) < 0.5)
-
-    def __call__(self) -> pd.DataFrame:
-        self.epoch += 1
-        return self.rows()
+    def read_progress(self) -> str:
+        with h5py.File(self.state_path, "r") as file:
+            return file.attrs["progress"]
 
 
-def flipped(picture: np.ndarray, flip: bool) -> np.ndarray:
-    """The picture (height, width, 3), mirrored left to right if `flip`."""
-    return picture[:, ::-1] if flip else picture
+class Recorder(keras.callbacks.Callback):
+    """Keeps a run's Progress, log and state at the end of each epoch. It stands after the helper's own callbacks."""
+
+    def __init__(self, run: Run, helper: ModelHelper, stage: int, epochs: int, lr: float):
+        super().__init__()
+        self.run, self.helper, self.stage, self.epochs, self.lr = run, helper, stage, epochs, lr
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        progress = self.run.progress
+        if progress.wait_best is not None:  # a stage that is gone on with, not begun
+            self.helper.early_stop.wait, self.helper.early_stop.best = progress.wait, progress.wait_best
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        progress, early_stop = self.run.progress, self.helper.early_stop
+        seconds = time.perf_counter() - self.began
+        row = {"stage": self.stage + 1, "epoch": epoch + 1, "lr": self.lr, **(logs or {}), "seconds": round(seconds, 2)}
+        progress.best = self.helper.checkpoint.best
+        progress.wait, progress.wait_best = early_stop.wait, early_stop.best
+        self.run.end_epoch(row, self.model.stop_training or epoch + 1 == self.epochs, self.model)
 
 
 class Reseed(keras.callbacks.Callback):
@@ -78,22 +93,10 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if batch % self.EVERY == 0:
-            self._check(logs, f"after {batch + 1} batches of the epoch")
+            check_finite(logs or {}, f"after {batch + 1} batches of the epoch", self.best)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._check(logs, f"in epoch {epoch + 1}")
-
-    def _check(self, logs: Mapping[str, float] | None, when: str) -> None:
-        for name, value in (logs or {}).items():
-            if name.endswith("loss") and not math.isfinite(value):
-                kept = (
-                    f"the best weights so far are kept in {self.best}"
-                    if self.best.is_file()
-                    else "no weights were kept"
-                )
-                raise RunStopped(
-                    f"The {name} should be finite. Received: {value} {when}. Try a lower learning rate; {kept}."
-                )
+        check_finite(logs or {}, f"in epoch {epoch + 1}", self.best)
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -114,9 +117,8 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.bar.update((epoch + 1) * self.pictures - self.bar.n)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
         rate = self.pictures / (time.perf_counter() - self.began)
-        tqdm.write(f"{self.title}, epoch {epoch + 1}/{self.epochs}: {values} ({rate:.1f} pictures/s)")
+        tqdm.write(epoch_line(self.title, epoch + 1, self.epochs, logs or {}, rate))
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         self.bar.close()

@@ -1,12 +1,13 @@
-"""Weights files: found by name, read whatever Keras wrote them, and fitted to a network entirely or not at all."""
+"""Weights files: found by name, read whoever wrote them, and fitted to a network entirely or not at all."""
 
 import io
 import json
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,20 @@ import h5py
 import numpy as np
 
 from koniq.errors import InputError
+from koniq.mapping import Layers, State, check_fit, grouped, renamed, to_keras, to_torch
 from koniq.network import KONCEPT512, NETWORKS, Network
 from koniq.paths import MODELS, TRAINED_MODELS
 from ku.generic import atomic_path
 
 if TYPE_CHECKING:
     import keras
+    import torch
 
-SUFFIXES = (".weights.h5", ".h5", ".keras")
+KERAS = (".weights.h5", ".h5", ".keras")
+TORCH = (".safetensors", ".pth", ".pt")
+SUFFIXES = (*KERAS, *TORCH)
 ORIGINAL = "koncep512-trained-model.h5"  # as its authors released it; the missing "t" is theirs
-BEST = "*_best.weights.h5"  # in the folder of a training run
-
-Layers = list[tuple[str, list[np.ndarray]]]
+BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a training run
 
 
 def find(name: str) -> Path:
@@ -36,7 +39,7 @@ def find(name: str) -> Path:
     for place in (Path(name), *(TRAINED_MODELS / f"{name}{suffix}" for suffix in ("", *SUFFIXES)), MODELS / name):
         if place.is_file():
             return place
-        if best := sorted(place.glob(BEST)):
+        if best := [path for pattern in BEST for path in sorted(place.glob(pattern))]:
             return best[0]
     hint = " `python -m koniq.fetch koncept512/original` gets the original's." if name == ORIGINAL else ""
     raise InputError(
@@ -46,34 +49,145 @@ def find(name: str) -> Path:
 
 
 def load(model: "keras.Model", path: Path) -> None:
-    """Put the weights of a file into `model`, all of them or, when anything does not fit, none.
+    """Put the weights of a file into a Keras model, all of them or, when anything does not fit, none.
 
-    Reads Keras 2's `.h5` (weights, or a whole model), and Keras 3's `.weights.h5`, `.keras` and `.h5`. Layers are
-    matched in order, because their names differ between Keras versions. Raises InputError naming the first layer that
-    differs and both shapes.
+    Reads Keras 2's `.h5` (weights, or a whole model), Keras 3's `.weights.h5`, `.keras` and `.h5`, and what PyTorch
+    reads, through the converter. Layers are matched in order, because their names differ between Keras versions.
+    Raises InputError naming the first layer that differs and both shapes.
     """
+    if path.suffix in TORCH:
+        network = network_of(path)
+        read = to_keras(read_state(path, network), network.layers)
+    else:
+        read = _read_keras(path, [type(layer).__name__ for layer in model.layers])
     own = [(layer.name, layer.weights) for layer in model.layers if layer.weights]
-    with _opened(path) as file:
-        found = list(_layers(file, model, path))
-        for position in range(max(len(own), len(found))):
-            own_name, own_shapes = _describe(own, position)
-            found_name, found_shapes = _describe(found, position)
-            if own_shapes != found_shapes:
-                raise InputError(
-                    f"{path} should fit {model.name}, and layer {position + 1} of those with weights differs: expected "
-                    f"{own_name} {own_shapes}. Received: {found_name} {found_shapes}"
-                )
-        read = [[np.asarray(array) for array in arrays] for _, arrays in found]
-    for (_, variables), values in zip(own, read, strict=True):
+    check_fit(read, own, path, model.name)
+    for (_, variables), (_, values) in zip(own, read, strict=True):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
 
-def _describe(layers: Layers, position: int) -> tuple[str, str]:
-    if position >= len(layers):
-        return "nothing", "(no more layers)"
-    name, arrays = layers[position]
-    return repr(name), " ".join(str(tuple(array.shape)) for array in arrays)
+def load_module(module: "torch.nn.Module", path: Path, network: Network, body: bool = False) -> bool:
+    """Put the weights of a file, whoever wrote it, into the PyTorch module of `network`: all of them or none.
+
+    body: take a file of the body alone (`base`), too. Returns whether it was the whole network. Raises InputError as
+    `load` does.
+    """
+    import torch
+
+    state = read_state(path, network, body)
+    whole = any(key.startswith("fc.") for key in state)
+    module.load_state_dict(module.state_dict() | {key: torch.from_numpy(array) for key, array in state.items()})
+    return whole
+
+
+def read_state(path: Path, network: Network, body: bool = False) -> State:
+    """The weights of a file, whoever wrote it, as the `state_dict` of `network` in NumPy; float32.
+
+    body: whether a file of the body alone will do. Raises InputError if anything does not fit.
+    """
+    needs_torch()
+    shapes = _shapes(network)
+    if path.suffix in TORCH:
+        found = renamed(_read_torch(path))
+    else:
+        found = _read_keras(path, [kind for kind, _ in network.layers])
+    table = network.layers
+    base = [entry for entry in table if entry[1].startswith("base.")]
+    if path.suffix not in TORCH:
+        table = base if body and len(found) == len(base) else table
+        check_fit(found, to_keras(shapes, table), path, network.name)
+        return to_torch(found, table)
+    if body and not any(key.startswith("fc.") for key in found):
+        table = base
+    names = {name for _, name in table}
+    expected = grouped({key: array for key, array in shapes.items() if key.rpartition(".")[0] in names}, ())
+    check_fit(grouped(found, [name for name, _ in expected]), expected, path, network.name)
+    return found
+
+
+def write_state(state: State, path: Path, network: Network) -> None:
+    """Write a `state_dict` as whatever the ending of `path` says, whole or not at all. `.keras` needs Keras for it."""
+    with atomic_path(path) as temporary:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import save_file
+
+            save_file(state, temporary, {"format": "pt"})
+        elif path.suffix in TORCH:
+            import torch
+
+            torch.save({key: torch.from_numpy(array) for key, array in state.items()}, temporary)
+        elif path.name.endswith(KERAS[:2]):
+            table = [entry for entry in network.layers if f"{entry[1]}.weight" in state]
+            _write_h5(to_keras(state, table), [kind for kind, _ in table], temporary, path.name.endswith(KERAS[0]))
+        else:
+            model = network.build()
+            for layer, (_, arrays) in zip(
+                (layer for layer in model.layers if layer.weights), to_keras(state, network.layers), strict=True
+            ):
+                for variable, array in zip(layer.weights, arrays, strict=True):
+                    variable.assign(array)
+            model.save(temporary)
+
+
+def needs_torch() -> None:
+    """Raise InputError where PyTorch is not installed."""
+    if not (find_spec("torch") and find_spec("safetensors")):
+        raise InputError("PyTorch should be installed for this: pip install -r requirements-torch.txt")
+
+
+def _shapes(network: Network) -> State:
+    """The `state_dict` of a network, all ones that take no memory: for its shapes."""
+    import torch
+
+    with torch.device("meta"):
+        module = network.build_torch()
+    return {
+        key: np.broadcast_to(np.float32(1), tuple(tensor.shape))
+        for key, tensor in module.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+
+
+def _read_torch(path: Path) -> State:
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file is executed
+            found = next((found[key] for key in ("state_dict", "model") if key in found), found)
+        return {key: tensor.float().numpy() for key, tensor in found.items()}
+    except Exception as error:  # PyTorch raises a dozen kinds for a file that is none of its own
+        reason = (str(error).strip() or "an empty file").splitlines()[0]
+        raise InputError(
+            f"{path} should be a weights file of PyTorch ({', '.join(TORCH)}): a state_dict. Received: {reason}"
+        ) from error
+
+
+def _read_keras(path: Path, classes: Sequence[str]) -> Layers:
+    """The layers of a Keras file. classes: of the network's layers in order."""
+    with _opened(path) as file:
+        return [(name, [np.asarray(array) for array in arrays]) for name, arrays in _layers(file, classes, path)]
+
+
+def _write_h5(layers: Layers, classes: Sequence[str], path: Path, keras3: bool) -> None:
+    """Write layers as Keras 3 does in `.weights.h5`, else as Keras 2 does in `.h5`."""
+    with h5py.File(path, "w") as file:
+        if keras3:
+            for name, (_, arrays) in zip(_keras3_names(classes), layers, strict=True):
+                for number, array in enumerate(arrays):
+                    file[f"layers/{name}/vars/{number}"] = array
+            return
+        file.attrs["layer_names"] = [name.encode() for name, _ in layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
+        for name, arrays in layers:
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/{number}".encode() for number in range(len(arrays))]
+            for number, array in enumerate(arrays):
+                group[f"{name}/{number}"] = array
 
 
 @contextmanager
@@ -93,7 +207,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def _layers(file: h5py.File, model: "keras.Model", path: Path) -> Iterator[tuple[str, list[h5py.Dataset]]]:
+def _layers(file: h5py.File, classes: Sequence[str], path: Path) -> Iterator[tuple[str, list[h5py.Dataset]]]:
     """The layers with weights in the order of the network: name and arrays."""
     old = file.get("model_weights", file)
     if "layer_names" in old.attrs:  # Keras 2, or Keras 3's own .h5; a long list of names is split over attributes
@@ -107,16 +221,22 @@ def _layers(file: h5py.File, model: "keras.Model", path: Path) -> Iterator[tuple
         raise InputError(f"{path} should hold the weights of a network. Received: {', '.join(file) or 'an empty file'}")
     # Keras 3 stores layers by class and number of appearance, in no order: the network's own give the order, and what
     # is left over comes last.
-    seen, left = Counter(), {name for name in group if len(group[name].get("vars", ()))}
-    for layer in model.layers:
-        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", type(layer).__name__).lower()
-        name = f"{kind}_{seen[kind]}" if seen[kind] else kind
-        seen[kind] += 1
+    left = {name for name in group if len(group[name].get("vars", ()))}
+    for name in _keras3_names(classes):
         if name in left:
             left.remove(name)
             yield name, _variables(group[name])
     for name in sorted(left):
         yield name, _variables(group[name])
+
+
+def _keras3_names(classes: Sequence[str]) -> Iterator[str]:
+    """What Keras 3's files call layers of these classes: dense, conv2d, dense_1, ..."""
+    seen = Counter()
+    for each in classes:
+        kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", each).lower()
+        yield f"{kind}_{seen[kind]}" if seen[kind] else kind
+        seen[kind] += 1
 
 
 def _variables(layer: h5py.Group) -> list[h5py.Dataset]:
@@ -135,7 +255,7 @@ def _texts(attributes: h5py.AttributeManager, name: str) -> list[str]:
 def record_path(weights: Path) -> Path:
     """The JSON beside a weights file that says which network it is for."""
     name = weights.name
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, ".onnx"):
         name = name.removesuffix(suffix)
     return weights.with_name(f"{name}.json")
 
@@ -167,4 +287,4 @@ def network_of(weights: Path, input_size: tuple[int, int] | None = None, resize:
 
 def title(path: Path) -> str:
     """What reports call a weights file: the name of its run, or its own without the ending."""
-    return path.resolve().parent.name if path.match(BEST) else record_path(path).stem
+    return path.resolve().parent.name if any(map(path.match, BEST)) else record_path(path).stem

@@ -1,7 +1,7 @@
 """The scripts with a network small enough for tests: `python tests/tiny.py koncept512_train --batch-size 4 ...`.
 
-Everything but the network is the scripts' own: command line, data, ModelHelper, run folder, reports. TINY_SLOW, in the
-environment, is a number of seconds that each score takes longer.
+Everything but the network is the scripts' own: command line, data, ModelHelper, run folder, reports. In the
+environment, TINY_SLOW is a number of seconds that each score takes longer, TINY_DROPOUT the rate of PyTorch's dropout.
 """
 
 import importlib
@@ -34,6 +34,20 @@ def build(input_size, initial, output_bias):
     return model
 
 
+def build_torch(output_bias):
+    """The same in PyTorch."""
+    from torch import nn
+
+    from koniq import torch_network
+
+    layers = []
+    for channels, filters in ((3, 8), (8, 16)):
+        layers += [nn.Conv2d(channels, filters, 3, 2), nn.ReLU(), nn.BatchNorm2d(filters, torch_network.EPSILON)]
+    dropout = float(os.environ.get("TINY_DROPOUT", 0.25))
+    head = torch_network.head((16, 32, 16), (dropout, dropout))
+    return torch_network.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
+
+
 def build_deep(input_size, initial, output_bias):
     """Seven small convolutions: int8 leaves the first five and the last four layers as they are."""
     import keras
@@ -48,7 +62,12 @@ def build_deep(input_size, initial, output_bias):
     return keras.Model(pictures, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(output_bias))(x))
 
 
-TINY = Network("tiny", build, input_size=(24, 32))
+CONVOLUTION, NORM, LINEAR = "Conv2D", "BatchNormalization", "Dense"
+LAYERS = (
+    *((CONVOLUTION, "base.0"), (NORM, "base.2"), (CONVOLUTION, "base.3"), (NORM, "base.5")),
+    *((LINEAR, "fc.0"), (NORM, "fc.2"), (LINEAR, "fc.4"), (NORM, "fc.6"), (LINEAR, "fc.8")),
+)
+TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, layers=LAYERS)
 DEEP = Network("deep", build_deep, input_size=(24, 32))
 network.NETWORKS |= {"tiny": TINY, "deep": DEEP}
 

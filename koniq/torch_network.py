@@ -1,0 +1,170 @@
+"""KonCept512 in PyTorch: InceptionResNetV2 in the module order of its public ports, and the head of 4 layers.
+
+The names of a `state_dict` are those of the public port of KonCept512: `base.<i>...`, the children of InceptionResNetV2
+in order, and `fc.<i>...`. The numbers are Keras's: the same weights give the same scores (`koniq.convert`).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+EPSILON = 1e-3  # of every batch normalisation, as in Keras
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch normalisation, ReLU. (1, 7) is the kernel's (height, width)."""
+
+    def __init__(self, channels: int, filters: int, kernel: int | tuple[int, int], stride: int = 1, same: bool = True):
+        super().__init__()
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = (height // 2, width // 2) if same else 0
+        self.conv = nn.Conv2d(channels, filters, (height, width), stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(filters, EPSILON)
+        # Keras's InceptionResNetV2 has no such scale: it stays 1, so that weights go both ways and train on alike.
+        self.bn.weight.requires_grad_(False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.bn(self.conv(x)))
+
+
+class Branches(nn.Module):
+    """Branches side by side, their channels put one after another: `branch0`, `branch1`, ..."""
+
+    def __init__(self, *branches: nn.Module):
+        super().__init__()
+        for number, branch in enumerate(branches):
+            self.add_module(f"branch{number}", branch)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(x) for branch in self.children()], 1)
+
+
+class Residual(nn.Module):
+    """x + scale * conv2d(its branches), then, unless it is the last, ReLU."""
+
+    def __init__(self, channels: int, scale: float, branches: Sequence[nn.Module], width: int, last: bool = False):
+        super().__init__()
+        for number, branch in enumerate(branches):
+            self.add_module(f"branch{number}", branch)
+        self.scale, self.count, self.last = scale, len(branches), last
+        self.conv2d = nn.Conv2d(width, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mixed = torch.cat([self.get_submodule(f"branch{number}")(x) for number in range(self.count)], 1)
+        x = x + self.scale * self.conv2d(mixed)
+        return x if self.last else x.relu()
+
+
+def block35(channels: int = 320) -> Residual:
+    """Inception-ResNet-A: 35 x 35 x 320 of a picture of 299 x 299."""
+    branches = (
+        ConvNorm(channels, 32, 1),
+        nn.Sequential(ConvNorm(channels, 32, 1), ConvNorm(32, 32, 3)),
+        nn.Sequential(ConvNorm(channels, 32, 1), ConvNorm(32, 48, 3), ConvNorm(48, 64, 3)),
+    )
+    return Residual(channels, 0.17, branches, 128)
+
+
+def block17(channels: int = 1088) -> Residual:
+    """Inception-ResNet-B: 17 x 17 x 1088."""
+    long = nn.Sequential(ConvNorm(channels, 128, 1), ConvNorm(128, 160, (1, 7)), ConvNorm(160, 192, (7, 1)))
+    return Residual(channels, 0.10, (ConvNorm(channels, 192, 1), long), 384)
+
+
+def block8(channels: int = 2080, scale: float = 0.20, last: bool = False) -> Residual:
+    """Inception-ResNet-C: 8 x 8 x 2080."""
+    long = nn.Sequential(ConvNorm(channels, 192, 1), ConvNorm(192, 224, (1, 3)), ConvNorm(224, 256, (3, 1)))
+    return Residual(channels, scale, (ConvNorm(channels, 192, 1), long), 448, last)
+
+
+def mixed_5b() -> Branches:
+    """Inception-A: 35 x 35 x 320."""
+    pooled = nn.Sequential(nn.AvgPool2d(3, 1, 1, count_include_pad=False), ConvNorm(192, 64, 1))
+    return Branches(
+        ConvNorm(192, 96, 1),
+        nn.Sequential(ConvNorm(192, 48, 1), ConvNorm(48, 64, 5)),
+        nn.Sequential(ConvNorm(192, 64, 1), ConvNorm(64, 96, 3), ConvNorm(96, 96, 3)),
+        pooled,
+    )
+
+
+def mixed_6a() -> Branches:
+    """Reduction-A: 17 x 17 x 1088."""
+    return Branches(
+        ConvNorm(320, 384, 3, 2, same=False),
+        nn.Sequential(ConvNorm(320, 256, 1), ConvNorm(256, 256, 3), ConvNorm(256, 384, 3, 2, same=False)),
+        nn.MaxPool2d(3, 2),
+    )
+
+
+def mixed_7a() -> Branches:
+    """Reduction-B: 8 x 8 x 2080."""
+    return Branches(
+        nn.Sequential(ConvNorm(1088, 256, 1), ConvNorm(256, 384, 3, 2, same=False)),
+        nn.Sequential(ConvNorm(1088, 256, 1), ConvNorm(256, 288, 3, 2, same=False)),
+        nn.Sequential(ConvNorm(1088, 256, 1), ConvNorm(256, 288, 3), ConvNorm(288, 320, 3, 2, same=False)),
+        nn.MaxPool2d(3, 2),
+    )
+
+
+class Rating(nn.Module):
+    """A rating network: `base`, from pictures to (batch, features, 1, 1), and `fc`, from features to one score.
+
+    Takes uint8 pictures (batch, height, width, 3), RGB, and gives float32 scores (batch, 1) in MOS, whatever the
+    precision of its body: a score out of 100 needs more digits than a number of half precision has.
+    """
+
+    def __init__(self, base: nn.Sequential, fc: nn.Sequential, output_bias: float = 0.0):
+        super().__init__()
+        self.base, self.fc = base, fc
+        for module in self.modules():
+            if isinstance(module, nn.Linear):  # as Keras starts them
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.constant_(self.fc[-1].bias, output_bias)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        x = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1  # channels last in memory, as the pictures come
+        features = self.base(x).flatten(1)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.fc(features.float())
+
+
+def head(sizes: Sequence[int], dropout_rates: Sequence[float]) -> nn.Sequential:
+    """Linear layers from sizes[0] features to one score; ReLU, batch normalisation, dropout after all but the last."""
+    layers = []
+    for before, size, rate in zip(sizes, sizes[1:], dropout_rates, strict=False):
+        layers += [nn.Linear(before, size), nn.ReLU(), nn.BatchNorm1d(size, EPSILON), nn.Dropout(rate)]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+
+
+def koncept512(output_bias: float = 0.0) -> Rating:
+    """KonCept512 (Hosu et al., arXiv 1910.06180, section V) from random weights, for pictures of any size from 75 x 75.
+
+    59,858,657 numbers in all, those of Keras, besides the scales of 1 that Keras does not have.
+    """
+    base = nn.Sequential(
+        ConvNorm(3, 32, 3, 2, same=False),  # conv2d_1a
+        ConvNorm(32, 32, 3, same=False),  # conv2d_2a
+        ConvNorm(32, 64, 3),  # conv2d_2b
+        nn.MaxPool2d(3, 2),
+        ConvNorm(64, 80, 1),  # conv2d_3b
+        ConvNorm(80, 192, 3, same=False),  # conv2d_4a
+        nn.MaxPool2d(3, 2),
+        mixed_5b(),
+        nn.Sequential(*(block35() for _ in range(10))),
+        mixed_6a(),
+        nn.Sequential(*(block17() for _ in range(20))),
+        mixed_7a(),
+        nn.Sequential(*(block8() for _ in range(9))),
+        block8(scale=1.0, last=True),
+        ConvNorm(2080, 1536, 1),  # conv2d_7b
+        nn.AdaptiveAvgPool2d(1),
+    )
+    return Rating(base, head((1536, 2048, 1024, 256), (0.25, 0.25, 0.5)), output_bias)

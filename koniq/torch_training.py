@@ -1,0 +1,402 @@
+"""Training in PyTorch: the study's recipe, on one device or, under `torchrun`, on several processes."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from koniq import imagenet, weights
+from koniq.datasets import DataSet
+from koniq.errors import InputError
+from koniq.network import Network
+from koniq.pictures import EpochPlan, Pictures, flipped, prepared_path
+from koniq.run import Run, check_finite, epoch_line, run_name
+from koniq.torch_engine import choose, precise, prepare, settle
+
+# What selects the best weights: a column of the log, and its sign.
+SELECT_BY = {"plcc": ("val_plcc_tf", 1), "loss": ("val_loss", -1)}
+EVERY = 10  # batches between looks at the loss, which make a GPU wait
+
+
+def plcc(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Pearson's correlation of two vectors; 0, without gradient, where one is constant up to rounding."""
+    return (_unit(x) * _unit(y)).sum()
+
+
+def _unit(x: torch.Tensor) -> torch.Tensor:
+    x = x.float()
+    centred = x - x.mean()
+    constant = centred.square().mean() <= (4 * torch.finfo(x.dtype).eps * x.abs().max()).square()
+    # The inner `where` keeps the gradient of the branch not taken finite: inf times zero is nan.
+    norm = torch.where(constant, 1.0, centred.square().sum()).sqrt()
+    return torch.where(constant, 0.0, centred / norm)
+
+
+def plcc_loss(predicted: torch.Tensor, mos: torch.Tensor) -> torch.Tensor:
+    """The study's "PLCC-induced" loss, (1 - PLCC of the batch) / 2; its output is not in MOS."""
+    return (1 - plcc(predicted, mos)) / 2
+
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "mse": F.mse_loss,
+    "plcc": plcc_loss,
+    "mae": F.l1_loss,
+    "huber": partial(F.huber_loss, delta=10.0),  # quadratic up to an error of 10 MOS
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together, of which this is the one of number `rank`."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def gather(self, own: torch.Tensor, count: int) -> torch.Tensor:
+        """The `count` values of a batch in their order, of which this process has `own`; only these have a gradient."""
+        if self.size == 1:
+            return own[:count]
+        parts = [torch.zeros_like(own) for _ in range(self.size)]
+        dist.all_gather(parts, own.detach())
+        parts[self.rank] = own
+        return torch.stack(parts, 1).flatten()[:count]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: str = "auto") -> Iterator[Group]:
+    """This process alone, or all of those that `torchrun` started; of these only the first one prints."""
+    chosen = choose(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield Group(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        if dist.get_rank():
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
+        yield Group(dist.get_rank(), dist.get_world_size(), chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation by the statistics of the pictures of all processes, as many in each.
+
+    PyTorch's own SyncBatchNorm is for GPUs only; this one is for every device, so that it is tested on processors, too.
+    """
+
+    def _check_input_dim(self, x: torch.Tensor) -> None:
+        pass
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(x)
+        size, axes = dist.get_world_size(), [0, *range(2, x.ndim)]
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        wide = x.float()
+        mean = all_reduce(wide.mean(axes)) / size
+        centred = wide - mean.view(shape)
+        variance = all_reduce(centred.square().mean(axes)) / size
+        with torch.no_grad():
+            count = size * x.numel() / x.shape[1]
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def synced(module: nn.Module) -> nn.Module:
+    """The module with its batch normalisation synchronised; its parameters are the same objects."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                norm = SyncedBatchNorm(child.num_features, child.eps, child.momentum)
+                norm.__dict__ |= {key: vars(child)[key] for key in ("_parameters", "_buffers")}
+                setattr(parent, name, norm)
+    return module
+
+
+class Recipe(Protocol):
+    """The settings of a script that training follows; the script says what they mean."""
+
+    loss: str
+    batch_size: int
+    epochs: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    patience: int
+    select_by: str
+    reload_best: bool
+    weights: str
+    start_at_mean: bool
+    momentum: float
+    sync_batch_norm: bool
+    precision: str
+    compile: str
+    seed: int
+    workers: int
+
+
+class Batches(Dataset):
+    """The batches of an epoch. Each is (this process's pictures, uint8; the MOS of the whole batch).
+
+    rows: a table with image_name, MOS and flip. Process r of n has the pictures r, r + n, r + 2n, ... of each batch; to
+    have as many everywhere, the last picture of a batch may come twice.
+    """
+
+    def __init__(self, rows: pd.DataFrame, pictures: Pictures, batch_size: int, group: Group, whole_only: bool = False):
+        self.names, self.flips = rows.image_name.to_numpy(), rows.flip.to_numpy()
+        self.mos = torch.tensor(rows.MOS.to_numpy(), dtype=torch.float32)
+        self.pictures, self.batch_size, self.group = pictures, batch_size, group
+        self.count = len(rows) // batch_size if whole_only else -(-len(rows) // batch_size)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if not 0 <= number < self.count:
+            raise IndexError(f"number should be below {self.count} batches. Received: number={number}")
+        start, end = number * self.batch_size, min((number + 1) * self.batch_size, len(self.names))
+        share = -(-(end - start) // self.group.size)
+        own = (start + self.group.rank + self.group.size * np.arange(share)).clip(max=end - 1)
+        pixels = np.stack([flipped(self.pictures[self.names[row]], self.flips[row]) for row in own])
+        return torch.from_numpy(pixels), self.mos[start:end]
+
+
+class TorchRun(Run):
+    """A run whose network is PyTorch's."""
+
+    STATE = "state.pth"
+
+    def write_state(self, path: Path, progress: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        state = {"progress": progress, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(state, path)
+
+    def read_progress(self) -> str:
+        return torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)["progress"]
+
+
+class Follower(TorchRun):
+    """The run as the other processes see it: they know how far it is, and write nothing."""
+
+    def __init__(self, name: str):
+        self.folder = self.place(name)
+        self.state_path = self.folder / self.STATE
+        about = self.folder / "settings.json"
+        self.finished = about.is_file() and "finished" in json.loads(about.read_text())
+        self.progress = self.read()
+
+    def save(self, *of: Any) -> None:
+        pass
+
+    show = finish = begin = save
+
+
+def open_run(group: Group, data: DataSet, settings: Mapping[str, Any]) -> Run:
+    """The run that the settings name or give a name to, whose files are the first process's to write."""
+    name = settings["run"] or f"pytorch-{run_name(data, settings)}"
+    if group.rank == 0:
+        run = TorchRun(name, settings, settings["resume"], settings["overwrite"])
+    group.wait()
+    return Follower(name) if group.rank else run
+
+
+def start(network: Network, data: DataSet, s: Recipe) -> nn.Module:
+    """The network before training. See koniq.training.start, which does the same in Keras.
+
+    s.weights: "imagenet", "try-imagenet", "none", or a weights file, of the whole network or of its body.
+    """
+    initial = s.weights
+    torch.manual_seed(s.seed)
+    module = network.build_torch(float(data.part("training").MOS.mean()) if s.start_at_mean else 0.0)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.momentum = 1 - s.momentum  # PyTorch counts what is new, Keras what is kept
+    if initial in ("imagenet", "try-imagenet"):
+        try:
+            path = imagenet.body_weights()
+        except ConnectionError as error:
+            if initial == "imagenet":
+                raise InputError(f"{error} Or train from random weights with --weights none.") from error
+            print(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
+            return module
+    elif initial == "none":
+        print("Initial weights: random.")
+        return module
+    else:
+        path = weights.find(initial)
+    whole = weights.load_module(module, path, network, body=True)
+    print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
+    return module
+
+
+def best_path(run: Run, network: Network) -> Path:
+    """Where the best weights of a run lie."""
+    return run.folder / f"{network.name}_best.safetensors"
+
+
+def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) -> nn.Module:
+    """Train by stages with Adam, a new one each, and return the network with the best weights of all.
+
+    s.batch_size: of all processes together. A run that has a state goes on from it, and sees the same pictures, flips
+    and dropout as if it had never stopped. Raises InputError if the batch cannot be shared out evenly, RunStopped if a
+    loss is not finite.
+    """
+    if s.batch_size % group.size:
+        raise InputError(
+            f"batch_size should be a multiple of the {group.size} processes. Received: batch_size={s.batch_size}"
+        )
+    precision, compiled, device = settle(group.device, s.precision, s.compile)
+    print(f"{data.summary()}\nDevice: {device}{f', {group.size} processes' if group.size > 1 else ''}")
+    module = prepare(start(network, data, s), group.device)
+    best = best_path(run, network)
+    run.begin(data, network, device, best)
+    if run.finished:
+        weights.load_module(module, best, network)
+        return module
+    training, validation = data.part("training"), data.part("validation").assign(flip=False)
+    progress, state = run.progress, None
+    if run.has_state:
+        state = torch.load(run.state_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(state["module"])
+    group.wait()  # nobody writes a state before all have read it
+    rows = pd.concat([training, validation], ignore_index=True)
+    prepared = data.folder and prepared_path(data.folder, network)
+    pictures = Pictures(rows, network, run.folder, s.workers, prepared, quiet=group.rank > 0)
+    if group.size > 1 and s.sync_batch_norm:
+        synced(module)
+    if compiled:
+        module.compile()
+    net = module
+    if group.size > 1:
+        net = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+    checked = Batches(validation, pictures, max(s.batch_size, 32), group)
+    column, sign = SELECT_BY[s.select_by]
+    for stage, (last, lr) in enumerate(zip(s.epochs, s.learning_rates, strict=True)):
+        if stage < progress.stage or (stage == progress.stage and progress.stage_done):
+            continue
+        adam = torch.optim.Adam([each for each in module.parameters() if each.requires_grad], lr, fused=True)
+        if stage == progress.stage and state:
+            adam.load_state_dict(state["optimizer"])
+        else:
+            if stage and s.reload_best:
+                group.wait()  # they are written
+                weights.load_module(module, best, network)
+            run.begin_stage(stage, module, adam)
+        plan = EpochPlan(training, s.seed, stage, progress.epoch)
+        title = f"stage {stage + 1}/{len(s.epochs)}"
+        with tqdm(desc=title, unit="pic", smoothing=0.02, disable=True if group.rank else None) as bar:
+            while not progress.stage_done:
+                epoch, began = progress.epoch, time.perf_counter()
+                rng = np.random.default_rng([s.seed, stage, epoch, 1, group.rank])  # the 1 sets it apart from the rows
+                torch.manual_seed(int(rng.integers(1 << 63)))
+                batches = Batches(plan.rows(), pictures, s.batch_size, group, len(training) >= s.batch_size)
+                bar.reset(len(batches) * s.batch_size)
+                values = _epoch(net, batches, s.loss, group, precision, s.workers, best, adam, bar)
+                if group.size > 1 and not s.sync_batch_norm:
+                    _average_statistics(module, group)
+                found = _epoch(module, checked, s.loss, group, precision, s.workers, best)
+                values |= {f"val_{name}": value for name, value in found.items()}
+                seconds = time.perf_counter() - began
+                check_finite(values, f"in epoch {epoch + 1}", best)
+                now = sign * values[column]
+                if progress.best is None or now > sign * progress.best:
+                    progress.best = values[column]
+                    _save_best(group, module, best, network)
+                if progress.wait_best is None or now > sign * progress.wait_best:
+                    progress.wait, progress.wait_best = 0, values[column]
+                else:
+                    progress.wait += 1
+                stopped = progress.wait >= s.patience
+                row = {"stage": stage + 1, "epoch": epoch + 1, "lr": lr, **values, "seconds": round(seconds, 2)}
+                run.end_epoch(row, stopped or epoch + 1 == last, module, adam)
+                rate = len(batches) * s.batch_size / seconds
+                if group.rank == 0:
+                    tqdm.write(epoch_line(title, epoch + 1, last, values, rate))
+                plan.epoch += 1
+    group.wait()  # the best weights are written
+    run.finish()
+    weights.load_module(module, best, network)
+    print(f"The run lies in {run.folder}, its best weights in {best.name}")
+    return module
+
+
+def _epoch(
+    net: nn.Module,
+    batches: Batches,
+    loss: str,
+    group: Group,
+    precision: str,
+    workers: int,
+    best: Path,
+    optimizer: torch.optim.Optimizer | None = None,
+    bar: tqdm | None = None,
+) -> dict[str, float]:
+    """Go through the batches, training if there is an optimizer: loss, MAE and PLCC, means over the batches."""
+    training, device = optimizer is not None, group.device
+    net.train(training)
+    cuda = device.type == "cuda"
+    loader = DataLoader(batches, batch_size=None, num_workers=workers if cuda else 0, pin_memory=cuda)
+    totals, pictures = torch.zeros(3, device=device), 0
+    for number, (pixels, mos) in enumerate(loader):
+        pixels, mos = pixels.to(device, non_blocking=True), mos.to(device, non_blocking=True)
+        with torch.set_grad_enabled(training):
+            with precise(device, precision):
+                own = net(pixels)[:, 0]
+            predicted = group.gather(own.float(), len(mos))
+            value = LOSSES[loss](predicted, mos)
+        if training:
+            # Each process has the gradient of its own pictures' part; DDP takes the mean, and their sum is wanted.
+            (group.size * value).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            bar.update(len(mos))
+        with torch.no_grad():
+            measured = torch.stack([value.detach(), F.l1_loss(predicted, mos), plcc(predicted, mos)])
+            # Losses and MAE are means over pictures, of which the last batch of validation may have fewer; PLCC is one
+            # of the batch.
+            totals += measured * torch.tensor([len(mos), len(mos), 1], device=device)
+        pictures += len(mos)
+        if training and number % EVERY == 0:
+            check_finite({"loss": float(value)}, f"after {number + 1} batches of the epoch", best)
+    means = totals.cpu().double() / torch.tensor([pictures, pictures, len(batches)])
+    # The names are those of the log of Keras, so that both are read and drawn alike.
+    return dict(zip(("loss", "MAE", "plcc_tf"), means.tolist(), strict=True))
+
+
+def _save_best(group: Group, module: nn.Module, path: Path, network: Network) -> None:
+    if group.rank == 0:
+        state = {key: tensor.cpu().contiguous().numpy() for key, tensor in module.state_dict().items()}
+        weights.write_state(state, path, network)
+
+
+def _average_statistics(module: nn.Module, group: Group) -> None:
+    """One set of moving statistics for all processes, where batch normalisation is not synchronised."""
+    for name, statistics in module.named_buffers():
+        if not name.endswith("num_batches_tracked"):
+            dist.all_reduce(statistics)
+            statistics /= group.size

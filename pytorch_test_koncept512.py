@@ -1,0 +1,53 @@
+"""Test a trained KonCept512 in PyTorch on KonIQ-10k, across data sets on LIVE In the Wild, or on any table.
+
+The weights may be TensorFlow's or PyTorch's. Edit a setting here or give it on the command line:
+python pytorch_test_koncept512.py --dataset live_itw --weights my_run
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from koniq import cli, datasets, engines
+from koniq.paths import RESULTS
+from koniq.prediction import predict
+from koniq.report import slug, test_report
+from koniq.weights import ORIGINAL, find, title
+
+
+@dataclass(frozen=True)
+class Settings:
+    weights: str = ORIGINAL  # a file, a training run, or a name in trained_models
+    dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
+    table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    skip_missing: bool = True  # test on the pictures that are there, and say how many are not
+    set: Literal["training", "validation", "test"] = "test"  # the part of the data set
+    batch_size: int = 8  # pictures at a time; the scores do not depend on it
+    input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
+    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
+    device: engines.DeviceName = "auto"  # the best there is
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = (
+        "float32"  # auto: the fastest that is safe
+    )
+    compile: bool = False  # the network by torch.compile: a minute or more first, then faster
+    workers: int = 2  # threads that decode pictures
+    out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
+
+
+def main(s: Settings) -> None:
+    path = find(s.weights)
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    print(data.summary())
+    rows = data.part(s.set)
+    paths = rows.image_path.tolist()
+    plan = engines.plan(
+        path, "torch", s.precision, s.batch_size, s.input_size, s.resize, device=s.device, compiled=s.compile
+    )
+    scores = predict(plan.start(), paths, s.workers, "testing")
+    out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}-pytorch"
+    test_report(out, data, s.set, scores, title(path))
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

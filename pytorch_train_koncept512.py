@@ -1,0 +1,59 @@
+"""Train KonCept512 in PyTorch, by the study's PyTorch recipe, on KonIQ-10k or any table with image_name, MOS and set.
+
+Edit a setting here or give it on the command line. On 4 GPUs: torchrun --nproc-per-node 4 -- THIS_SCRIPT ...
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from koniq import cli, datasets, engines
+from koniq.network import KONCEPT512
+from koniq.prediction import predict
+from koniq.report import test_report
+
+
+@dataclass(frozen=True)
+class Settings:
+    dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
+    table: str = ""  # its table, if not in koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    batch_size: int = 8  # of all processes together
+    loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
+    epochs: tuple[int, ...] = (40, 20)  # at most, one a stage
+    learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage
+    patience: int = 20  # epochs without an improvement that end a stage
+    select_by: Literal["plcc", "loss"] = "plcc"  # the best: highest mean of the batches' validation PLCC, lowest loss
+    reload_best: bool = False  # each stage starts from the best weights so far (the study: from the last)
+    weights: str = "imagenet"  # start: imagenet, try-imagenet (random if out of reach), none (random), a file, a run
+    start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
+    momentum: float = 0.9  # of the moving statistics of batch normalisation; PyTorch's 0.1 is what is not kept
+    sync_batch_norm: bool = True  # of several processes: statistics of the whole batch
+    input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
+    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
+    seed: int = 1  # of weights, order, flips and dropout
+    device: engines.DeviceName = "auto"  # the best there is
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: bfloat16 where hardware is fast at it
+    compile: Literal["auto", "yes", "no"] = "auto"  # the network by torch.compile, which takes minutes; auto: on CUDA
+    workers: int = 2  # threads that decode pictures; on CUDA, processes that make batches
+    run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
+    resume: bool = False  # go on from the last whole epoch of a run that was stopped
+    overwrite: bool = False  # replace a run of the same name
+
+
+def main(s: Settings) -> None:
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    from koniq import torch_engine, torch_training  # these import PyTorch, which takes seconds
+
+    network = KONCEPT512.at(s.input_size, s.resize)
+    with torch_training.processes(s.device) as group:
+        run = torch_training.open_run(group, data, asdict(s))
+        module = torch_training.train(run, group, network, data, s)
+        if group.rank == 0 and data.has("test"):
+            engine, paths = torch_engine.of_module(module, network), data.part("test").image_path
+            scores = predict(engine, paths, s.workers, "testing")
+            test_report(run.folder / "test", data, "test", scores, run.folder.name)
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)
