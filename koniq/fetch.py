@@ -8,7 +8,6 @@ python -m koniq.fetch live_itw --archive ChallengeDB_release.zip     no transfer
 import shutil
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from koniq.errors import InputError, RunStopped
 from koniq.paths import DOWNLOADS, METADATA, ROOT
 from koniq.sources import ITEMS, Item, Part, Source, named
 from koniq.transfer import SourceFailed
-from ku.generic import atomic_path, lock_file
+from ku.generic import atomic_path, turn
 
 LIVE_TABLES = {f"{name}.mat" for name in datasets.LIVE_TABLES.values()}
 BROKEN = ("unreadable", "wrong size")  # findings that no fetched picture may have; others may be of the release
@@ -284,17 +283,7 @@ def _alone(name: str, root: Path) -> Iterator[None]:
     """Waits until no other process fetches the same item."""
     path = _below(root, DOWNLOADS) / f".{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = False
-    while True:
-        try:
-            lock = lock_file(path)
-            break
-        except BlockingIOError:
-            if not waiting:
-                print(f"Another process is fetching {name}; waiting for it.", file=sys.stderr)
-            waiting = True
-            time.sleep(0.5)
-    with lock:
+    with turn(path, lambda: print(f"Another process is fetching {name}; waiting for it.", file=sys.stderr)):
         yield
 
 

@@ -27,7 +27,7 @@ from koniq.datasets import DataSet
 from koniq.errors import InputError, RunStopped, first_few
 from koniq.network import Network
 from koniq.paths import ROOT
-from koniq.pictures import Pictures
+from koniq.pictures import of_training
 from koniq.prediction import Engine
 from koniq.report import write_csv
 
@@ -140,8 +140,8 @@ def helper(
     """kuti's ModelHelper for the study's recipe: pictures flipped at random, the best by the validation loss kept."""
     from tensorflow import keras
 
-    rows = pd.concat([data.part("training"), data.part("validation")], ignore_index=True)
-    pictures, preprocess = Pictures(rows, network, run.folder, workers), preprocessing(kuti)
+    rows, pictures = of_training(data, network, run.folder, workers)
+    preprocess = preprocessing(kuti)
     return kuti.model_helper.ModelHelper(
         model,
         network.name,

@@ -7,11 +7,9 @@ import os
 import shutil
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -24,7 +22,7 @@ from koniq import devices, weights
 from koniq.errors import InputError, RunStopped
 from koniq.network import Network
 from koniq.prediction import Engine, decode
-from ku.generic import lock_file, srocc
+from ku.generic import srocc, turn
 
 if TYPE_CHECKING:
     import openvino
@@ -125,7 +123,8 @@ def _make(folder: Path, about: dict, title: str, work: Callable, *arguments: Any
     One process at a time; a second waits. What `work` returns stands in about.json, too.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _turn(folder.with_name(f".{folder.name}.lock")):
+    waiting = "Waiting for another process that prepares the same network ..."
+    with turn(folder.with_name(f".{folder.name}.lock"), lambda: print(waiting, flush=True)):
         if _is_of(folder, about):
             return
         print(f"{title}, once ...", flush=True)
@@ -139,23 +138,6 @@ def _make(folder: Path, about: dict, title: str, work: Callable, *arguments: Any
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Waits until no other process has the lock at `path`."""
-    said = False
-    while True:
-        try:
-            file = lock_file(path)
-            break
-        except BlockingIOError:
-            if not said:
-                print("Waiting for another process that prepares the same network ...", flush=True)
-            said = True
-            time.sleep(0.5)
-    with file:
-        yield
 
 
 def _apart(work: Callable, *arguments: Any) -> Any:

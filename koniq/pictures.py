@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
 from koniq.prediction import decode
@@ -52,13 +53,7 @@ class Pictures:
             if self.prepared:
                 self.pixels[row] = self.prepared[ids.image_name.iloc[row]]
                 return
-            score, pixels = decode(path, network)
-            if pixels is None:
-                raise InputError(
-                    f"{path} should be a whole picture. Received: {score.status} ({score.error}). "
-                    "Replace it, or take its row out of the table."
-                )
-            self.pixels[row] = pixels
+            self.pixels[row] = whole(path, network)
 
         with ThreadPoolExecutor(workers) as pool:
             done = pool.map(fill, range(len(ids)), ids.image_path)
@@ -70,6 +65,17 @@ class Pictures:
 
     def __getitem__(self, image_name: str) -> np.ndarray:
         return self.pixels[self.row[image_name]] if self.in_memory or not self.prepared else self.prepared[image_name]
+
+
+def whole(path: Path, network: Network) -> np.ndarray:
+    """The pixels of a picture as the network takes them, see `decode`. Raises InputError if it has none, saying why."""
+    score, pixels = decode(path, network)
+    if pixels is None:
+        raise InputError(
+            f"{path} should be a whole picture. Received: {score.status} ({score.error}). "
+            "Replace it, or take its row out of the table."
+        )
+    return pixels
 
 
 class Prepared:
@@ -155,6 +161,15 @@ def _fitting(path: Path | None, ids: pd.DataFrame, network: Network) -> Prepared
         return None
     print(f"Pictures: from {path}")
     return prepared
+
+
+def of_training(
+    data: DataSet, network: Network, folder: Path, workers: int, quiet: bool = False
+) -> tuple[pd.DataFrame, Pictures]:
+    """The rows that training and validation see, and their pictures, out of koniq.prepare's file if it fits."""
+    rows = pd.concat([data.part("training"), data.part("validation")], ignore_index=True)
+    prepared = data.folder and prepared_path(data.folder, network)
+    return rows, Pictures(rows, network, folder, workers, prepared, quiet)
 
 
 class EpochPlan:

@@ -24,8 +24,7 @@ from koniq import cli, datasets
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import KONCEPT512, Network
-from koniq.pictures import PREPARED_VERSION, Prepared, prepared_path
-from koniq.prediction import decode
+from koniq.pictures import PREPARED_VERSION, Prepared, prepared_path, whole
 from ku.generic import atomic_path, lock_file
 
 
@@ -92,13 +91,7 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
             target = pixels[place : place + np.prod(laid_out.shape)]
             if sums[row] and sums[row] == _sum(target):
                 return
-            score, picture = decode(source, network)
-            if picture is None:
-                raise InputError(
-                    f"{source} should be a whole picture. Received: {score.status} ({score.error}). "
-                    "Replace it, or take its row out of the table."
-                )
-            target[:] = picture.ravel()
+            target[:] = whole(source, network).ravel()
             sums[row] = _sum(target)
 
         _all(workers, fill, range(len(data.ids)), data.ids.image_name, data.ids.image_path)

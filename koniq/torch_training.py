@@ -25,7 +25,7 @@ from koniq import imagenet, weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
-from koniq.pictures import EpochPlan, Pictures, flipped, prepared_path
+from koniq.pictures import EpochPlan, Pictures, flipped, of_training
 from koniq.run import Run, check_finite, epoch_line, run_name
 from koniq.torch_engine import choose, precise, prepare, settle
 
@@ -284,9 +284,7 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
         state = torch.load(run.state_path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["module"])
     group.wait()  # nobody writes a state before all have read it
-    rows = pd.concat([training, validation], ignore_index=True)
-    prepared = data.folder and prepared_path(data.folder, network)
-    pictures = Pictures(rows, network, run.folder, s.workers, prepared, quiet=group.rank > 0)
+    _, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
     if group.size > 1 and s.sync_batch_norm:
         synced(module)
     if compiled:

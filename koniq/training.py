@@ -7,14 +7,13 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from koniq import weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
-from koniq.pictures import EpochPlan, Pictures, flipped, prepared_path
+from koniq.pictures import EpochPlan, flipped, of_training
 from koniq.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
 from ku.model_helper import ModelHelper
@@ -174,8 +173,7 @@ def helper(
     workers: int,
 ) -> ModelHelper:
     """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder."""
-    rows = pd.concat([data.part("training"), data.part("validation")], ignore_index=True)
-    pictures = Pictures(rows, network, run.folder, workers, data.folder and prepared_path(data.folder, network))
+    rows, pictures = of_training(data, network, run.folder, workers)
     return ModelHelper(
         model,
         network.name,

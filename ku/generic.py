@@ -8,7 +8,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -63,6 +63,23 @@ def lock_file(path: str | Path, mode: str = "ab") -> IO:
         file.close()
         raise
     return file
+
+
+@contextmanager
+def turn(path: str | Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock at `path`, once no other process does. `waiting` is called, once, if there is one to wait for."""
+    said = False
+    while True:
+        try:
+            file = lock_file(path)
+            break
+        except BlockingIOError:
+            if not said:
+                waiting()
+            said = True
+            time.sleep(0.5)
+    with file:
+        yield
 
 
 class H5Helper:

@@ -173,9 +173,9 @@ SLOW = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from koniq import datasets, prepare
+from koniq import datasets, pictures, prepare
 from tiny import TINY
-decode, count = prepare.decode, [0]
+decode, count = pictures.decode, [0]
 
 def slow(path, network):
     count[0] += 1
@@ -184,7 +184,7 @@ def slow(path, network):
         time.sleep(20)
     return decode(path, network)
 
-prepare.decode = slow
+pictures.decode = slow
 prepare.prepare(datasets.load({table!r}), TINY, Path({out!r}), workers=1)
 """
 
@@ -207,7 +207,7 @@ def test_killed_at_work_it_goes_on_and_ends_with_the_same_bytes(prepared, mine):
         return prediction.decode(path, network)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "decode", decode)
+        patch.setattr(pictures, "decode", decode)
         prepare.prepare(data, TINY, out)
     assert sorted(decoded) == ["4.png", "5.png", "6.png"]
     made, before = Prepared(out), Prepared(whole)
