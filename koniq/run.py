@@ -171,6 +171,11 @@ def epoch_line(title: str, epoch: int, epochs: int, values: Mapping[str, float],
 
 
 def run_name(data: DataSet, settings: Mapping[str, Any]) -> str:
-    """The name of a run by its settings, such as koniq-10k-mse-b8-384x512-s1."""
+    """The name of a run by its settings, such as koniq-10k-mse-b8-384x512-s1 or ...-b16m2-reestimated-384x512-s1."""
     size = "x".join(map(str, settings["input_size"]))
-    return f"{slug(data.name)}-{settings['loss']}-b{settings['batch_size']}-{size}-s{settings['seed']}"
+    arm = f"b{settings['batch_size']}"
+    if settings.get("micro_batch"):
+        arm += f"m{settings['micro_batch']}"
+    if settings.get("statistics", "moving") != "moving":
+        arm += f"-{settings['statistics']}"
+    return f"{slug(data.name)}-{settings['loss']}-{arm}-{size}-s{settings['seed']}"

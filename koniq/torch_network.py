@@ -129,11 +129,18 @@ class Rating(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.fc[-1].bias, output_bias)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """What the body sees in pictures: float32 (batch, features)."""
         x = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1  # channels last in memory, as the pictures come
-        features = self.base(x).flatten(1)
+        return self.base(x).flatten(1).float()
+
+    def rate(self, features: torch.Tensor) -> torch.Tensor:
+        """The scores (batch, 1) of features, in float32."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.fc(features.float())
+            return self.fc(features)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.rate(self.features(pictures))
 
 
 def head(sizes: Sequence[int], dropout_rates: Sequence[float]) -> nn.Sequential:

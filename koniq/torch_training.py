@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from koniq import imagenet, weights
+from koniq import imagenet, torch_virtual_batch, weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
@@ -78,6 +78,13 @@ class Group:
         parts[self.rank] = own
         return torch.stack(parts, 1).flatten()[:count]
 
+    def sum(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the sum of all gradients."""
+        if self.size > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:
@@ -122,10 +129,11 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         centred = wide - mean.view(shape)
         variance = all_reduce(centred.square().mean(axes)) / size
         with torch.no_grad():
-            count = size * x.numel() / x.shape[1]
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
             self.num_batches_tracked += 1
+            momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            count = size * x.numel() / x.shape[1]
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
@@ -154,6 +162,8 @@ class Recipe(Protocol):
     weights: str
     start_at_mean: bool
     momentum: float
+    micro_batch: int
+    statistics: str
     sync_batch_norm: bool
     precision: str
     compile: str
@@ -171,7 +181,7 @@ class Batches(Dataset):
     def __init__(self, rows: pd.DataFrame, pictures: Pictures, batch_size: int, group: Group, whole_only: bool = False):
         self.names, self.flips = rows.image_name.to_numpy(), rows.flip.to_numpy()
         self.mos = torch.tensor(rows.MOS.to_numpy(), dtype=torch.float32)
-        self.pictures, self.batch_size, self.group = pictures, batch_size, group
+        self.pictures, self.batch_size, self.group, self.whole_only = pictures, batch_size, group, whole_only
         self.count = len(rows) // batch_size if whole_only else -(-len(rows) // batch_size)
 
     def __len__(self) -> int:
@@ -233,9 +243,8 @@ def start(network: Network, data: DataSet, s: Recipe) -> nn.Module:
     initial = s.weights
     torch.manual_seed(s.seed)
     module = network.build_torch(float(data.part("training").MOS.mean()) if s.start_at_mean else 0.0)
-    for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.momentum = 1 - s.momentum  # PyTorch counts what is new, Keras what is kept
+    for layer in torch_virtual_batch.norms(module):
+        layer.momentum = 1 - s.momentum  # PyTorch counts what is new, Keras what is kept
     if initial in ("imagenet", "try-imagenet"):
         try:
             path = imagenet.body_weights()
@@ -262,13 +271,15 @@ def best_path(run: Run, network: Network) -> Path:
 def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) -> nn.Module:
     """Train by stages with Adam, a new one each, and return the network with the best weights of all.
 
-    s.batch_size: of all processes together. A run that has a state goes on from it, and sees the same pictures, flips
-    and dropout as if it had never stopped. Raises InputError if the batch cannot be shared out evenly, RunStopped if a
-    loss is not finite.
+    s.batch_size: of all processes together; s.micro_batch: of one. A run that has a state goes on from it, and sees the
+    same pictures, flips and dropout as if it had never stopped. Raises InputError if the batch cannot be shared out
+    evenly, RunStopped if a loss is not finite.
     """
-    if s.batch_size % group.size:
+    unit = group.size * max(s.micro_batch, 1)
+    if s.batch_size % unit:
         raise InputError(
-            f"batch_size should be a multiple of the {group.size} processes. Received: batch_size={s.batch_size}"
+            f"batch_size should be a multiple of {unit}, the processes times the micro-batch. "
+            f"Received: batch_size={s.batch_size}"
         )
     precision, compiled, device = settle(group.device, s.precision, s.compile)
     print(f"{data.summary()}\nDevice: {device}{f', {group.size} processes' if group.size > 1 else ''}")
@@ -287,10 +298,12 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     _, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
     if group.size > 1 and s.sync_batch_norm:
         synced(module)
+    if s.micro_batch:
+        torch_virtual_batch.share(module, s.batch_size // unit)
     if compiled:
-        module.compile()
+        (module.base if s.micro_batch else module).compile()
     net = module
-    if group.size > 1:
+    if group.size > 1 and not s.micro_batch:
         net = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
     checked = Batches(validation, pictures, max(s.batch_size, 32), group)
     column, sign = SELECT_BY[s.select_by]
@@ -314,10 +327,15 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
                 torch.manual_seed(int(rng.integers(1 << 63)))
                 batches = Batches(plan.rows(), pictures, s.batch_size, group, len(training) >= s.batch_size)
                 bar.reset(len(batches) * s.batch_size)
-                values = _epoch(net, batches, s.loss, group, precision, s.workers, best, adam, bar)
+                values = _epoch(net, batches, s, group, precision, best, adam, bar)
+                if s.statistics == "reestimated":
+                    seen = Batches(training.assign(flip=False), pictures, s.batch_size, group, batches.whole_only)
+                    pixels = (pixels for pixels, _ in _loaded(seen, s.workers, group.device))
+                    own = s.micro_batch or s.batch_size // group.size
+                    torch_virtual_batch.reestimate(module, pixels, own, partial(precise, group.device, precision))
                 if group.size > 1 and not s.sync_batch_norm:
                     _average_statistics(module, group)
-                found = _epoch(module, checked, s.loss, group, precision, s.workers, best)
+                found = _epoch(module, checked, s, group, precision, best)
                 values |= {f"val_{name}": value for name, value in found.items()}
                 seconds = time.perf_counter() - began
                 check_finite(values, f"in epoch {epoch + 1}", best)
@@ -346,35 +364,42 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
 def _epoch(
     net: nn.Module,
     batches: Batches,
-    loss: str,
+    s: Recipe,
     group: Group,
     precision: str,
-    workers: int,
     best: Path,
     optimizer: torch.optim.Optimizer | None = None,
     bar: tqdm | None = None,
 ) -> dict[str, float]:
     """Go through the batches, training if there is an optimizer: loss, MAE and PLCC, means over the batches."""
-    training, device = optimizer is not None, group.device
+    training, device, loss = optimizer is not None, group.device, LOSSES[s.loss]
     net.train(training)
-    cuda = device.type == "cuda"
-    loader = DataLoader(batches, batch_size=None, num_workers=workers if cuda else 0, pin_memory=cuda)
+    if training and s.statistics == "frozen":
+        torch_virtual_batch.hold(getattr(net, "module", net))
+    precisely = partial(precise, device, precision)
+
+    def total(mos: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return loss(group.gather(own, len(mos)), mos)
+
     totals, pictures = torch.zeros(3, device=device), 0
-    for number, (pixels, mos) in enumerate(loader):
-        pixels, mos = pixels.to(device, non_blocking=True), mos.to(device, non_blocking=True)
-        with torch.set_grad_enabled(training):
-            with precise(device, precision):
+    for number, (pixels, mos) in enumerate(_loaded(batches, s.workers, device)):
+        if training and s.micro_batch:
+            own = torch_virtual_batch.backward(net, pixels, s.micro_batch, partial(total, mos), precisely)
+            group.sum(net.parameters())
+        else:
+            with torch.set_grad_enabled(training), precisely():
                 own = net(pixels)[:, 0]
-            predicted = group.gather(own.float(), len(mos))
-            value = LOSSES[loss](predicted, mos)
+            if training:
+                # Each process has the gradient of its own pictures' part; DDP takes the mean, and their sum is wanted.
+                (group.size * total(mos, own)).backward()
         if training:
-            # Each process has the gradient of its own pictures' part; DDP takes the mean, and their sum is wanted.
-            (group.size * value).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             bar.update(len(mos))
         with torch.no_grad():
-            measured = torch.stack([value.detach(), F.l1_loss(predicted, mos), plcc(predicted, mos)])
+            predicted = group.gather(own.detach(), len(mos))
+            value = loss(predicted, mos)
+            measured = torch.stack([value, F.l1_loss(predicted, mos), plcc(predicted, mos)])
             # Losses and MAE are means over pictures, of which the last batch of validation may have fewer; PLCC is one
             # of the batch.
             totals += measured * torch.tensor([len(mos), len(mos), 1], device=device)
@@ -384,6 +409,13 @@ def _epoch(
     means = totals.cpu().double() / torch.tensor([pictures, pictures, len(batches)])
     # The names are those of the log of Keras, so that both are read and drawn alike.
     return dict(zip(("loss", "MAE", "plcc_tf"), means.tolist(), strict=True))
+
+
+def _loaded(batches: Batches, workers: int, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches on the device, for CUDA made ahead by `workers` processes."""
+    cuda = device.type == "cuda"
+    for pixels, mos in DataLoader(batches, batch_size=None, num_workers=workers if cuda else 0, pin_memory=cuda):
+        yield pixels.to(device, non_blocking=True), mos.to(device, non_blocking=True)
 
 
 def _save_best(group: Group, module: nn.Module, path: Path, network: Network) -> None:

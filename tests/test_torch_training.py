@@ -163,7 +163,7 @@ def test_two_processes_killed_and_resumed_without_synchronised_statistics(data, 
 def test_a_batch_that_cannot_be_shared_is_refused(data, tmp_path):
     done = train(data, tmp_path / "run", "--batch-size", 3, processes=2)
     assert done.returncode != 0
-    assert "batch_size should be a multiple of the 2 processes. Received: batch_size=3" in done.stderr
+    assert "batch_size should be a multiple of 2, the processes times the micro-batch. Received: batch_size=3" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
