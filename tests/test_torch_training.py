@@ -121,6 +121,44 @@ def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, li
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
+    done = train(data, tmp_path / "run", *STAGES, "--micro-batch", 4)
+    assert done.returncode == 0, done.stderr
+    log, expected = (pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (tmp_path / "run", whole[0]))
+    pd.testing.assert_frame_equal(log, expected, rtol=1e-3)
+
+
+def test_a_virtual_batch_with_new_statistics_is_resumed_too(data, tmp_path):
+    more = (*STAGES, "--micro-batch", 2, "--statistics", "reestimated")
+    assert train(data, tmp_path / "whole", *more).returncode == 0
+    process = subprocess.Popen(
+        arguments(data, tmp_path / "run", *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert any(printed.startswith("stage 1/2, epoch 2/3") for printed in process.stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = train(data, tmp_path / "run", *more, "--resume")
+    assert done.returncode == 0, done.stderr
+    log, expected = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in ("run", "whole"))
+    pd.testing.assert_frame_equal(log, expected)
+
+
+@pytest.mark.parametrize("statistics", ["moving", "frozen", "reestimated"])
+def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statistics):
+    """Two of micro-batches of 1 train as one of micro-batches of 2 does: the statistics are of the same pictures."""
+    monkeypatch.setenv("TINY_DROPOUT", "0")
+    more = ("--statistics", statistics, "--epochs", 2, "--learning-rates", 1e-3, "--precision", "float32")
+    for processes in (1, 2):
+        done = train(data, tmp_path / str(processes), *more, "--micro-batch", 3 - processes, processes=processes)
+        assert done.returncode == 0, done.stderr
+    one, two = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in "12")
+    pd.testing.assert_frame_equal(one, two, rtol=2e-3)
+
+
 @pytest.mark.parametrize("loss", ["mse", "plcc"])
 def test_two_processes_train_as_one_does(data, tmp_path, monkeypatch, loss):
     """With synchronised batch normalisation and no dropout, which each process draws for itself, up to rounding."""
@@ -163,7 +201,8 @@ def test_two_processes_killed_and_resumed_without_synchronised_statistics(data, 
 def test_a_batch_that_cannot_be_shared_is_refused(data, tmp_path):
     done = train(data, tmp_path / "run", "--batch-size", 3, processes=2)
     assert done.returncode != 0
-    assert "batch_size should be a multiple of 2, the processes times the micro-batch. Received: batch_size=3" in done.stderr
+    expected = "batch_size should be a multiple of 2, the processes times the micro-batch. Received: batch_size=3"
+    assert expected in done.stderr
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):

@@ -1,0 +1,146 @@
+"""The virtual batch in PyTorch: its gradient, what the moving statistics see, and what stands for them at test time."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from tiny import TINY
+from torch import nn
+
+from koniq import torch_virtual_batch
+from koniq.network import KONCEPT512
+from koniq.torch_engine import precise
+from koniq.torch_training import LOSSES
+
+
+def started(network=TINY, dropout=0.0):
+    torch.manual_seed(1)
+    module = network.build_torch(50.0)
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = dropout
+    return module.train()
+
+
+def batch(count, network=TINY):
+    drawn = torch.Generator().manual_seed(2)
+    pictures = torch.randint(0, 256, (count, *network.input_size, 3), dtype=torch.uint8, generator=drawn)
+    return pictures, torch.rand(count, generator=drawn) * 100
+
+
+def gradient(module):
+    found = torch.cat([each.grad.flatten() for each in module.parameters() if each.grad is not None])
+    module.zero_grad()
+    return found
+
+
+def apart(first, second):
+    return float((first - second).norm() / second.norm())
+
+
+@pytest.mark.parametrize("loss", ["mse", "plcc"])
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 8, 9])
+def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_batch):
+    module, (pictures, mos) = started(), batch(8)
+    torch_virtual_batch.hold(module)
+    scores = module(pictures)[:, 0]
+    LOSSES[loss](scores, mos).backward()
+    expected = gradient(module)
+    found = torch_virtual_batch.backward(module, pictures, micro_batch, lambda own: LOSSES[loss](own, mos), nullcontext)
+    torch.testing.assert_close(found, scores.detach())
+    assert apart(gradient(module), expected) < 1e-5
+
+
+def test_so_is_that_of_the_full_network():
+    network = KONCEPT512.at((76, 100))
+    module, (pictures, mos) = started(network), batch(4, network)
+    torch_virtual_batch.hold(module)
+    LOSSES["plcc"](module(pictures)[:, 0], mos).backward()
+    expected = gradient(module)
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
+    assert apart(gradient(module), expected) < 1e-4
+
+
+def test_with_the_body_live_each_micro_batch_normalises_itself():
+    module, (pictures, mos) = started(), batch(8)
+    features = torch.cat([module.features(group) for group in pictures.split(2)])
+    LOSSES["plcc"](module.rate(features)[:, 0], mos).backward()
+    expected = gradient(module)
+    module = started()
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
+    assert apart(gradient(module), expected) < 1e-5
+    LOSSES["plcc"](started()(pictures)[:, 0], mos).backward()  # and is another one than that of the whole batch
+    module = started()
+    LOSSES["plcc"](module(pictures)[:, 0], mos).backward()
+    assert apart(gradient(module), expected) > 1e-2
+
+
+def test_the_moving_statistics_see_each_picture_once_and_forget_as_fast_as_those_of_the_batch():
+    module, (pictures, mos) = started(), batch(8)
+    torch_virtual_batch.share(module, 4)
+    norm = torch_virtual_batch.norms(module.base)[0]
+    assert norm.momentum == pytest.approx(1 - 0.9**0.25)
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    by_hand = started()
+    torch_virtual_batch.share(by_hand, 4)
+    with torch.no_grad():
+        for group in pictures.split(2):
+            by_hand.features(group)
+    found, expected = (torch_virtual_batch.norms(each.base) for each in (module, by_hand))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+    assert norm.momentum == pytest.approx(1 - 0.9**0.25)  # as it was
+    head = torch_virtual_batch.norms(module.fc)[0]
+    assert head.momentum == 0.1
+    assert int(head.num_batches_tracked) == 1
+
+
+def test_held_statistics_stay_and_the_body_still_learns():
+    module, (pictures, mos) = started(), batch(4)
+    torch_virtual_batch.hold(module)
+    norm = torch_virtual_batch.norms(module.base)[0]
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    assert norm.running_mean.abs().max() == 0
+    assert norm.bias.grad.abs().max() > 0
+    module.train()
+    assert norm.training
+
+
+def test_reestimated_statistics_are_the_averages_over_the_batches():
+    module, (pictures, _) = started(dropout=0.5), batch(12)
+    module.features(pictures)  # what they were does not matter
+    torch_virtual_batch.reestimate(module, pictures.split(4), 2, nullcontext)
+    first = module.base[0](pictures.permute(0, 3, 1, 2).float() / 127.5 - 1).relu()
+    groups = torch.stack([group.var((0, 2, 3)) for group in first.split(2)])
+    norm = torch_virtual_batch.norms(module.base)[0]
+    torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, groups.mean(0))
+    assert not any(layer.training for layer in module.modules())
+    assert {layer.momentum for layer in torch_virtual_batch.norms(module)} == {0.1}
+    again = started(dropout=0.0)
+    torch_virtual_batch.reestimate(again, pictures.split(4), 2, nullcontext)  # dropout has no part in it
+    for ours, theirs in zip(module.state_dict().values(), again.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_dropout_is_drawn_once_for_the_batch():
+    module, (pictures, mos) = started(dropout=0.5), batch(4)
+    torch_virtual_batch.hold(module)
+    torch.manual_seed(7)
+    expected = module(pictures)[:, 0].detach()
+    torch.manual_seed(7)
+    found = torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    torch.testing.assert_close(found, expected)
+
+
+def test_in_bfloat16_the_gradient_is_near():
+    def precisely():
+        return precise(torch.device("cpu"), "mixed_bfloat16")
+
+    module, (pictures, mos) = started(), batch(8)
+    torch_virtual_batch.hold(module)
+    torch_virtual_batch.backward(module, pictures, 8, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    expected = gradient(module)
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), precisely)
+    assert 0 < apart(gradient(module), expected) < 0.05
