@@ -151,12 +151,12 @@ def test_a_virtual_batch_with_new_statistics_is_resumed_too(data, tmp_path):
 def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statistics):
     """Two of micro-batches of 1 train as one of micro-batches of 2 does: the statistics are of the same pictures."""
     monkeypatch.setenv("TINY_DROPOUT", "0")
-    more = ("--statistics", statistics, "--epochs", 2, "--learning-rates", 1e-3, "--precision", "float32")
+    more = ("--statistics", statistics, "--epochs", 2, "--learning-rates", 1e-4, "--precision", "float32")
     for processes in (1, 2):
         done = train(data, tmp_path / str(processes), *more, "--micro-batch", 3 - processes, processes=processes)
         assert done.returncode == 0, done.stderr
     one, two = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in "12")
-    pd.testing.assert_frame_equal(one, two, rtol=2e-3)
+    pd.testing.assert_frame_equal(one, two, rtol=2e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("loss", ["mse", "plcc"])
