@@ -20,7 +20,7 @@ class Settings:
     skip_missing: bool = False  # go on without the pictures of the table that are not on disk
     batch_size: int = 8  # of all processes together
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
-    statistics: Literal["moving", "frozen", "reestimated"] = "moving"  # of batch normalisation, at test; see README
+    statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
     loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
     epochs: tuple[int, ...] = (40, 20)  # at most, one a stage
     learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage

@@ -4,8 +4,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,12 +78,10 @@ class Group:
         parts[self.rank] = own
         return torch.stack(parts, 1).flatten()[:count]
 
-    def sum(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the sum of all gradients."""
+    def add(self, own: torch.Tensor) -> None:
+        """Add, in place, what the other processes have of a tensor."""
         if self.size > 1:
-            for parameter in parameters:
-                if parameter.grad is not None:
-                    dist.all_reduce(parameter.grad)
+            dist.all_reduce(own)
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -298,7 +296,7 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     _, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
     if group.size > 1 and s.sync_batch_norm:
         synced(module)
-    if s.micro_batch:
+    if s.micro_batch and s.statistics != "trailing":
         torch_virtual_batch.share(module, s.batch_size // unit)
     if compiled:
         (module.base if s.micro_batch else module).compile()
@@ -307,6 +305,13 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
         net = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
     checked = Batches(validation, pictures, max(s.batch_size, 32), group)
     column, sign = SELECT_BY[s.select_by]
+    precisely, whole = partial(precise, group.device, precision), len(training) >= s.batch_size
+
+    def reestimate(micro_batch: int) -> None:
+        seen = Batches(training.assign(flip=False), pictures, s.batch_size, group, whole)
+        pixels = (pixels for pixels, _ in _loaded(seen, s.workers, group.device))
+        torch_virtual_batch.reestimate(module, pixels, micro_batch, precisely)
+
     for stage, (last, lr) in enumerate(zip(s.epochs, s.learning_rates, strict=True)):
         if stage < progress.stage or (stage == progress.stage and progress.stage_done):
             continue
@@ -317,6 +322,10 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
             if stage and s.reload_best:
                 group.wait()  # they are written
                 weights.load_module(module, best, network)
+            if not stage and s.statistics in ("frozen", "trailing"):
+                reestimate(
+                    s.batch_size
+                )  # what ImageNet's body came with is of other pictures, and that of random weights of none
             run.begin_stage(stage, module, adam)
         plan = EpochPlan(training, s.seed, stage, progress.epoch)
         title = f"stage {stage + 1}/{len(s.epochs)}"
@@ -325,17 +334,14 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
                 epoch, began = progress.epoch, time.perf_counter()
                 rng = np.random.default_rng([s.seed, stage, epoch, 1, group.rank])  # the 1 sets it apart from the rows
                 torch.manual_seed(int(rng.integers(1 << 63)))
-                batches = Batches(plan.rows(), pictures, s.batch_size, group, len(training) >= s.batch_size)
+                batches = Batches(plan.rows(), pictures, s.batch_size, group, whole)
                 bar.reset(len(batches) * s.batch_size)
-                values = _epoch(net, batches, s, group, precision, best, adam, bar)
+                values = _epoch(net, batches, s, group, precisely, best, adam, bar)
                 if s.statistics == "reestimated":
-                    seen = Batches(training.assign(flip=False), pictures, s.batch_size, group, batches.whole_only)
-                    pixels = (pixels for pixels, _ in _loaded(seen, s.workers, group.device))
-                    own = s.micro_batch or s.batch_size // group.size
-                    torch_virtual_batch.reestimate(module, pixels, own, partial(precise, group.device, precision))
+                    reestimate(s.micro_batch or s.batch_size)
                 if group.size > 1 and not s.sync_batch_norm:
                     _average_statistics(module, group)
-                found = _epoch(module, checked, s, group, precision, best)
+                found = _epoch(module, checked, s, group, precisely, best)
                 values |= {f"val_{name}": value for name, value in found.items()}
                 seconds = time.perf_counter() - began
                 check_finite(values, f"in epoch {epoch + 1}", best)
@@ -366,7 +372,7 @@ def _epoch(
     batches: Batches,
     s: Recipe,
     group: Group,
-    precision: str,
+    precisely: Callable[[], AbstractContextManager],
     best: Path,
     optimizer: torch.optim.Optimizer | None = None,
     bar: tqdm | None = None,
@@ -374,9 +380,11 @@ def _epoch(
     """Go through the batches, training if there is an optimizer: loss, MAE and PLCC, means over the batches."""
     training, device, loss = optimizer is not None, group.device, LOSSES[s.loss]
     net.train(training)
-    if training and s.statistics == "frozen":
-        torch_virtual_batch.hold(getattr(net, "module", net))
-    precisely = partial(precise, device, precision)
+    module, trail = getattr(net, "module", net), nullcontext()
+    if training and s.statistics in ("frozen", "trailing"):
+        torch_virtual_batch.hold(module)
+    if training and s.statistics == "trailing":
+        trail = torch_virtual_batch.Trail(module)
 
     def total(mos: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         return loss(group.gather(own, len(mos)), mos)
@@ -384,15 +392,19 @@ def _epoch(
     totals, pictures = torch.zeros(3, device=device), 0
     for number, (pixels, mos) in enumerate(_loaded(batches, s.workers, device)):
         if training and s.micro_batch:
-            own = torch_virtual_batch.backward(net, pixels, s.micro_batch, partial(total, mos), precisely)
-            group.sum(net.parameters())
+            own = torch_virtual_batch.backward(net, pixels, s.micro_batch, partial(total, mos), precisely, trail)
+            for parameter in net.parameters():
+                if parameter.grad is not None:
+                    group.add(parameter.grad)
         else:
-            with torch.set_grad_enabled(training), precisely():
+            with torch.set_grad_enabled(training), precisely(), trail:
                 own = net(pixels)[:, 0]
             if training:
                 # Each process has the gradient of its own pictures' part; DDP takes the mean, and their sum is wanted.
                 (group.size * total(mos, own)).backward()
         if training:
+            if s.statistics == "trailing":
+                trail.update(group.add)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             bar.update(len(mos))

@@ -3,18 +3,20 @@
 Gradient caching (Gao et al., arXiv 2101.06983, section 3): the body computes the features of all pictures, micro-batch
 by micro-batch, and keeps nothing for the gradient; head and loss see all features together and give their gradients;
 the body then computes each micro-batch once more and sends its part of them back. Each micro-batch is normalised by
-itself, so that body statistics are those of few pictures; what stands for them at test time is the module's matter:
-moving statistics, frozen ones (`hold`), or new ones over many pictures (`reestimate`).
+itself, by statistics of few pictures; or the body is held (`hold`) to its moving statistics, as at test time, which
+then stay as they are or trail the training (`Trail`). Held, a picture does not see the others of its batch, so that the
+gradient is that of the whole batch, whatever the micro-batch. `reestimate` replaces what is used at test time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from koniq.torch_network import Rating
 
+NOTHING = nullcontext()
 Norm = nn.modules.batchnorm._BatchNorm
 
 
@@ -29,15 +31,16 @@ def backward(
     micro_batch: int,
     loss: Callable[[torch.Tensor], torch.Tensor],
     precise: Callable[[], AbstractContextManager],
+    first: AbstractContextManager = NOTHING,
 ) -> torch.Tensor:
     """Add the gradient of `loss(scores)` to the parameters; returns the scores (batch,), without a graph.
 
     pictures: uint8 (batch, height, width, 3). precise: the context in which the body computes. The moving statistics
-    see each picture once, in the first pass. With the normalisation of the body held fixed this is the gradient of the
-    whole batch, up to rounding.
+    see each picture once, in the first pass; so does `first`, a context around that pass. With the body held this is
+    the gradient of the whole batch, up to rounding.
     """
     groups = pictures.split(micro_batch)
-    with torch.no_grad(), precise():
+    with torch.no_grad(), precise(), first:
         features = [module.features(group) for group in groups]
     cached = torch.cat(features).requires_grad_()
     scores = module.rate(cached)[:, 0]
@@ -76,6 +79,47 @@ def hold(module: Rating) -> None:
     """Let the body normalise by its moving statistics as they are, while it trains; until `module.train()`."""
     for layer in norms(module.base):
         layer.eval()
+
+
+class Trail(AbstractContextManager):
+    """In here the body, held, notes the statistics of what it sees; `update` then moves its own towards them.
+
+    The body of a batch is thus normalised, in training as at test time, by moving statistics that are one batch old,
+    and no gradient goes through them. It needs a start at statistics that are about right (`reestimate`), and a
+    momentum small enough to keep up with the training. Akin: Liao et al., arXiv 1610.06160; Yan et al., arXiv 2001.06838.
+    """
+
+    def __init__(self, module: Rating):
+        self.layers = norms(module.base)
+        self.seen: dict[Norm, list[torch.Tensor]] = {}
+
+    def __enter__(self) -> "Trail":
+        self.seen = {layer: [torch.zeros_like(layer.running_mean) for _ in range(3)] for layer in self.layers}
+        self.hooks = [layer.register_forward_pre_hook(self._note) for layer in self.layers]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    @torch.no_grad()
+    def _note(self, layer: Norm, inputs: tuple[torch.Tensor]) -> None:
+        x = inputs[0].float()
+        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
+        # About the mean in use, squares of micro-batches add up to those of the batch, however few pictures each has.
+        square = variance + (mean - layer.running_mean).square()
+        for total, value in zip(self.seen[layer], (mean, square, torch.ones_like(mean)), strict=True):
+            total += len(x) * value
+
+    @torch.no_grad()
+    def update(self, add: Callable[[torch.Tensor], object] = lambda total: None) -> None:
+        """Move the moving statistics. add: in place, what other processes saw."""
+        for layer, totals in self.seen.items():
+            for total in totals:
+                add(total)
+            mean, square, count = totals
+            layer.running_mean.lerp_(mean / count, layer.momentum)
+            layer.running_var.lerp_(square / count, layer.momentum)
 
 
 def reestimate(

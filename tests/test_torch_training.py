@@ -128,8 +128,9 @@ def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
     pd.testing.assert_frame_equal(log, expected, rtol=1e-3)
 
 
-def test_a_virtual_batch_with_new_statistics_is_resumed_too(data, tmp_path):
-    more = (*STAGES, "--micro-batch", 2, "--statistics", "reestimated")
+@pytest.mark.parametrize("statistics", ["trailing", "reestimated"])
+def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, statistics):
+    more = (*STAGES, "--micro-batch", 2, "--statistics", statistics)
     assert train(data, tmp_path / "whole", *more).returncode == 0
     process = subprocess.Popen(
         arguments(data, tmp_path / "run", *more),
@@ -147,7 +148,7 @@ def test_a_virtual_batch_with_new_statistics_is_resumed_too(data, tmp_path):
     pd.testing.assert_frame_equal(log, expected)
 
 
-@pytest.mark.parametrize("statistics", ["moving", "frozen", "reestimated"])
+@pytest.mark.parametrize("statistics", ["moving", "frozen", "trailing", "reestimated"])
 def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statistics):
     """Two of micro-batches of 1 train as one of micro-batches of 2 does: the statistics are of the same pictures."""
     monkeypatch.setenv("TINY_DROPOUT", "0")

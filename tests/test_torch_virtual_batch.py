@@ -107,6 +107,23 @@ def test_held_statistics_stay_and_the_body_still_learns():
     assert norm.training
 
 
+@pytest.mark.parametrize("micro_batch", [1, 2, 8])
+def test_trailing_statistics_move_towards_those_of_the_batch_whatever_the_micro_batch(micro_batch):
+    module, (pictures, mos) = started(), batch(8)
+    torch_virtual_batch.reestimate(module, [pictures], 8, nullcontext)
+    torch_virtual_batch.hold(module.train())
+    norm = torch_virtual_batch.norms(module.base)[0]
+    mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+    others, trail = 255 - pictures, torch_virtual_batch.Trail(module)
+    torch_virtual_batch.backward(module, others, micro_batch, lambda own: LOSSES["mse"](own, mos), nullcontext, trail)
+    torch.testing.assert_close(norm.running_mean, mean)  # of the batch before, in both passes
+    trail.update()
+    seen = module.base[0](others.permute(0, 3, 1, 2).float() / 127.5 - 1).relu()
+    about = (seen - mean[None, :, None, None]).square().mean((0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, 0.9 * mean + 0.1 * seen.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, 0.9 * variance + 0.1 * about)
+
+
 def test_reestimated_statistics_are_the_averages_over_the_batches():
     module, (pictures, _) = started(dropout=0.5), batch(12)
     module.features(pictures)  # what they were does not matter
