@@ -323,9 +323,7 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
                 group.wait()  # they are written
                 weights.load_module(module, best, network)
             if not stage and s.statistics in ("frozen", "trailing"):
-                reestimate(
-                    s.batch_size
-                )  # what ImageNet's body came with is of other pictures, and that of random weights of none
+                reestimate(s.batch_size)  # ImageNet's are of other pictures, those of random weights of none
             run.begin_stage(stage, module, adam)
         plan = EpochPlan(training, s.seed, stage, progress.epoch)
         title = f"stage {stage + 1}/{len(s.epochs)}"

@@ -86,7 +86,7 @@ class Trail(AbstractContextManager):
 
     The body of a batch is thus normalised, in training as at test time, by moving statistics that are one batch old,
     and no gradient goes through them. It needs a start at statistics that are about right (`reestimate`), and a
-    momentum small enough to keep up with the training. Akin: Liao et al., arXiv 1610.06160; Yan et al., arXiv 2001.06838.
+    momentum small enough to keep up with the training. Akin: Liao et al., arXiv 1610.06160, Yan et al., 2001.06838.
     """
 
     def __init__(self, module: Rating):
