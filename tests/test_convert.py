@@ -1,13 +1,9 @@
-"""The converter as a command, ONNX, files that are none, ImageNet weights fetched from a real server."""
+"""The converter as a command, ONNX, and files that are no weights."""
 
-import hashlib
 import os
 import pickle
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import keras
@@ -18,7 +14,7 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from koniq import cli, convert, engines, imagenet, weights
+from koniq import cli, convert, engines, weights
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import predict
 
@@ -146,32 +142,3 @@ def test_files_that_are_no_weights_are_refused_and_nothing_in_them_is_executed(t
     with pytest.raises(InputError, match=r"should be a weights file of PyTorch"):
         weights.read_state(path, TINY)
     assert not (tmp_path / "executed").exists()
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A real server of a folder, and its address."""
-    (tmp_path / "served").mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
-    handler.log_message = lambda *_: None
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield tmp_path / "served", f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def test_imagenet_weights_are_fetched_once_and_their_hash_is_checked(server, tmp_path):
-    served, address = server
-    (served / "w.safetensors").write_bytes(b"weights")
-    digest = hashlib.sha256(b"weights").hexdigest()
-    place = tmp_path / "cache" / "w.safetensors"
-    gone = imagenet.Source(tmp_path / "gone.h5", f"{address}/gone.h5", "md5", "0")
-    right = imagenet.Source(place, f"{address}/w.safetensors", "sha256", digest)
-    assert imagenet.body_weights((gone, right)) == place
-    (served / "w.safetensors").unlink()
-    assert imagenet.body_weights((gone, right)) == place  # no need of the server now
-    (served / "w.safetensors").write_bytes(b"other")
-    place.unlink()
-    with pytest.raises(ConnectionError, match=rf"404.*its sha256 should be {digest}\. Received: "):
-        imagenet.body_weights((gone, right))
-    assert not any(place.parent.iterdir())
