@@ -15,7 +15,7 @@ from tiny import TINY
 from koniq import datasets, pictures, prediction, prepare
 from koniq.errors import InputError
 from koniq.network import KONCEPT512
-from koniq.pictures import Pictures, Prepared, RatedPictures, prepared_path
+from koniq.pictures import Pictures, Prepared, prepared_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = ("--input-size", "24", "32")
@@ -89,11 +89,14 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
     made = Prepared(path)
     made["0.png"]
     assert len(pickle.dumps(made)) < 2000  # places, not pictures
-    rated = RatedPictures(data.ids, pickle.loads(pickle.dumps(made)))
-    batches = list(torch.utils.data.DataLoader(rated, batch_size=4))
+    from koniq.torch_training import Batches, Group
+
+    rows = data.ids.assign(flip=data.ids.image_name == "within/6.png")
+    batches = Batches(rows, pickle.loads(pickle.dumps(made)), 4, Group(0, 1, torch.device("cpu")))
+    batches = list(torch.utils.data.DataLoader(batches, batch_size=None))
     assert [tuple(batch.shape) for batch, _ in batches] == [(4, 24, 32, 3), (3, 24, 32, 3)]
     assert batches[0][0].dtype == torch.uint8
-    np.testing.assert_array_equal(batches[1][0][2].numpy(), made["within/6.png"])
+    np.testing.assert_array_equal(batches[1][0][2].numpy(), made["within/6.png"][:, ::-1])
     assert batches[1][1].tolist() == [4, 5, 6]
 
 
