@@ -55,10 +55,11 @@ def test_one_file_gives_one_score_through_every_engine(tiny, folder, tmp_path):
     paths = sorted(folder.glob("*.png"))
     expected = [score.mos for score in predict(engines.plan(tiny, "keras", "float32").start(), paths)]
     assert np.ptp(expected) > 0.5
-    for path in (tiny, *targets):
-        for engine in ("keras", "torch", "openvino"):
-            found = [score.mos for score in predict(engines.plan(path, engine, "float32").start(), paths)]
-            np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=f"{path.suffix} {engine}")
+    every = [(path, engine) for path in (tiny, *targets) for engine in ("keras", "torch")]
+    # OpenVINO's export, in a process of its own, reads weights as Keras's engine does: once is enough.
+    for path, engine in (*every, (targets[-1], "openvino")):
+        found = [score.mos for score in predict(engines.plan(path, engine, "float32").start(), paths)]
+        np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=f"{path.suffix} {engine}")
 
 
 def test_torch_in_bfloat16_is_near_float32(tiny):
