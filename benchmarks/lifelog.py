@@ -7,7 +7,6 @@ nearest neighbour: by the real kuti 0.9.8.1 where `make kuti` has been run, else
 and the engine alone reach on the same cores bounds what both together can: 1 / rate = 1 / decoding + 1 / engine.
 """
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from benchmarks.processes import measured
 from koniq import cli, devices, engines, kuti_bridge, weights
 from koniq.network import KONCEPT512, Network
 from koniq.paths import ROOT
@@ -157,12 +157,7 @@ def peak(path: Path, pictures: Sequence[Path], count: int, folder: Path, s: Sett
     size = [str(side) for side in s.memory_size]
     command = [ROOT / "lifelog_predict.py", table, "--weights", path, "--input-size", *size, "--engine", "openvino"]
     command += ["--out", folder / f"{count}-scores.csv", "--workers", s.workers]
-    measured = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    command = [sys.executable, "-c", measured, sys.executable, *map(str, command)]
-    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) << 10
+    return measured([sys.executable, *command])[1]
 
 
 def memory_table(counts: Sequence[int], peaks: Sequence[int]) -> str:

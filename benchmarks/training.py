@@ -1,11 +1,13 @@
 """A training step of KonCept512 in each framework, in one run: pictures a second and peak memory.
 
-python -m benchmarks.training                                     # on a processor: float32, bfloat16, compiled
-python -m benchmarks.training --batch-sizes 8 16 64 --steps 20    # on a GPU; the study's own way beside
+python -m benchmarks.training                                     # 384x512, batch 8; every case that can run here
+python -m benchmarks.training --size 76 100 --cases kuti torch    # quicker
+python -m benchmarks.training --batch-size 8 16 64 --steps 20     # on a GPU
 
-Every case has a process of its own, and all take turns, `rounds` times. The study's way is eager float32 in PyTorch
-with pictures opened one by one in the main process. On CUDA the share of the GPU's bfloat16 matrix rate is that of what
-three forward passes (59.4 GFLOP each at 384x512; a backward pass is two) need, of what a large matrix product reaches.
+Every case has a process of its own, and all take turns, `rounds` times. A step takes the network from uint8 pictures in
+memory to its new weights, by MSE and Adam; the study's way in PyTorch also opens its pictures, one by one, in the main
+process. On CUDA the share of the GPU's bfloat16 matrix rate is that of what three forward passes (59.4 GFLOP each at
+384x512; a backward pass is two) need, of what a large matrix product reaches.
 """
 
 import json
@@ -15,121 +17,131 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from koniq import cli, devices
-from koniq.errors import InputError
+from benchmarks.processes import measured
+from koniq import cli, devices, kuti_bridge, weights
+from koniq.errors import InputError, RunStopped
 from koniq.network import KONCEPT512
-from koniq.paths import ROOT
 from koniq.report import markdown_table
 
 GFLOP = 59.4  # a forward pass of one picture at 384x512, measured
-CASES = {
-    "study: PyTorch, eager float32, pictures opened one by one": ("torch", "float32", "study"),
-    "PyTorch, float32": ("torch", "float32", ""),
-    "PyTorch, bfloat16": ("torch", "mixed_bfloat16", ""),
-    "PyTorch, bfloat16, compiled": ("torch", "mixed_bfloat16", "compiled"),
-    "PyTorch, bfloat16, compiled, CUDA graphs": ("torch", "mixed_bfloat16", "graphs"),
-    "Keras on TensorFlow, float32": ("tensorflow", "float32", ""),
-    "Keras on TensorFlow, mixed_bfloat16": ("tensorflow", "mixed_bfloat16", ""),
-    "Keras on torch, float32": ("keras-torch", "float32", ""),
-    "kuti, Keras 2": ("kuti", "float32", ""),
-}
+WARM_UP = 2  # steps before those that are timed
 
 
 @dataclass(frozen=True)
 class Settings:
-    cases: tuple[str, ...] = ()  # their names, as in CASES; all that can run here if empty
-    input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
-    batch_sizes: tuple[int, ...] = (8,)
-    steps: int = 3  # timed in each round
+    cases: tuple[str, ...] = ()  # some of those in the table, by name; all that can run here if empty
+    size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
+    batch_size: tuple[int, ...] = (8,)
+    steps: int = 5  # timed in each round
     rounds: int = 2  # of every case in turn
-    kuti_python: str = "python3-of-kuti"  # the interpreter of the environment that requirements-kuti.txt makes
-    one: str = ""  # used within: a case to run in this process
+    limit: float = 1800  # seconds that a case may take in each round
+    here: bool = False  # used within: the one case in this process
 
 
 def main(s: Settings) -> None:
-    if s.one:
-        print(json.dumps(CASE_OF[CASES[s.one][0]](s, s.one)))
+    if s.here:
+        print(json.dumps(CASES[s.cases[0]](s)))
         return
+    weights.needs_torch()
     import torch
 
     cuda = torch.cuda.is_available()
-    if unknown := set(s.cases) - CASES.keys():
-        raise InputError(f"cases should be among {'; '.join(CASES)}. Received: {'; '.join(unknown)}")
-    rows = []
+    if min(*s.size, *s.batch_size, s.steps, s.rounds) < 1 or set(s.cases) - CASES.keys():
+        raise InputError(f"cases should be among {', '.join(CASES)}, and numbers positive. Received: {s}")
     names = [name for name in CASES if can_run(name, s, cuda)]
-    work = [(name, size) for _ in range(s.rounds) for size in s.batch_sizes for name in names]
-    for name, size in tqdm(work, desc="cases", disable=None):
-        rows.append({"case": name, "batch": size, **in_a_process(name, size, s)})
+    work = [(name, size) for _ in range(s.rounds) for size in s.batch_size for name in names]
+    found = [in_a_process(name, size, s) for name, size in tqdm(work, desc="cases", disable=None)]
+    found = pd.DataFrame([one for one in found if one])
+    if found.empty:
+        raise RunStopped("No case came to its end; the lines above say why.")
     print(f"\n{torch.cuda.get_device_name() if cuda else devices.machine()}; {devices.versions()}; {devices.commit()}")
-    print(f"{s.input_size[0]}x{s.input_size[1]}, {s.rounds} rounds of {s.steps} steps; a training step\n")
-    print(table(pd.DataFrame(rows), matrix_rate() if cuda else None, s))
+    for name, device in dict(zip(found.case, found.device, strict=True)).items():
+        print(f"{name}: {device}")
+    print(f"{s.size[0]}x{s.size[1]}, {s.rounds} rounds of {s.steps} steps after {WARM_UP}\n")
+    print(table(found, matrix_rate() if cuda else None, s))
 
 
 def can_run(name: str, s: Settings, cuda: bool) -> bool:
-    kind, _, way = CASES[name]
     if s.cases:
         return name in s.cases
-    if kind == "kuti":
-        return Path(s.kuti_python).is_file()
-    return cuda or way not in ("graphs", "study")
+    if name == "kuti" and not kuti_bridge.PYTHON.is_file():
+        print("kuti is left out, for its environment is not there: make kuti")
+        return False
+    return cuda or name != "torch-bf16-graphs"
 
 
 def in_a_process(name: str, batch_size: int, s: Settings) -> dict:
-    """Rate (pictures/s), memory (bytes), first (seconds that the first step takes); nan if it failed."""
-    kind = CASES[name][0]
-    python = s.kuti_python if kind == "kuti" else sys.executable
-    command = [python, "-m", "benchmarks.training", "--one", name, "--batch-sizes", str(batch_size)]
-    command += ["--steps", str(s.steps), "--input-size", *map(str, s.input_size)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tqdm.write(f"{name}, batch {batch_size}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-        return {"rate": np.nan, "memory": np.nan, "first": np.nan}
-    return json.loads(done.stdout.splitlines()[-1])
+    """What `timed` found, with the case, the batch and the peak memory; nothing, and a line printed, if it failed."""
+    python = kuti_bridge.PYTHON if name == "kuti" else sys.executable
+    command = [python, "-m", "benchmarks.training", "--here", "--cases", name, "--batch-size", batch_size]
+    command += ["--steps", s.steps, "--size", *s.size]
+    try:
+        lines, peak = measured(command, s.limit)
+    except subprocess.CalledProcessError as error:
+        tqdm.write(f"{name}, batch {batch_size}: {(error.stderr.strip() or 'no message').splitlines()[-1]}")
+        return {}
+    return {"case": name, "batch": batch_size, "memory": peak, **json.loads(lines[-1])}
 
 
-def timed(step: Callable[[], object], batch_size: int, s: Settings) -> dict:
-    """Run `step`, which ends when its numbers are there: once to begin with, once more, then `s.steps` timed."""
-    began = time.perf_counter()
-    step()
-    first = time.perf_counter() - began
-    step()
+def timed(device: str, step: Callable[[], object], s: Settings) -> dict:
+    """Run `step`, which ends when its numbers are there: the seconds of each, and of the first, which prepares much."""
     seconds = []
-    for _ in range(s.steps):
+    for _ in range(WARM_UP + s.steps):
         began = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - began)
-    import resource
-
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    return {"rate": batch_size / float(np.median(seconds)), "memory": memory, "first": first}
+    return {"device": device, "first": seconds[0], "seconds": seconds[WARM_UP:]}
 
 
 def batch(s: Settings) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
-    pictures = rng.integers(0, 256, (s.batch_sizes[0], *s.input_size, 3), np.uint8)
-    return pictures, rng.uniform(0, 100, s.batch_sizes[0]).astype(np.float32)
+    pictures = rng.integers(0, 256, (s.batch_size[0], *s.size, 3), np.uint8)
+    return pictures, rng.uniform(0, 100, (s.batch_size[0], 1)).astype(np.float32)
 
 
-def in_torch(s: Settings, name: str) -> dict:
+def in_kuti(s: Settings) -> dict:
+    """The study's network as kuti builds it on Keras 2, a step by `train_on_batch`."""
+    kuti = kuti_bridge.load(1)
+    from tensorflow import keras
+
+    model = kuti_bridge.build(kuti, KONCEPT512.at(s.size))
+    model.compile(keras.optimizers.legacy.Adam(1e-4), "mse")
+    preprocess, (pictures, mos) = kuti_bridge.preprocessing(kuti), batch(s)
+
+    def step() -> float:
+        return model.train_on_batch(np.stack([preprocess(picture.astype(np.float32)) for picture in pictures]), mos)
+
+    return timed(kuti_bridge.device(), step, s)
+
+
+def in_tensorflow(s: Settings, precision: str) -> dict:
+    device = devices.prepare(1, precision)
+    from ku.optimizers import FusedAdam
+
+    model = KONCEPT512.at(s.size).build(output_bias=50)
+    model.compile(FusedAdam(1e-4), "mse", jit_compile=False)
+    pictures, mos = batch(s)
+    return timed(device, lambda: float(model.train_on_batch(pictures, mos)), s)
+
+
+def in_torch(s: Settings, precision: str, way: str = "") -> dict:
+    """way: "study" (as the study does it), "compiled", or "graphs" (compiled, by CUDA graphs)."""
     import torch
 
-    from koniq.network import KONCEPT512
-    from koniq.torch_engine import choose, precise, prepare
+    from koniq.torch_engine import choose, describe, hardware, precise, prepare
 
-    _, precision, way = CASES[name]
     device = choose()
     module = KONCEPT512.build_torch(50.0)
     module = module.to(device) if way == "study" else prepare(module, device)
-    if way == "compiled":
-        module.compile()
-    elif way == "graphs":
-        module.compile(mode="reduce-overhead")
+    if way in ("compiled", "graphs"):
+        module.compile(mode="reduce-overhead" if way == "graphs" else None)
     module.train()
     parameters = [each for each in module.parameters() if each.requires_grad]
     adam = torch.optim.Adam(parameters, 1e-4, fused=way != "study")
@@ -140,17 +152,15 @@ def in_torch(s: Settings, name: str) -> dict:
         if way == "graphs":
             torch.compiler.cudagraph_mark_step_begin()
         with precise(device, precision):
-            loss = torch.nn.functional.mse_loss(module(inputs)[:, 0], targets)
+            loss = torch.nn.functional.mse_loss(module(inputs), targets)
         loss.backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
         return loss.item()
 
-    if way != "study":
-        found = timed(step, len(mos), s)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            found = timed(opened_one_by_one(step, pictures, Path(folder)), len(mos), s)
+    name = f"{hardware(device)}, {describe(precision, way in ('compiled', 'graphs'))}"
+    with tempfile.TemporaryDirectory() as folder:
+        found = timed(name, opened_one_by_one(step, pictures, Path(folder)) if way == "study" else step, s)
     if device.type == "cuda":
         found["memory"] = torch.cuda.max_memory_allocated()
     return found
@@ -166,37 +176,16 @@ def opened_one_by_one(step: Callable, pictures: np.ndarray, folder: Path) -> Cal
     return lambda: step(np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths]))
 
 
-def in_keras(s: Settings, name: str) -> dict:
-    import os
-
-    kind, precision, _ = CASES[name]
-    os.environ["KERAS_BACKEND"] = "torch" if kind == "keras-torch" else "tensorflow"
-    devices.prepare(1, precision)
-
-    from ku.optimizers import FusedAdam
-
-    model = KONCEPT512.at(s.input_size).build(output_bias=50)
-    model.compile(FusedAdam(1e-4), "mse", jit_compile=False)
-    pictures, mos = batch(s)
-    return timed(lambda: float(model.train_on_batch(pictures, mos[:, None])), len(mos), s)
-
-
-def in_kuti(s: Settings, name: str) -> dict:
-    """The study's network as kuti builds it on Keras 2, a step by `train_on_batch`."""
-    from kuti import applications as apps
-    from tensorflow.keras import Model, optimizers
-
-    body, preprocess = apps.get_model_imagenet(apps.InceptionResNetV2, input_shape=(*s.input_size, 3), weights=None)
-    head = apps.fc_layers(
-        body.output, name="fc", fc_sizes=[2048, 1024, 256, 1], dropout_rates=[0.25, 0.25, 0.5, 0], batch_norm=2
-    )
-    model = Model(inputs=body.input, outputs=head)
-    model.compile(optimizers.Adam(1e-4), "mse")
-    pictures, mos = batch(s)
-    return timed(lambda: model.train_on_batch(preprocess(pictures.astype(np.float32)), mos[:, None]), len(mos), s)
-
-
-CASE_OF = {"torch": in_torch, "tensorflow": in_keras, "keras-torch": in_keras, "kuti": in_kuti}
+CASES: dict[str, Callable[[Settings], dict]] = {
+    "kuti": in_kuti,  # the study's row, on Keras 2; what the others are compared with
+    "study-torch": partial(in_torch, precision="float32", way="study"),  # eager, pictures opened one by one
+    "tensorflow": partial(in_tensorflow, precision="float32"),
+    "tensorflow-bf16": partial(in_tensorflow, precision="mixed_bfloat16"),
+    "torch": partial(in_torch, precision="float32"),
+    "torch-bf16": partial(in_torch, precision="mixed_bfloat16"),
+    "torch-bf16-compiled": partial(in_torch, precision="mixed_bfloat16", way="compiled"),
+    "torch-bf16-graphs": partial(in_torch, precision="mixed_bfloat16", way="graphs"),  # on CUDA
+}
 
 
 def matrix_rate(size: int = 8192, times: int = 20) -> float:
@@ -216,19 +205,24 @@ def matrix_rate(size: int = 8192, times: int = 20) -> float:
 
 
 def table(found: pd.DataFrame, peak: float | None, s: Settings) -> str:
-    """Markdown: the median and range of each case's rate, its ratio to the peer's (kuti, else the first), memory."""
+    """Markdown: the median and range of each case's rate over its steps, the ratio of the medians to kuti's, memory.
+
+    peak: FLOP a second that the GPU reaches, for the last column.
+    """
+    heads = ["case", "batch", "pictures/s", "range", "ratio to kuti", "peak memory, GiB", "first step, s"]
+    heads += ["share of bf16 rate"] if peak else []
+    flop = 3 * GFLOP * 1e9 * np.prod(s.size) / (384 * 512)
+    rates = {
+        key: key[1] / np.concatenate(rows.seconds.tolist())
+        for key, rows in found.groupby(["case", "batch"], sort=False)
+    }
     rows = []
-    flop = 3 * GFLOP * 1e9 * np.prod(s.input_size) / (384 * 512)
-    for size, of_size in found.groupby("batch", sort=False):
-        medians = of_size.groupby("case", sort=False).rate.median()
-        peer = next((name for name in medians.index if "kuti" in name or "study" in name), medians.index[0])
-        for name, case in of_size.groupby("case", sort=False):
-            rate = case.rate.median()
-            share = f"{rate * flop / peak:.1%}" if peak else ""
-            cells = (f"{rate:.2f}", f"{case.rate.min():.2f} to {case.rate.max():.2f}", f"{rate / medians[peer]:.2f}")
-            memory = f"{case.memory.max() / 2**30:.1f}"
-            rows.append((name, str(size), *cells, memory, f"{case['first'].median():.0f}", share))
-    heads = ("case", "batch", "pictures/s", "rounds", "ratio to the peer", "peak GiB", "first step, s", "of bf16 rate")
+    for (name, size), rate in rates.items():
+        ours, of_case = np.median(rate), found[(found.case == name) & (found.batch == size)]
+        ratio = f"{ours / np.median(rates['kuti', size]):.2f}" if ("kuti", size) in rates else ""
+        row = [name, str(size), f"{ours:.2f}", f"{rate.min():.2f} to {rate.max():.2f}", ratio]
+        row += [f"{of_case.memory.max() / 2**30:.2f}", f"{of_case['first'].max():.1f}"]
+        rows.append([*row, f"{ours * flop / peak:.1%}"] if peak else row)
     return markdown_table(heads, rows)
 
 

@@ -12,7 +12,10 @@ from tempfile import TemporaryFile
 
 from koniq.paths import ROOT
 
-PACKAGES = ("keras", "tensorflow", "torch", "openvino", "onnxruntime", "numpy", "pandas", "scipy", "pillow", "h5py")
+PACKAGES = (
+    *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),
+    *("numpy", "pandas", "scipy", "pillow", "h5py"),
+)
 
 
 def prepare(seed: int | None = None, precision: str = "float32") -> str:

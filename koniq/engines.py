@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,13 +30,17 @@ class Plan:
 
     weights: Path
     network: Network
-    about: dict  # the hash of the weights and the record of the network
     engine: str  # keras, openvino or torch
     precision: str
     batch_size: int
     calibration: openvino_engine.Calibration | None = None  # of int8
     device: DeviceName = "auto"  # of PyTorch
     compiled: bool = False  # by PyTorch
+
+    @cached_property
+    def about(self) -> dict:
+        """The hash of the weights, which only those who ask for it wait for, and the record of the network."""
+        return {"weights": file_hash(self.weights), **self.network.record()}
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
@@ -108,10 +113,10 @@ def plan(
         precision, _, _ = torch_engine.settle(found, precision, "yes" if compiled else "no")
     elif precision == "auto":
         precision = "float32"
-    about = {"weights": file_hash(path), **network.record()}
-    calibration = openvino_engine.calibration(path, network, about, pictures) if precision == "int8" else None
-    size = batch_size or BATCH_SIZE[engine]
-    return Plan(path, network, about, engine, precision, size, calibration, device, compiled)
+    chosen = Plan(path, network, engine, precision, batch_size or BATCH_SIZE[engine], None, device, compiled)
+    if precision == "int8":
+        chosen = replace(chosen, calibration=openvino_engine.calibration(path, network, chosen.about, pictures))
+    return chosen
 
 
 def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Engine:

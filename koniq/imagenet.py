@@ -1,85 +1,25 @@
-"""The ImageNet weights of InceptionResNetV2 for PyTorch: Keras's own file if it is here, else timm's from the hub.
+"""The ImageNet weights that a training starts from: Keras's file or timm's, both of one training, by `koniq.fetch`."""
 
-Both come of one training; every file is checked by its hash before it is used.
-"""
-
-import hashlib
-import os
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
-from ku.generic import atomic_path
-
-TIMEOUT = 20  # seconds without an answer
+from koniq import fetch
+from koniq.errors import RunStopped
+from koniq.paths import ROOT
+from koniq.sources import named
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file of weights: where it lies or will lie, where to get it, and its hash."""
+def body_weights(*names: str, root: Path = ROOT) -> Path:
+    """The file of the body's weights, its hash checked: one that is there, else the first that can be fetched.
 
-    path: Path
-    url: str
-    algorithm: str
-    digest: str
-
-
-def sources() -> tuple[Source, ...]:
-    """In the order in which they are looked for."""
-    keras = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
-    ours = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "koncept512")
-    name = "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    return (
-        Source(
-            ours / "inception_resnet_v2.tf_in1k.safetensors",
-            "https://huggingface.co/timm/inception_resnet_v2.tf_in1k/resolve/main/model.safetensors",
-            "sha256",
-            "dbea26b13a5fc8351919fed6a94222c0577ce324b2765fd081a798f837ca9d72",
-        ),
-        Source(
-            keras / name,
-            f"https://storage.googleapis.com/tensorflow/keras-applications/inception_resnet_v2/{name}",
-            "md5",
-            "d19885ff4a710c122648d3b5c3b684e4",
-        ),
-    )
-
-
-def body_weights(known: tuple[Source, ...] | None = None) -> Path:
-    """The file of the body's weights, fetched if none is here. Raises ConnectionError if that cannot be done."""
-    known = known or sources()
-    for source in known:
-        if source.path.is_file() and _digest(source) == source.digest:
-            return source.path
-    reasons = []
-    for source in known:
+    names: "pytorch", "keras", in the order of trying; both if none is given. Raises ConnectionError, saying where to
+    put them by hand, if there is none and none can be fetched.
+    """
+    parts = named(tuple(f"imagenet/{name}" for name in names or ("pytorch", "keras")))
+    errors = []
+    for item, part in sorted(parts, key=lambda pair: not (root / pair[1].target).exists()):
         try:
-            return _fetch(source)
-        except OSError as error:
-            reasons.append(f"{source.url}: {error}")
-    raise ConnectionError(
-        "The ImageNet weights of InceptionResNetV2 should come from the network, or lie in one of "
-        f"{', '.join(str(source.path) for source in known)} (put them there by hand). Received: {'; '.join(reasons)}."
-    )
-
-
-def _digest(source: Source) -> str:
-    with source.path.open("rb") as file:
-        return hashlib.file_digest(file, source.algorithm).hexdigest()
-
-
-def _fetch(source: Source) -> Path:
-    received = hashlib.new(source.algorithm)
-    request = Request(source.url, headers={"User-Agent": "koncept512"})
-    with urlopen(request, timeout=TIMEOUT) as answer, atomic_path(source.path) as temporary:
-        size = int(answer.headers.get("Content-Length", 0)) or None
-        with temporary.open("wb") as file, tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
-            while chunk := answer.read(1 << 20):
-                file.write(chunk)
-                received.update(chunk)
-                bar.update(len(chunk))
-        if received.hexdigest() != source.digest:
-            raise OSError(f"its {source.algorithm} should be {source.digest}. Received: {received.hexdigest()}")
-    return source.path
+            fetch.ensure(item, part, fetch.Settings(root=str(root)))
+            return root / part.target
+        except RunStopped as error:
+            errors.append(str(error))
+    raise ConnectionError(" ".join(errors))

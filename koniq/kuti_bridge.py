@@ -25,6 +25,7 @@ import tyro
 from koniq import cli, devices, weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError, RunStopped, first_few
+from koniq.imagenet import body_weights
 from koniq.network import Network
 from koniq.paths import ROOT
 from koniq.pictures import of_training
@@ -83,20 +84,16 @@ def device() -> str:
 def build(kuti: ModuleType, network: Network, imagenet: bool = False) -> "tf_keras.Model":
     """KonCept512 as kuti makes it: pictures in [-1, 1], (batch, height, width, 3), to scores (batch, 1) in MOS.
 
-    imagenet: whether the body starts from ImageNet's weights, which Keras fetches, or from random ones. The layers
-    with weights are those of `koniq.network`, in the same order. Raises InputError if the weights cannot be fetched.
+    imagenet: whether the body starts from ImageNet's weights, fetched if they are not there, or from random ones.
+    The layers with weights are those of `koniq.network`, in the same order. Raises InputError if a fetch fails.
     """
     apps, shape = kuti.applications, (*network.input_size, 3)
     if imagenet:
         try:
-            body, _ = apps.get_model_imagenet(apps.InceptionResNetV2, shape)
-        except Exception as error:  # Keras 2 raises no other class
-            if "URL fetch failure" not in str(error):
-                raise
-            raise InputError(
-                f"The ImageNet weights should be fetched. Received: {error}. Or train from random weights with "
-                "--weights none."
-            ) from error
+            body_weights("keras")  # where Keras looks for it, so that it fetches nothing itself
+        except ConnectionError as error:
+            raise InputError(f"{error} Or train from random weights with --weights none.") from error
+        body, _ = apps.get_model_imagenet(apps.InceptionResNetV2, shape)
     else:  # get_model_imagenet has no such choice
         body = apps.InceptionResNetV2(weights=None, include_top=False, input_shape=shape, pooling="avg")
     return apps.Model(body.input, apps.fc_layers(body.output, name="fc", batch_norm=2), name=network.name)

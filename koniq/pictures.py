@@ -129,23 +129,6 @@ class Prepared:
         return ""
 
 
-class RatedPictures:
-    """The rows of a table as PyTorch's DataLoader takes them: (uint8 (height, width, 3), float32 MOS).
-
-    ids: a table with image_name and MOS. pictures: by name, such as Pictures or Prepared.
-    """
-
-    def __init__(self, ids: pd.DataFrame, pictures: Pictures | Prepared):
-        self.names, self.mos = ids.image_name.tolist(), ids.MOS.to_numpy(np.float32)
-        self.pictures = pictures
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, row: int) -> tuple[np.ndarray, np.float32]:
-        return np.array(self.pictures[self.names[row]]), self.mos[row]  # a copy: PyTorch wants it writable
-
-
 def prepared_path(images: Path, network: Network) -> Path:
     """Where koniq.prepare puts the pictures of a folder for a network: beside it, as 512x384-384x512-lanczos.h5."""
     height, width = network.input_size

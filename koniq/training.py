@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from koniq import weights
+from koniq import imagenet, weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
@@ -128,10 +128,10 @@ def start(
 ) -> keras.Model:
     """The network before training.
 
-    initial: "imagenet" (the body's weights, fetched by Keras), "try-imagenet" (the same, but at random if they cannot
-    be fetched), "none" (at random), or a weights file of the whole network. start_at_mean: the first score is the mean
-    MOS of the training set and not 0, which spares a training from random weights its first epochs. momentum: of the
-    moving statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps.
+    initial: "imagenet" (the body's weights, fetched if they are not there), "try-imagenet" (the same, but at random if
+    they cannot be fetched), "none" (at random), or a weights file of the whole network. start_at_mean: the first score
+    is the mean MOS of the training set and not 0, which spares a training from random weights its first epochs.
+    momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps.
     """
     model = _started(network, initial, data, start_at_mean)
     for layer in model.layers:
@@ -152,6 +152,7 @@ def _started(network: Network, initial: str, data: DataSet, start_at_mean: bool)
         print(f"Initial weights: {path}.")
         return model
     try:
+        imagenet.body_weights("keras")  # where Keras looks for it, so that it fetches nothing itself
         model = network.build("imagenet", bias)
     except ConnectionError as error:
         if initial == "imagenet":

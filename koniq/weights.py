@@ -60,11 +60,18 @@ def load(model: "keras.Model", path: Path) -> None:
         read = to_keras(read_state(path, network), network.layers)
     else:
         read = _read_keras(path, [type(layer).__name__ for layer in model.layers])
-    own = [(layer.name, layer.weights) for layer in model.layers if layer.weights]
-    check_fit(read, own, path, model.name)
-    for (_, variables), (_, values) in zip(own, read, strict=True):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    check_fit(read, _layers_of(model), path, model.name)
+    _assign(model, read)
+
+
+def _layers_of(model: "keras.Model") -> list[tuple[str, list["keras.Variable"]]]:
+    return [(layer.name, layer.weights) for layer in model.layers if layer.weights]
+
+
+def _assign(model: "keras.Model", layers: Layers) -> None:
+    for (_, variables), (_, arrays) in zip(_layers_of(model), layers, strict=True):
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
 
 
 def load_module(module: "torch.nn.Module", path: Path, network: Network, body: bool = False) -> bool:
@@ -122,11 +129,7 @@ def write_state(state: State, path: Path, network: Network) -> None:
             _write_h5(to_keras(state, table), [kind for kind, _ in table], temporary, path.name.endswith(KERAS[0]))
         else:
             model = network.build()
-            for layer, (_, arrays) in zip(
-                (layer for layer in model.layers if layer.weights), to_keras(state, network.layers), strict=True
-            ):
-                for variable, array in zip(layer.weights, arrays, strict=True):
-                    variable.assign(array)
+            _assign(model, to_keras(state, network.layers))
             model.save(temporary)
 
 
@@ -202,9 +205,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(source, "r") as file:
             yield file
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} should be a weights file of Keras ({', '.join(SUFFIXES)}). Received: {error}"
-        ) from error
+        raise InputError(f"{path} should be a weights file of Keras ({', '.join(KERAS)}). Received: {error}") from error
 
 
 def _layers(file: h5py.File, classes: Sequence[str], path: Path) -> Iterator[tuple[str, list[h5py.Dataset]]]:

@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -16,3 +19,19 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("KONIQ_TEST_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A table of 40 grey pictures whose MOS is their brightness: 24 to train on, 8 to validate, 8 to test."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(4)
+    rows = []
+    for number, grey in enumerate(rng.integers(0, 255, 40)):
+        pixels = np.clip(rng.normal(grey, 10, (24, 32, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        part = "training" if number < 24 else "validation" if number < 32 else "test"
+        rows.append((f"{number}.png", grey / 2.55, part))
+    pd.DataFrame(rows, columns=["image_name", "MOS", "set"]).to_csv(folder / "grey.csv", index=False)
+    return folder / "grey.csv"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 from PIL import Image
 
 from koniq import check
@@ -141,29 +142,20 @@ def test_the_official_table_of_koniq_is_told_from_a_changed_one(test_data, tmp_p
     ]
 
 
-def ended(*arguments):
-    """The exit code of the command."""
-    try:
-        check.cli.run(check.main, check.Settings, list(map(str, arguments)))
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
 def test_the_command_its_exit_codes_and_what_it_writes(tmp_path, capsys):
     for seed in range(3):
         picture(tmp_path / "images" / f"{seed}.png", seed)
     mine = tmp_path / "mine.csv"
     pd.DataFrame({"image_name": ["0.png", "1.png", "2.png"], "MOS": 1, "set": "test"}).to_csv(mine, index=False)
-    assert ended(mine, "--out", tmp_path / "found.csv") == 0
+    assert ended(check, mine, "--out", tmp_path / "found.csv") == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("mine is RIGHT")
     assert pd.read_csv(tmp_path / "found.csv").columns.tolist() == ["kind", "image_name", "detail", "fault"]
     (tmp_path / "images/1.png").unlink()
-    assert ended(mine) == 1
+    assert ended(check, mine) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "mine is NOT right: 1 of 3 absent. No other fault."
     for arguments, message in (
         (["--images", tmp_path / "nowhere"], "The pictures of mine should lie in"),
         (["--out", "found.txt"], "out should be a .csv or a .json. Received: out='found.txt'"),
     ):
-        assert ended(mine, *arguments) == 2
+        assert ended(check, mine, *arguments) == 2
         assert message in capsys.readouterr().err

@@ -1,13 +1,9 @@
-"""The converter as a command, ONNX, files that are none, ImageNet weights fetched from a real server."""
+"""The converter as a command, ONNX, and files that are no weights."""
 
-import hashlib
 import os
 import pickle
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import keras
@@ -18,7 +14,7 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from koniq import cli, convert, engines, imagenet, weights
+from koniq import cli, convert, engines, weights
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import predict
 
@@ -59,10 +55,11 @@ def test_one_file_gives_one_score_through_every_engine(tiny, folder, tmp_path):
     paths = sorted(folder.glob("*.png"))
     expected = [score.mos for score in predict(engines.plan(tiny, "keras", "float32").start(), paths)]
     assert np.ptp(expected) > 0.5
-    for path in (tiny, *targets):
-        for engine in ("keras", "torch", "openvino"):
-            found = [score.mos for score in predict(engines.plan(path, engine, "float32").start(), paths)]
-            np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=f"{path.suffix} {engine}")
+    every = [(path, engine) for path in (tiny, *targets) for engine in ("keras", "torch")]
+    # OpenVINO's export, in a process of its own, reads weights as Keras's engine does: once is enough.
+    for path, engine in (*every, (targets[-1], "openvino")):
+        found = [score.mos for score in predict(engines.plan(path, engine, "float32").start(), paths)]
+        np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=f"{path.suffix} {engine}")
 
 
 def test_torch_in_bfloat16_is_near_float32(tiny):
@@ -146,32 +143,3 @@ def test_files_that_are_no_weights_are_refused_and_nothing_in_them_is_executed(t
     with pytest.raises(InputError, match=r"should be a weights file of PyTorch"):
         weights.read_state(path, TINY)
     assert not (tmp_path / "executed").exists()
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A real server of a folder, and its address."""
-    (tmp_path / "served").mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
-    handler.log_message = lambda *_: None
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield tmp_path / "served", f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def test_imagenet_weights_are_fetched_once_and_their_hash_is_checked(server, tmp_path):
-    served, address = server
-    (served / "w.safetensors").write_bytes(b"weights")
-    digest = hashlib.sha256(b"weights").hexdigest()
-    place = tmp_path / "cache" / "w.safetensors"
-    gone = imagenet.Source(tmp_path / "gone.h5", f"{address}/gone.h5", "md5", "0")
-    right = imagenet.Source(place, f"{address}/w.safetensors", "sha256", digest)
-    assert imagenet.body_weights((gone, right)) == place
-    (served / "w.safetensors").unlink()
-    assert imagenet.body_weights((gone, right)) == place  # no need of the server now
-    (served / "w.safetensors").write_bytes(b"other")
-    place.unlink()
-    with pytest.raises(ConnectionError, match=rf"404.*its sha256 should be {digest}\. Received: "):
-        imagenet.body_weights((gone, right))
-    assert not any(place.parent.iterdir())

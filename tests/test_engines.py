@@ -139,6 +139,16 @@ def test_where_one_may_not_write_the_export_goes_to_the_cache(tiny, tmp_path, mo
     assert openvino_engine.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32.openvino"
 
 
+def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(engines, "file_hash", lambda path: hashed.append(path) or "hash")
+    plan = engines.plan(tiny, "keras")
+    plan.start()
+    assert hashed == []
+    assert plan.facts()["weights"] == plan.facts()["weights"] == "hash"
+    assert hashed == [tiny]
+
+
 def test_facts_follow_what_a_score_depends_on(tiny, monkeypatch):
     first = engines.plan(tiny).facts()
     assert first["weights"] == engines.file_hash(tiny)

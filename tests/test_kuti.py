@@ -135,7 +135,9 @@ def test_the_weights_score_the_same_here(run, rated, ours):
     paths, _ = pictures(rated, "test")
     theirs = pd.read_csv(run / "test/predictions.csv").predicted
     assert theirs.std() > 0.01
-    np.testing.assert_allclose(scores(ours[1], paths), theirs, rtol=0, atol=1e-4)
+    torch = engines.plan(weights.find(str(run)), "torch", "float32").start()
+    for engine in (ours[1], torch):
+        np.testing.assert_allclose(scores(engine, paths), theirs, rtol=0, atol=1e-4, err_msg=engine.name)
 
 
 @needs_kuti

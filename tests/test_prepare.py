@@ -9,13 +9,14 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 from PIL import Image
 from tiny import TINY
 
 from koniq import datasets, pictures, prediction, prepare
 from koniq.errors import InputError
 from koniq.network import KONCEPT512
-from koniq.pictures import Pictures, Prepared, RatedPictures, prepared_path
+from koniq.pictures import Pictures, Prepared, prepared_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = ("--input-size", "24", "32")
@@ -89,11 +90,14 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
     made = Prepared(path)
     made["0.png"]
     assert len(pickle.dumps(made)) < 2000  # places, not pictures
-    rated = RatedPictures(data.ids, pickle.loads(pickle.dumps(made)))
-    batches = list(torch.utils.data.DataLoader(rated, batch_size=4))
+    from koniq.torch_training import Batches, Group
+
+    rows = data.ids.assign(flip=data.ids.image_name == "within/6.png")
+    batches = Batches(rows, pickle.loads(pickle.dumps(made)), 4, Group(0, 1, torch.device("cpu")))
+    batches = list(torch.utils.data.DataLoader(batches, batch_size=None))
     assert [tuple(batch.shape) for batch, _ in batches] == [(4, 24, 32, 3), (3, 24, 32, 3)]
     assert batches[0][0].dtype == torch.uint8
-    np.testing.assert_array_equal(batches[1][0][2].numpy(), made["within/6.png"])
+    np.testing.assert_array_equal(batches[1][0][2].numpy(), made["within/6.png"][:, ::-1])
     assert batches[1][1].tolist() == [4, 5, 6]
 
 
@@ -138,34 +142,25 @@ def test_a_stale_file_is_noticed_and_not_used(prepared, tmp_path, capsys):
     assert kept["2.png"].max() == 0
 
 
-def ended(*arguments):
-    """The exit code of the command."""
-    try:
-        prepare.cli.run(prepare.main, prepare.Settings, [*map(str, arguments), *SIZE])
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
 def test_the_command(mine, capsys):
     path = mine.parent / "images-24x32-lanczos.h5"
-    assert ended(mine) == 0
+    assert ended(prepare, mine, *SIZE) == 0
     assert f"{path}: 7 pictures" in capsys.readouterr().out
     before = path.stat().st_mtime_ns
-    assert ended(mine) == 0
+    assert ended(prepare, mine, *SIZE) == 0
     assert "is there, and up to date" in capsys.readouterr().out
     (mine.parent / "images/3.png").write_text("no picture")
-    assert ended(mine) == 2
+    assert ended(prepare, mine, *SIZE) == 2
     said = capsys.readouterr()
     assert "is stale" in said.out
     assert "3.png should be a whole picture. Received: unreadable" in said.err
     (mine.parent / "images/3.png").unlink()
-    assert ended(mine) == 2
+    assert ended(prepare, mine, *SIZE) == 2
     assert "Give --skip-missing" in capsys.readouterr().err
-    assert ended(mine, "--skip-missing") == 0
+    assert ended(prepare, mine, "--skip-missing", *SIZE) == 0
     assert path.stat().st_mtime_ns == before  # what is right is not made again, and was not lost
     path.write_text("no HDF5")
-    assert ended(mine, "--skip-missing") == 2
+    assert ended(prepare, mine, "--skip-missing", *SIZE) == 2
     assert "should be a file of koniq.prepare" in capsys.readouterr().err
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
+from benchmarks.processes import measured
 from koniq import scores, weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,13 +220,7 @@ def test_every_file_of_the_torture_chamber_in_one_run(test_data, trained, tmp_pa
 
 def peak(script, *arguments):
     """The most bytes that a script had in memory."""
-    command = [sys.executable, ROOT / "tests/tiny.py", script, *arguments]
-    code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
-    return int(done.stdout) << 10
+    return measured([sys.executable, ROOT / "tests/tiny.py", script, *arguments])[1]
 
 
 def test_live_itw_over_exactly_the_pictures_that_are_there(test_data, trained, tmp_path):

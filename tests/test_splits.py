@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 
 from koniq import datasets, splits
 from koniq.errors import InputError
@@ -105,16 +106,8 @@ def test_a_split_of_another_table_is_noticed(mine):
         datasets.load(str(mine))
 
 
-def ended(*arguments):
-    try:
-        splits.cli.run(splits.main, splits.Settings, list(map(str, arguments)))
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
 def test_the_command(mine, capsys):
-    assert ended(mine, "--shares", 0.5, 0.25, 0.25, "--seed", 3) == 0
+    assert ended(splits, mine, "--shares", 0.5, 0.25, 0.25, "--seed", 3) == 0
     assert counts(pd.read_csv(mine.parent / "mine-split.csv").set) == [20, 10, 10]
     for arguments, message in (
         ([mine], "is there already. Give --overwrite"),
@@ -123,6 +116,6 @@ def test_the_command(mine, capsys):
         ([mine.parent / "mine-split.csv"], "has a column `set` already"),
         ([mine.parent / "none.csv"], "which is not there"),
     ):
-        assert ended(*arguments) == 2
+        assert ended(splits, *arguments) == 2
         assert message in capsys.readouterr().err
-    assert ended(mine, "--overwrite") == 0
+    assert ended(splits, mine, "--overwrite") == 0

@@ -20,22 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.py"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A table of 40 grey pictures whose MOS is their brightness."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    rng = np.random.default_rng(4)
-    rows = []
-    for number, grey in enumerate(rng.integers(0, 255, 40)):
-        pixels = np.clip(rng.normal(grey, 10, (24, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
-        part = "training" if number < 24 else "validation" if number < 32 else "test"
-        rows.append((f"{number}.png", grey / 2.55, part))
-    pd.DataFrame(rows, columns=["image_name", "MOS", "set"]).to_csv(folder / "grey.csv", index=False)
-    return folder / "grey.csv"
-
-
 def arguments(data, run, *more):
     fixed = ["--dataset", str(data), "--weights", "none", "--input-size", "24", "32", "--run", str(run)]
     return [sys.executable, str(TINY), "koncept512_train", *fixed, "--batch-size", "4", *map(str, more)]

@@ -127,6 +127,8 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     text.write_text("<!DOCTYPE html>")
     empty = tmp_path / "empty.h5"
     h5py.File(empty, "w").close()
+    with pytest.raises(InputError, match=r"a weights file of Keras \(\.weights\.h5, \.h5, \.keras\)\. Received: "):
+        weights.load(TINY.build(), text)
     for path in (text, empty):
         with pytest.raises(InputError, match=str(path)):
             weights.load(TINY.build(), path)

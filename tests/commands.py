@@ -1,0 +1,12 @@
+"""A command of `koniq` in this process."""
+
+from koniq import cli
+
+
+def ended(module, *arguments):
+    """The exit code of `python -m koniq.MODULE ARGUMENTS`."""
+    try:
+        cli.run(module.main, module.Settings, list(map(str, arguments)))
+    except SystemExit as end:
+        return end.code
+    return 0

@@ -1,0 +1,49 @@
+"""What benchmarks measure by and how they show it; the benchmarks themselves are run by hand."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import engines, training
+from benchmarks.processes import measured
+
+
+def test_memory_is_that_of_the_command_and_not_of_what_started_it():
+    ours = np.ones(25 << 20)  # 200 MiB
+    lines, small = measured([sys.executable, "-c", "print(1); print(2)"])
+    _, large = measured([sys.executable, "-c", "bytearray(b'1' * (100 << 20))"])
+    assert lines == ["1", "2"]
+    assert small < 60 << 20 < 100 << 20 < large < ours.nbytes + small
+
+
+def test_a_command_that_fails_or_takes_too_long_is_an_error_with_its_stderr():
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        measured([sys.executable, "-c", "raise SystemExit('no memory')"])
+    assert error.value.stderr == "no memory\n"
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        measured([sys.executable, "-c", "import time; time.sleep(60)"], limit=0.5)
+    assert " timed out after " in error.value.stderr.splitlines()[-1]
+
+
+def test_a_rate_is_the_median_of_all_steps_beside_kutis_at_the_same_batch():
+    rows = [("kuti", 8, [4, 4]), ("torch", 8, [1, 2]), ("kuti", 8, [4, 4]), ("torch", 8, [2, 4]), ("torch", 16, [4, 4])]
+    rows = [(*row, 3 << 29, first) for first, row in enumerate(rows)]
+    found = pd.DataFrame(rows, columns=["case", "batch", "seconds", "memory", "first"])
+    assert training.table(found, None, training.Settings()).splitlines()[2:] == [
+        "| kuti | 8 | 2.00 | 2.00 to 2.00 | 1.00 | 1.50 | 2.0 |",
+        "| torch | 8 | 4.00 | 2.00 to 8.00 | 2.00 | 1.50 | 3.0 |",
+        "| torch | 16 | 4.00 | 4.00 to 4.00 |  | 1.50 | 4.0 |",
+    ]
+    peak = 2 * 3 * training.GFLOP * 1e9
+    assert training.table(found, peak, training.Settings()).splitlines()[2].endswith("| 100.0% |")
+
+
+def test_the_largest_difference_is_shown_with_its_picture():
+    scores = pd.DataFrame({"keras/float32": [1.0, 2, 3], "torch/float32": [1.0, 1.5, 3.25]}, index=["a/1", "b/2", "3"])
+    assert engines.table(scores, {"keras/float32": 1, "torch/float32": 2}).splitlines()[2:] == [
+        "| keras/float32 | 1.000000 | 1.000000 | 0.00000 |  | +0.00000 | 1.0 |",
+        "| torch/float32 | 1.000000 | 0.952217 | 0.50000 | 2 | -0.08333 | 2.0 |",
+    ]
