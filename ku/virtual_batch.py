@@ -57,7 +57,7 @@ class VirtualBatch(keras.Model):
         super().__init__(inputs, outputs, **kw)
         self.micro_batch = micro_batch
         self.supports_jit = False
-        self._split = split(self, cut)  # Keras saves the parts of a model that it sees as attributes; not so here
+        self._split = split(self, cut)  # in a plain object, lest Keras save the parts beside the layers
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         """Keras's own, but for how the gradients are come by."""
