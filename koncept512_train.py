@@ -19,6 +19,8 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = False  # go on without the pictures of the table that are not on disk
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
+    micro_batch: int = 0  # pictures at a time through the body, in their memory; 0: the whole batch
+    statistics: Literal["moving", "frozen", "reestimated"] = "moving"  # frozen: in the body; reestimated: each epoch
     loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
     epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage
@@ -46,8 +48,8 @@ def main(s: Settings) -> None:
     from koniq.run import run_name
 
     run = training.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
-    model = training.start(network, s.weights, data, s.start_at_mean, s.momentum)
-    helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
+    model = training.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
+    helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers, s.statistics)
     run.begin(data, network, device, helper.checkpoint.path)
     training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
     if data.has("test"):

@@ -55,6 +55,11 @@ def check(settings: object) -> None:
         # What was edited in the script came past the command line.
         if choices and any(one is not None and one not in choices for one in values):
             raise InputError(f"{name} should be one of {', '.join(choices)}. Received: {name}={value!r}")
+    micro_batch = getattr(settings, "micro_batch", 0)
+    if micro_batch < 0 or (micro_batch and settings.batch_size % micro_batch):
+        raise InputError(
+            f"micro_batch should divide batch_size={settings.batch_size}, or be 0. Received: micro_batch={micro_batch}"
+        )
     lengths = [len(getattr(settings, name, ())) for name in ("epochs", "learning_rates")]
     if lengths[0] != lengths[1]:
         raise InputError(f"epochs and learning_rates should be one a stage. Received: {lengths[0]} and {lengths[1]}")

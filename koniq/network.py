@@ -18,6 +18,7 @@ class Network:
     input_size: tuple[int, int]  # (height, width) of a picture as the network sees it
     resize: str = "lanczos"  # how pictures get there: a name of ku.image_utils.RESAMPLE
     torch_builder: Callable[[float], "torch.nn.Module"] | None = None
+    features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
     layers: tuple[tuple[str, str], ...] = ()  # those with weights in Keras's order: Keras's class, PyTorch's name
 
     def build(self, weights: str | None = None, output_bias: float = 0.0) -> "keras.Model":
@@ -106,6 +107,7 @@ KONCEPT512 = Network(
     koncept512,
     input_size=(384, 512),
     torch_builder=koncept512_torch,
+    features="final_gap",
     layers=tuple(koncept512_layers()),
 )
 NETWORKS = {network.name: network for network in (KONCEPT512,)}

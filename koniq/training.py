@@ -16,8 +16,10 @@ from koniq.network import Network
 from koniq.pictures import EpochPlan, flipped, of_training
 from koniq.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
+from ku.batch_norm import Reestimate, freeze_statistics, norms
 from ku.model_helper import ModelHelper
 from ku.optimizers import FusedAdam
+from ku.virtual_batch import VirtualBatch, split
 
 LOSSES = {
     "mse": "MSE",
@@ -124,7 +126,13 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 def start(
-    network: Network, initial: str, data: DataSet, start_at_mean: bool = True, momentum: float = 0.99
+    network: Network,
+    initial: str,
+    data: DataSet,
+    start_at_mean: bool = True,
+    momentum: float = 0.99,
+    micro_batch: int = 0,
+    statistics: str = "moving",
 ) -> keras.Model:
     """The network before training.
 
@@ -132,11 +140,21 @@ def start(
     they cannot be fetched), "none" (at random), or a weights file of the whole network. start_at_mean: the first score
     is the mean MOS of the training set and not 0, which spares a training from random weights its first epochs.
     momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps.
+    micro_batch: how many pictures go through the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics:
+    "frozen" lets the body go by the moving statistics that it starts with. Raises InputError if Keras does not run on
+    TensorFlow and these two need it.
     """
+    backend = keras.backend.backend()
+    if backend != "tensorflow" and (micro_batch or statistics == "reestimated"):
+        raise InputError(f"micro_batch and statistics=reestimated need TensorFlow. Received: KERAS_BACKEND={backend}")
     model = _started(network, initial, data, start_at_mean)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = momentum
+    for layer in norms(model):
+        layer.momentum = momentum
+    if statistics == "frozen":
+        freeze_statistics(split(model, network.features).body)
+    if micro_batch:
+        cut = network.features
+        model = VirtualBatch(model.input, model.output, cut=cut, micro_batch=micro_batch, name=model.name)
     return model
 
 
@@ -172,10 +190,15 @@ def helper(
     batch_size: int,
     patience: int,
     workers: int,
+    statistics: str = "moving",
 ) -> ModelHelper:
-    """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder."""
+    """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder.
+
+    statistics: "reestimated" sets the moving statistics of batch normalisation over the training set, in the table's
+    order and not flipped, before each validation.
+    """
     rows, pictures = of_training(data, network, run.folder, workers)
-    return ModelHelper(
+    made = ModelHelper(
         model,
         network.name,
         rows,
@@ -195,6 +218,12 @@ def helper(
             "read_fn": lambda name, _: pictures[name],
         },
     )
+    if statistics == "reestimated" and not run.finished:
+        training, parts = data.part("training"), split(model, network.features)
+        batches = made.make_generator(training, shuffle=False, fixed_batches=len(training) >= batch_size)
+        micro_batch = getattr(model, "micro_batch", batch_size)
+        made.params.callbacks = [Reestimate(parts.body, parts.head, batches, micro_batch)]
+    return made
 
 
 def train(
@@ -216,7 +245,7 @@ def train(
     training, validation = data.part("training"), data.part("validation")
     batch_size = helper.gen_params["batch_size"]
     valid_gen = helper.make_generator(validation, shuffle=False, batch_size=max(batch_size, 32))
-    progress = run.progress
+    progress, callbacks = run.progress, list(helper.params.callbacks or ())
     helper.checkpoint.best = progress.best
     for stage, (last, lr) in enumerate(zip(epochs, learning_rates, strict=True)):
         if stage < progress.stage or (stage == progress.stage and progress.stage_done):
@@ -240,6 +269,7 @@ def train(
         )
         pictures = len(train_gen) * batch_size
         helper.params.callbacks = [
+            *callbacks,
             Reseed(seed, stage),
             StopWhenNotFinite(helper),
             Recorder(run, helper, stage, last, lr),

@@ -61,6 +61,9 @@ def test_help_explains_every_setting(script):
     [
         (TRAIN, ["--batch-size", 0], "batch_size should be positive. Received: batch_size=0"),
         (TRAIN, ["--loss", "mape"], "invalid choice 'mape' for argument '--loss'"),
+        (TRAIN, ["--micro-batch", 3], "micro_batch should divide batch_size=8, or be 0. Received: micro_batch=3"),
+        (TRAIN, ["--micro-batch", -2], "micro_batch should divide batch_size=8, or be 0. Received: micro_batch=-2"),
+        (TRAIN, ["--statistics", "fixed"], "invalid choice 'fixed' for argument '--statistics'"),
         (TRAIN, ["--epochs", 3, 2, "--learning-rates", "1e-4"], "one a stage. Received: 2 and 1"),
         (TRAIN, ["--input-size", 0, 0], "input_size should be positive"),
         (TRAIN, [], "The table of KonIQ-10k should be"),

@@ -150,6 +150,37 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data,
     assert pd.read_csv(run / "log.csv").notna().all(axis=None)
 
 
+def test_a_virtual_batch_with_reestimated_statistics_learns_and_is_resumed_as_if_never_stopped(data, tmp_path):
+    settings = (*STAGES, "--micro-batch", 2, "--statistics", "reestimated")
+    whole, killed = tmp_path / "whole", tmp_path / "killed" / "whole"
+    assert train(data, whole, *settings).returncode == 0
+    log = pd.read_csv(whole / "log.csv")
+    assert log.val_loss.min() < log.val_loss[0]
+    facts = json.loads((whole / "settings.json").read_text())["settings"]
+    assert (facts["micro_batch"], facts["statistics"]) == (2, "reestimated")
+    process = subprocess.Popen(
+        arguments(data, killed, *settings), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    while not (killed / "log.csv").is_file() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = train(data, killed, *settings, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(killed, whole)
+
+
+def test_frozen_statistics_stay_as_they_started_in_the_body(data, tmp_path):
+    run = tmp_path / "run"
+    settings = ("--micro-batch", 2, "--statistics", "frozen", "--epochs", 2, "--learning-rates", 1e-2)
+    done = train(data, run, *settings)
+    assert done.returncode == 0, done.stderr
+    means = {name: array for name, array in best(run).items() if "batch_normalization" in name}
+    frozen = [name for name in means if name.endswith("vars/2") and not means[name].any()]
+    assert len(frozen) == 2  # of four; vars/2 is the moving mean, which starts at 0
+    assert all(means[name.replace("vars/2", "vars/1")].any() for name in frozen)  # the offset, which learns
+
+
 @pytest.mark.parametrize("loss", ["plcc", "mae", "huber"])
 def test_other_losses_train(data, tmp_path, loss):
     done = train(data, tmp_path / "run", "--loss", loss, "--epochs", 1, "--learning-rates", 1e-3)

@@ -27,7 +27,7 @@ def build(input_size, initial, output_bias):
     for filters in (8, 16):
         x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu")(x)
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.GlobalAveragePooling2D(name="gap")(x)
     score = apps.fc_layers(x, name="fc", fc_sizes=[32, 16, 1], dropout_rates=[0.25, 0.25, 0], batch_norm=2)
     model = keras.Model(pictures, score, name="tiny")
     model.layers[-1].bias.assign([output_bias])
@@ -67,7 +67,7 @@ LAYERS = (
     *((CONVOLUTION, "base.0"), (NORM, "base.2"), (CONVOLUTION, "base.3"), (NORM, "base.5")),
     *((LINEAR, "fc.0"), (NORM, "fc.2"), (LINEAR, "fc.4"), (NORM, "fc.6"), (LINEAR, "fc.8")),
 )
-TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, layers=LAYERS)
+TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=LAYERS)
 DEEP = Network("deep", build_deep, input_size=(24, 32))
 network.NETWORKS |= {"tiny": TINY, "deep": DEEP}
 
