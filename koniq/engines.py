@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from koniq import devices, openvino_engine, weights
+from koniq.calibration import KEY, Calibration, kept
 from koniq.errors import InputError
 from koniq.network import Network
 from koniq.prediction import Engine
@@ -35,13 +36,18 @@ class Plan:
     calibration: openvino_engine.Calibration | None = None  # of int8
     device: DeviceName = "auto"  # of PyTorch
     compiled: bool = False  # by PyTorch
+    to_mos: Calibration | None = None  # applied to the network's scores
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
+        record = weights.record(self.weights)
+        record.pop(KEY, None)
+        if self.to_mos:  # first, where a message that shows the beginning shows it
+            record = {KEY: str(self.to_mos), **record}
         return {
             "model": weights.title(self.weights),
             **self.about,
-            "record": weights.record(self.weights),
+            "record": record,
             "engine": self.engine,
             "precision": self.precision,
             "calibrated_on": self.calibration.key if self.calibration else None,
@@ -51,6 +57,11 @@ class Plan:
 
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
+        if self.to_mos:
+            print(f"In MOS: {self.to_mos}; --no-calibrate gives the network's own scores")
+        return replace(self._start(), to_mos=self.to_mos)
+
+    def _start(self) -> Engine:
         if self.engine == "keras":
             devices.prepare(precision=self.precision)
             model = self.network.build()
@@ -79,13 +90,15 @@ def plan(
     pictures: Sequence[Path] = (),
     device: DeviceName = "auto",
     compiled: bool = False,
+    calibrate: bool = False,
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment.
 
     engine: auto is Keras where there is an NVIDIA GPU, else OpenVINO where it is installed, else Keras.
     precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at it, else float32. int8 is
     OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE of the engine. device,
-    compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision.
+    compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how. Raises InputError if
+    an engine is not there or has no such precision.
     """
     network = weights.network_of(path, input_size, resize)
     if engine == "auto":
@@ -110,7 +123,8 @@ def plan(
     about = {"weights": file_hash(path), **network.record()}
     calibration = openvino_engine.calibration(path, network, about, pictures) if precision == "int8" else None
     size = batch_size or BATCH_SIZE[engine]
-    return Plan(path, network, about, engine, precision, size, calibration, device, compiled)
+    to_mos = kept(path, network, about["weights"]) if calibrate else None
+    return Plan(path, network, about, engine, precision, size, calibration, device, compiled, to_mos)
 
 
 def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Engine:
