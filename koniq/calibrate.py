@@ -78,7 +78,7 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
 
 def table(found: Calibration) -> str:
     """How the maps fared, in Markdown: their RMSE on pictures that they were not fitted to, or why there is none."""
-    rows = [("none: the network's own scores", f"{found.before:.2f}")]
+    rows = []
     for name, result in found.race.items():
         rows.append(
             (f"**{name}**" if name == found.name else name, result if isinstance(result, str) else f"{result:.2f}")

@@ -28,6 +28,19 @@ KEY = "calibrated"  # of the record beside the weights
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Scores as they are: of a network that is on the MOS scale, so that no calibration makes it worse."""
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
+        """There is nothing to fit."""
+        return cls()
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return scores
+
+
+@dataclass(frozen=True)
 class Affine:
     """slope * score + offset, by least squares."""
 
@@ -64,7 +77,7 @@ class Logistic:
 
     @classmethod
     def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
-        """Raises ValueError if the fit does not converge, or is flat."""
+        """Raises ValueError if the fit does not converge."""
         low, high = predicted.min(), predicted.max()
 
         def form(share: np.ndarray, bottom: float, span: float, middle: float, scale: float) -> np.ndarray:
@@ -77,8 +90,6 @@ class Logistic:
             (bottom, span, middle, scale), _ = optimize.curve_fit(form, share, mos, start, bounds=bounds)
         except RuntimeError as error:
             raise ValueError("it does not converge") from error
-        if not span > 0:
-            raise ValueError("it is flat")
         middle, scale = low + (high - low) * middle, (high - low) * scale
         return cls(*map(float, (bottom, bottom + span, middle, scale, low, high)))
 
@@ -118,18 +129,17 @@ class Isotonic:
         return np.interp(inside, self.scores, self.mos) + slope * (scores - inside)
 
 
-MAPS = {"affine": Affine, "logistic": Logistic, "isotonic": Isotonic}
+MAPS = {"identity": Identity, "affine": Affine, "logistic": Logistic, "isotonic": Isotonic}
 
 
 @dataclass(frozen=True)
 class Calibration:
     """The map that was chosen, how the others fared, and what it is for."""
 
-    map: Affine | Logistic | Isotonic
-    before: float  # RMSE of the scores as the network gives them, in MOS
+    map: Identity | Affine | Logistic | Isotonic
     race: dict[str, float | str]  # of each of MAPS the cross-validated RMSE, or why it has none
     pictures: int  # that it was fitted to
-    fitted_on: str = ""  # such as "KonIQ-10k, validation"
+    fitted_on: str  # such as "KonIQ-10k, validation"
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """Scores of a network (any shape) in MOS, float64, for float32 would make ties again."""
@@ -137,7 +147,7 @@ class Calibration:
 
     @property
     def name(self) -> str:
-        """affine, logistic or isotonic."""
+        """identity, affine, logistic or isotonic."""
         return next(name for name, kind in MAPS.items() if isinstance(self.map, kind))
 
     def __str__(self) -> str:
@@ -156,12 +166,12 @@ class Calibration:
         return cls(**{**found, "map": MAPS[numbers.pop("name")](**numbers)})
 
 
-def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str = "", folds: int = FOLDS, seed: int = 0) -> Calibration:
+def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str, folds: int = FOLDS, seed: int = 0) -> Calibration:
     """The map from `predicted` to `mos` (both of shape (pictures,)) with the lowest cross-validated RMSE.
 
     All maps are compared on the same folds, and the best is fitted to all pictures. A map that cannot be fitted is out
-    of the race. Raises InputError if there are too few pictures, if scores are not finite, if they are all the same or
-    fall where the MOS rises, or if no map is left.
+    of the race. Raises InputError if there are too few pictures, if scores are not finite, or if they are all the same
+    or fall where the MOS rises.
     """
     predicted, mos = np.asarray(predicted, np.float64), np.asarray(mos, np.float64)
     if len(predicted) < FEWEST:
@@ -177,12 +187,8 @@ def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str = "", folds: int 
             race[name] = rmse(mos, cross_validated(kind, predicted, mos, parts))
         except ValueError as error:
             race[name] = str(error)
-    left = [name for name in MAPS if not isinstance(race[name], str)]
-    if not left:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in race.items())
-        raise InputError(f"Scores to calibrate should be such that a map fits them. Received: {reasons}")
-    best = min(left, key=race.__getitem__)
-    return Calibration(fitted[best], rmse(mos, predicted), race, len(mos), fitted_on)
+    best = min((name for name in MAPS if not isinstance(race[name], str)), key=race.__getitem__)
+    return Calibration(fitted[best], race, len(mos), fitted_on)
 
 
 def folds_of(predicted: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
@@ -233,8 +239,9 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
     if not found:
         return None
     try:
-        found = dict(found)
-        was, now = found.pop("for"), _holds_for(network, digest)
+        found, now = dict(found), _holds_for(network, digest)
+        was = {key: found["for"][key] for key in now}
+        del found["for"]
         calibration = Calibration.from_json(found)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
