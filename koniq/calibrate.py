@@ -78,11 +78,10 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
 
 def table(found: Calibration) -> str:
     """How the maps fared, in Markdown: their RMSE on pictures that they were not fitted to, or why there is none."""
-    rows = []
-    for name, result in found.race.items():
-        rows.append(
-            (f"**{name}**" if name == found.name else name, result if isinstance(result, str) else f"{result:.2f}")
-        )
+    rows = [
+        (f"**{name}**" if name == found.name else name, result if isinstance(result, str) else f"{result:.2f}")
+        for name, result in found.race.items()
+    ]
     return markdown_table(("map", "RMSE in MOS, cross-validated"), rows)
 
 

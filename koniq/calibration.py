@@ -206,7 +206,7 @@ def cross_validated(kind: type, predicted: np.ndarray, mos: np.ndarray, parts: S
     mapped = np.empty(len(predicted))
     for part in np.unique(parts):
         own = parts == part
-        if np.ptp(predicted[~own]) == 0:
+        if kind is not Identity and np.ptp(predicted[~own]) == 0:
             raise ValueError("without one fold, all scores are the same")
         mapped[own] = kind.fit(predicted[~own], mos[~own])(predicted[own])
     return mapped
@@ -217,7 +217,7 @@ def keep(path: Path, network: Network, digest: str, calibration: Calibration) ->
 
     It holds for these weights, and for pictures of the size and the resize of `network`.
     """
-    facts = {**calibration.to_json(), "for": _holds_for(network, digest)}
+    facts = {**calibration.to_json(), "for": {"weights": [digest], **_pictures(network)}}
     weights.write_record(path, weights.network_of(path), **weights.record(path) | {KEY: facts})
 
 
@@ -239,18 +239,18 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
     if not found:
         return None
     try:
-        found, now = dict(found), _holds_for(network, digest)
-        was = {key: found["for"][key] for key in now}
-        del found["for"]
+        found, now = dict(found), _pictures(network)
+        holds_for = found.pop("for")
+        files, was = holds_for["weights"], {key: holds_for[key] for key in now}
         calibration = Calibration.from_json(found)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{KEY} in {weights.record_path(path)} should be what `python -m koniq.calibrate` writes. "
             f"Received: {error!r}. Calibrate again, or give --no-calibrate"
         ) from error
-    if was == now:
+    if digest in files and was == now:
         return calibration
-    if was["weights"] != now["weights"]:
+    if digest not in files:
         why = f"made for other weights than {path.name} holds now"
     else:
         why = f"made for pictures of {_size(was)}, not of {_size(now)}"
@@ -258,16 +258,20 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
     return None
 
 
-def moved(record: dict, before: str, after: str) -> dict:
-    """The record of weights that were converted, its calibration now for the file with the SHA-256 `after`."""
+def converted(record: dict, before: str, after: str) -> dict:
+    """The record of weights that were converted: what holds for the file with the SHA-256 `before`, for `after`, too.
+
+    Both, because files that differ in their endings only have one record.
+    """
     found = record.get(KEY)
-    if not isinstance(found, dict) or found.get("for", {}).get("weights") != before:
+    files = found["for"]["weights"] if found else []
+    if before not in files or after in files:
         return record
-    return {**record, KEY: {**found, "for": {**found["for"], "weights": after}}}
+    return {**record, KEY: {**found, "for": {**found["for"], "weights": [*files, after]}}}
 
 
-def _holds_for(network: Network, digest: str) -> dict:
-    return {"weights": digest, "input_size": list(network.input_size), "resize": network.resize}
+def _pictures(network: Network) -> dict:
+    return {"input_size": list(network.input_size), "resize": network.resize}
 
 
 def _size(facts: dict) -> str:

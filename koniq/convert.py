@@ -66,10 +66,9 @@ def convert(source: Path, target: Path) -> None:
 
 def carry_record(source: Path, target: Path) -> None:
     """Put the record beside `source`, if there is one, beside `target`."""
-    old, new = weights.record_path(source), weights.record_path(target)
-    if old.is_file() and old.resolve() != new.resolve():
-        record = calibration.moved(weights.record(source), *map(engines.file_hash, (source, target)))
-        with atomic_path(new) as path:
+    if record := weights.record(source):
+        record = calibration.converted(record, engines.file_hash(source), engines.file_hash(target))
+        with atomic_path(weights.record_path(target)) as path:
             path.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -16,7 +16,7 @@ from tiny import TINY
 
 import koncept512_test
 import lifelog_predict
-from koniq import calibrate, calibration, page, results, scores, weights
+from koniq import calibrate, calibration, engines, page, results, scores, weights
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
 from koniq.errors import InputError
 from koniq.metrics import krcc, rmse
@@ -169,6 +169,15 @@ def test_a_map_that_cannot_be_fitted_is_out_of_the_race_and_says_why():
     assert "| affine | its slope should be positive, and is -" in calibrate.table(found)
 
 
+def test_of_one_score_that_differs_no_map_is_made():
+    one = (np.arange(30) == 7).astype(float)
+    found = calibration.fit(one, 50 + one, "x")
+    assert found.name == "identity"
+    assert {found.race[name] for name in ("affine", "logistic", "isotonic")} == {
+        "without one fold, all scores are the same"
+    }
+
+
 @pytest.mark.parametrize(
     ("predicted", "message"),
     [
@@ -230,9 +239,21 @@ def test_a_broken_one_is_named(beside, broken):
 
 def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
     record = weights.record(beside)
-    assert calibration.moved(record, "abc", "new")["calibrated"]["for"]["weights"] == "new"
-    assert calibration.moved(record, "abd", "new") == record
-    assert calibration.moved({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
+    assert calibration.converted(record, "abc", "new")["calibrated"]["for"]["weights"] == ["abc", "new"]
+    assert calibration.converted(record, "abc", "abc") == calibration.converted(record, "abd", "new") == record
+    assert calibration.converted({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
+
+
+@pytest.mark.parametrize("folder", [".", "other"])
+def test_after_a_conversion_both_files_score_in_mos(run, tmp_path, folder):
+    convert = pytest.importorskip("koniq.convert")
+    pytest.importorskip("torch")
+    path, target = tmp_path / "my.weights.h5", tmp_path / folder / "my.pth"
+    shutil.copyfile(weights.find(str(run[0])), path)
+    shutil.copyfile(weights.record_path(weights.find(str(run[0]))), tmp_path / "my.json")
+    convert.convert(path, target)
+    for each in (path, target):
+        assert calibration.kept(each, TINY, engines.file_hash(each)) is not None
 
 
 @pytest.fixture(scope="module")
@@ -364,11 +385,11 @@ def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     record = weights.record(path)
     assert record["loss"] == "plcc"
     assert set(record["calibrated"]["race"]) == set(MAPS)
-    first = asdict(calibration.kept(path, TINY, record["calibrated"]["for"]["weights"]))
+    first = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
     calibrate.main(
         calibrate.Settings(weights=str(path), dataset=str(table), images=str(images))
     )  # again, of raw scores
-    again = asdict(calibration.kept(path, TINY, record["calibrated"]["for"]["weights"]))
+    again = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
     assert again == first
     calibrate.main(calibrate.Settings(weights=str(path), remove=True))
     assert weights.record(path) == TINY.record() | {"loss": "plcc"}
