@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from koniq import cli, datasets, devices, engines
+from koniq.calibrate import conclude
 from koniq.network import KONCEPT512
-from koniq.prediction import predict
-from koniq.report import test_report
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,7 @@ def main(s: Settings) -> None:
     helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers, s.statistics)
     run.begin(data, network, device, helper.checkpoint.path)
     training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
-    if data.has("test"):
-        scores = predict(engines.of_model(model, network), data.part("test").image_path, s.workers, "testing")
-        test_report(run.folder / "test", data, "test", scores, run.folder.name)
+    conclude(run.folder, engines.of_model(model, network), data, s.workers)
 
 
 if __name__ == "__main__":

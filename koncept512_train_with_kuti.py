@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from koniq import cli, datasets, kuti_bridge
+from koniq.calibrate import conclude
 from koniq.network import KONCEPT512
-from koniq.prediction import predict
-from koniq.report import test_report
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ def main(s: Settings) -> None:
     helper = kuti_bridge.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
     run.begin(data, network, kuti_bridge.device(), kuti_bridge.checkpoint(helper))
     kuti_bridge.train(kuti, run, helper, data, s.epochs, s.learning_rates)
-    if data.has("test"):
-        scores = predict(kuti_bridge.engine(kuti, model, network), data.part("test").image_path, s.workers, "testing")
-        test_report(run.folder / "test", data, "test", scores, run.folder.name)
+    conclude(run.folder, kuti_bridge.engine(kuti, model, network), data, s.workers)
 
 
 if __name__ == "__main__":

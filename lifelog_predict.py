@@ -29,6 +29,7 @@ class Settings:
     precision: engines.Precision = (
         "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
     )
+    calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
     workers: int = 2  # threads that decode pictures
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
@@ -40,7 +41,9 @@ def main(s: Settings) -> None:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs)
+    plan = engines.plan(
+        path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
+    )
     lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
 
 

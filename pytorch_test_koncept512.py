@@ -31,6 +31,7 @@ class Settings:
         "float32"  # auto: the fastest that is safe
     )
     compile: bool = False  # the network by torch.compile: a minute or more first, then faster
+    calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
     workers: int = 2  # threads that decode pictures
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
 
@@ -41,9 +42,8 @@ def main(s: Settings) -> None:
     print(data.summary())
     rows = data.part(s.set)
     paths = rows.image_path.tolist()
-    plan = engines.plan(
-        path, "torch", s.precision, s.batch_size, s.input_size, s.resize, device=s.device, compiled=s.compile
-    )
+    chosen = {"device": s.device, "compiled": s.compile, "calibrate": s.calibrate}
+    plan = engines.plan(path, "torch", s.precision, s.batch_size, s.input_size, s.resize, **chosen)
     scores = predict(plan.start(), paths, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}-pytorch"
     test_report(out, data, s.set, scores, title(path))

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from koniq import cli, datasets, engines
+from koniq.calibrate import conclude
 from koniq.network import KONCEPT512
-from koniq.prediction import predict
-from koniq.report import test_report
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,8 @@ def main(s: Settings) -> None:
     with torch_training.processes(s.device) as group:
         run = torch_training.open_run(group, data, asdict(s))
         module = torch_training.train(run, group, network, data, s)
-        if group.rank == 0 and data.has("test"):
-            engine, paths = torch_engine.of_module(module, network), data.part("test").image_path
-            scores = predict(engine, paths, s.workers, "testing")
-            test_report(run.folder / "test", data, "test", scores, run.folder.name)
+        if group.rank == 0:
+            conclude(run.folder, torch_engine.of_module(module, network), data, s.workers)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ The record of the network goes along as JSON beside the new file. InceptionResNe
 timm's .safetensors) are converted, too: their body, to start a training from.
 """
 
-import shutil
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
 
-from koniq import cli, engines, onnx_engine, weights
+from koniq import calibration, cli, engines, onnx_engine, weights
 from koniq.errors import InputError, RunStopped
 from koniq.lifelog import pictures_in
 from koniq.network import Network
@@ -66,10 +66,10 @@ def convert(source: Path, target: Path) -> None:
 
 def carry_record(source: Path, target: Path) -> None:
     """Put the record beside `source`, if there is one, beside `target`."""
-    old, new = weights.record_path(source), weights.record_path(target)
-    if old.is_file() and old.resolve() != new.resolve():
-        with atomic_path(new) as path:
-            shutil.copyfile(old, path)
+    if record := weights.record(source):
+        record = calibration.converted(record, engines.file_hash(source), engines.file_hash(target))
+        with atomic_path(weights.record_path(target)) as path:
+            path.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, folder: Path | None, count: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from koniq import devices, openvino_engine, weights
+from koniq.calibration import KEY, Calibration, kept
 from koniq.errors import InputError
 from koniq.network import Network
 from koniq.prediction import Engine
@@ -36,6 +37,7 @@ class Plan:
     calibration: openvino_engine.Calibration | None = None  # of int8
     device: DeviceName = "auto"  # of PyTorch
     compiled: bool = False  # by PyTorch
+    to_mos: Calibration | None = None  # applied to the network's scores
 
     @cached_property
     def about(self) -> dict:
@@ -44,10 +46,14 @@ class Plan:
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
+        record = weights.record(self.weights)
+        record.pop(KEY, None)
+        if self.to_mos:  # first, where a message that shows the beginning shows it
+            record = {KEY: str(self.to_mos), **record}
         return {
             "model": weights.title(self.weights),
             **self.about,
-            "record": weights.record(self.weights),
+            "record": record,
             "engine": self.engine,
             "precision": self.precision,
             "calibrated_on": self.calibration.key if self.calibration else None,
@@ -57,6 +63,11 @@ class Plan:
 
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
+        if self.to_mos:
+            print(f"In MOS: {self.to_mos}; --no-calibrate gives the network's own scores")
+        return replace(self._start(), to_mos=self.to_mos)
+
+    def _start(self) -> Engine:
         if self.engine == "keras":
             devices.prepare(precision=self.precision)
             model = self.network.build()
@@ -85,13 +96,15 @@ def plan(
     pictures: Sequence[Path] = (),
     device: DeviceName = "auto",
     compiled: bool = False,
+    calibrate: bool = False,
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment.
 
     engine: auto is Keras where there is an NVIDIA GPU, else OpenVINO where it is installed, else Keras.
     precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at it, else float32. int8 is
     OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE of the engine. device,
-    compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision.
+    compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how. Raises InputError if
+    an engine is not there or has no such precision.
     """
     network = weights.network_of(path, input_size, resize)
     if engine == "auto":
@@ -116,6 +129,8 @@ def plan(
     chosen = Plan(path, network, engine, precision, batch_size or BATCH_SIZE[engine], None, device, compiled)
     if precision == "int8":
         chosen = replace(chosen, calibration=openvino_engine.calibration(path, network, chosen.about, pictures))
+    if calibrate and KEY in weights.record(path):
+        chosen = replace(chosen, to_mos=kept(path, network, chosen.about["weights"]))
     return chosen
 
 

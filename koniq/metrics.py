@@ -1,7 +1,7 @@
 """How well predicted scores agree with MOS, and two models with one another, at full precision, with 95 % intervals."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,14 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def measure(mos: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Every metric of `predicted` against `mos` (both of shape (pictures,)), one row each: metric, value, low, high, n.
+def measure(
+    mos: np.ndarray,
+    predicted: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = METRICS,
+) -> pd.DataFrame:
+    """The metrics of `predicted` against `mos` (both of shape (pictures,)), one row each: metric, value, low, high, n.
 
     low and high bound the 95 % percentile interval of a bootstrap over pictures (Efron, 1979), the same pictures for
     every metric and, through the seed, in every run. Resamples in which a metric has no value are left out.
@@ -50,15 +56,15 @@ def measure(mos: np.ndarray, predicted: np.ndarray, resamples: int = 1000, seed:
             f"Received: shapes {mos.shape} and {predicted.shape}"
         )
     rng = np.random.default_rng(seed)
-    drawn = np.empty((resamples, len(METRICS)))
+    drawn = np.empty((resamples, len(metrics)))
     for row in tqdm(drawn, desc="bootstrap", unit="draw", disable=None, leave=False):
         chosen = rng.integers(0, mos.size, mos.size)
-        row[:] = [metric(mos[chosen], predicted[chosen]) for metric in METRICS.values()]
+        row[:] = [metric(mos[chosen], predicted[chosen]) for metric in metrics.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         low, high = np.nanpercentile(drawn, (2.5, 97.5), axis=0)
-    values = [metric(mos, predicted) for metric in METRICS.values()]
-    return pd.DataFrame({"metric": list(METRICS), "value": values, "low": low, "high": high, "n": mos.size})
+    values = [metric(mos, predicted) for metric in metrics.values()]
+    return pd.DataFrame({"metric": list(metrics), "value": values, "low": low, "high": high, "n": mos.size})
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:

@@ -31,6 +31,7 @@ class Score:
     width: int = 0  # as the picture is meant to be seen, pixels; 0 if that is not known
     height: int = 0
     error: str = ""  # the reason, if status is not "ok"
+    raw: float = nan  # the network's own score, where `mos` is a calibrated one
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Engine:
     batch_size: int
     score: Callable[[np.ndarray], np.ndarray]  # uint8 (batch_size, height, width, 3), RGB, to float32 (batch_size,)
     parallel: int = 1  # calls of `score` that may run at a time, and should, to keep it busy
+    to_mos: Callable[[float], float] | None = None  # from what `score` gives to MOS: see koniq.calibration
 
 
 @dataclass(slots=True)
@@ -106,8 +108,8 @@ def predict(engine: Engine, paths: Sequence[Path], workers: int = 2, progress: s
 
     def score(group: Group) -> list[Score]:
         if group.opened:
-            for row, mos in zip(group.opened, engine.score(group.pixels).tolist(), strict=False):
-                group.rows[row] = _scored(group.rows[row], mos)
+            for row, found in zip(group.opened, engine.score(group.pixels).tolist(), strict=False):
+                group.rows[row] = _scored(group.rows[row], found, engine.to_mos)
         return group.rows
 
     bar = tqdm(total=len(paths), desc=progress, unit="pic", disable=not progress or None, smoothing=0.05)
@@ -119,10 +121,10 @@ def predict(engine: Engine, paths: Sequence[Path], workers: int = 2, progress: s
                 yield row
 
 
-def _scored(row: Score, mos: float) -> Score:
-    if isfinite(mos):
-        return replace(row, mos=mos)
-    return replace(row, status="not_finite", error=f"the network's score is {mos}")
+def _scored(row: Score, found: float, to_mos: Callable[[float], float] | None) -> Score:
+    if not isfinite(found):
+        return replace(row, status="not_finite", error=f"the network's score is {found}")
+    return replace(row, mos=float(to_mos(found)), raw=found) if to_mos else replace(row, mos=found)
 
 
 def _groups(decoded: Iterable[tuple[Score, np.ndarray | None]], engine: Engine) -> Iterator[Group]:

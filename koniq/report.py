@@ -11,12 +11,13 @@ import pandas as pd
 
 from koniq.datasets import DataSet
 from koniq.errors import InputError, first_few
-from koniq.metrics import measure
+from koniq.metrics import mae, measure, rmse
 from koniq.prediction import Score
 from koniq.published import PUBLISHED
 from ku.generic import atomic_path
 
-DECIMALS = {"srcc": 3, "plcc": 3, "krcc": 3, "mae": 2, "rmse": 2}
+DECIMALS = {"srcc": 3, "plcc": 3, "krcc": 3, "mae": 2, "rmse": 2, "mae_raw": 2, "rmse_raw": 2}
+RAW = {"mae_raw": mae, "rmse_raw": rmse}  # of the network's own scores, where those reported are calibrated
 
 
 def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score], model: str) -> pd.DataFrame:
@@ -24,7 +25,8 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
 
     predictions.csv (one row a picture: image_name, MOS, predicted, status, error), metrics.csv (one row a metric with
     its 95 % interval), scatter.png, and report.md (ours beside the published rows). scores: one for each row of
-    `data.part(part)`, in that order. A picture that did not open has a row and counts in no metric.
+    `data.part(part)`, in that order. A picture that did not open has a row and counts in no metric. Of calibrated
+    scores, predictions.csv has the network's own, too, in the column raw, and metrics.csv their errors: RAW.
     """
     scores = list(scores)
     table = data.part(part)[["image_name", "MOS"]].assign(
@@ -32,13 +34,19 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
         status=[score.status for score in scores],
         error=[score.error for score in scores],
     )
+    raw = [score.raw for score in scores]
+    calibrated = not np.isnan(raw).all()
+    if calibrated:
+        table.insert(3, "raw", raw)
     scored = table[table.status == "ok"]
     if len(scored) < 2:
         raise InputError(
             f"At least 2 pictures of {data.name} should open. Received: {len(scored)} of {len(table)} "
             f"({first_few(table.error.unique())})"
         )
-    found = measure(scored.MOS.to_numpy(), scored.predicted.to_numpy())
+    found = measure(scored.MOS, scored.predicted)
+    if calibrated:
+        found = pd.concat([found, measure(scored.MOS, scored.raw, metrics=RAW)], ignore_index=True)
     found = found.assign(dataset=data.name, label=data.label, set=part, model=model)
     write_csv(table, folder / "predictions.csv")
     write_csv(found, folder / "metrics.csv")
@@ -52,11 +60,15 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
 
 def test_markdown(data: DataSet, part: str, found: pd.DataFrame, model: str, unreadable: int) -> str:
     """A section of Markdown: what was tested on, and a table with the published rows (if any) and ours."""
-    values = [" ".join(_numbers(row)) for row in found.itertuples()]
+    values = {row.metric: " ".join(_numbers(row)) for row in found.itertuples()}
     column = {"KonIQ-10k": "koniq10k", "LIVE In the Wild": "live_itw"}.get(data.name)
     rows = [(row.model, *(f"{value:.3f}" for value in getattr(row, column)), "", "", "") for row in PUBLISHED if column]
-    rows.append((f"**{model}** (measured)", *values))
+    rows.append((f"**{model}** (measured)", *(value for name, value in values.items() if name not in RAW)))
     notes = [f"{found.n.iloc[0]:,} pictures were scored; intervals: 95 %, bootstrap over pictures."]
+    if values.keys() >= RAW.keys():
+        notes.append(
+            f"The scores are calibrated; the network's own have MAE {values['mae_raw']}, RMSE {values['rmse_raw']}."
+        )
     if data.absent:
         total = len(data.ids) + len(data.absent)
         notes.append(

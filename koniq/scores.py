@@ -192,8 +192,9 @@ def locate(image_path: str, roots: Iterable[str]) -> Path | None:
 
 
 def _row(name: str, score: Score) -> str:
-    # As float32, the shortest digits that give the same number back.
-    mos = "" if math.isnan(score.mos) else str(np.float32(score.mos))
+    # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
+    number = np.float32(score.mos) if math.isnan(score.raw) else score.mos
+    mos = "" if math.isnan(score.mos) else str(number)
     return f"{_field(name)},{mos},{score.status},{score.width},{score.height},{_field(shown(score.error))}\n"
 
 

@@ -267,7 +267,7 @@ def record(weights: Path) -> dict:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def write_record(weights: Path, network: Network, **facts: object) -> None:
+def write_record(weights: Path, network: Network, /, **facts: object) -> None:
     """Write beside a weights file what its scores depend on, and any other facts."""
     with atomic_path(record_path(weights)) as path:
         path.write_text(json.dumps(network.record() | facts, indent=2) + "\n")

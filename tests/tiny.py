@@ -74,7 +74,7 @@ network.NETWORKS |= {"tiny": TINY, "deep": DEEP}
 if __name__ == "__main__":
     if pause := float(os.environ.get("TINY_SLOW", 0)):
         score = prediction._scored
-        prediction._scored = lambda row, mos: (time.sleep(pause), score(row, mos))[1]
+        prediction._scored = lambda *found: (time.sleep(pause), score(*found))[1]
     script = importlib.import_module(sys.argv[1])
     script.KONCEPT512 = TINY
     cli.run(script.main, script.Settings, sys.argv[2:])

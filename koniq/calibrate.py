@@ -1,0 +1,130 @@
+"""Scores in MOS: the map that fits the scores of a trained network best is kept beside its weights, and then used.
+
+python -m koniq.calibrate --weights my_run                             # on the validation set of KonIQ-10k
+
+python -m koniq.calibrate --weights my_run --dataset mine.csv          # on that of another table
+
+python -m koniq.calibrate --weights my_run --remove
+
+A run of training ends with it. The scripts that test and score heed it, unless they are given --no-calibrate.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from koniq import calibration, cli, datasets, engines, weights
+from koniq.calibration import Calibration
+from koniq.datasets import DataSet
+from koniq.errors import InputError
+from koniq.prediction import Engine, predict
+from koniq.report import markdown_table, new_figure, save_figure, test_report
+
+
+@dataclass(frozen=True)
+class Settings:
+    weights: str = weights.ORIGINAL  # a file, a training run, or a name in trained_models
+    dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
+    table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    skip_missing: bool = True  # calibrate on the pictures that are there, and say how many are not
+    set: Literal["training", "validation", "test"] = "validation"  # the part of the data set; not one to test on
+    batch_size: int | None = None  # pictures at a time; None: what suits the engine; the scores do not depend on it
+    input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
+    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
+    engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py
+    precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
+    workers: int = 2  # threads that decode pictures
+    remove: bool = False  # the calibration that is kept beside the weights, and make no other
+
+
+def calibrate(path: Path, engine: Engine, data: DataSet, part: str, workers: int) -> Calibration:
+    """Fit the scores of `engine`, those of the weights at `path`, to the MOS of a set, and keep what fits best.
+
+    Prints how the maps fared, and draws them beside the weights. Raises InputError as `koniq.calibration.fit` does.
+    """
+    rows = data.part(part)
+    scores = predict(replace(engine, to_mos=None), rows.image_path.tolist(), workers, "calibrating")
+    predicted = np.array([score.mos for score in scores])
+    scored = np.isfinite(predicted)
+    predicted, mos = predicted[scored], rows.MOS.to_numpy(float)[scored]
+    found = calibration.fit(predicted, mos, f"{data.name}, {part}")
+    calibration.keep(path, engine.network, engines.file_hash(path), found)
+    draw(predicted, mos, found, data.label, figure_path(path))
+    print(f"Calibration on {data.name}, {part} set, {found.pictures:,} pictures\n\n{table(found)}\n")
+    print(f"Kept in {weights.record_path(path)}; the figure is {figure_path(path).name}")
+    return found
+
+
+def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
+    """What a run of training ends with: calibrated on the validation set, tested on the test set, if there is one.
+
+    run: its folder. engine: of its best weights. A calibration that is kept for these weights stays as it is. Where
+    none can be made, the reason is printed, and the network's own scores are tested.
+    """
+    path = weights.find(str(run))
+    try:
+        to_mos = calibration.kept(path, engine.network, engines.file_hash(path))
+        to_mos = to_mos or calibrate(path, engine, data, "validation", workers)
+    except InputError as error:
+        print(f"Not calibrated: {error}")
+        to_mos = None
+    if data.has("test"):
+        scores = predict(replace(engine, to_mos=to_mos), data.part("test").image_path, workers, "testing")
+        test_report(run / "test", data, "test", scores, run.name)
+
+
+def table(found: Calibration) -> str:
+    """How the maps fared, in Markdown: their RMSE on pictures that they were not fitted to, or why there is none."""
+    rows = [
+        (f"**{name}**" if name == found.name else name, result if isinstance(result, str) else f"{result:.2f}")
+        for name, result in found.race.items()
+    ]
+    return markdown_table(("map", "RMSE in MOS, cross-validated"), rows)
+
+
+def figure_path(path: Path) -> Path:
+    """Where the figure of a calibration lies: beside the weights."""
+    return weights.record_path(path).with_suffix(".calibration.png")
+
+
+def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str, path: Path) -> None:
+    """The scores (shape (pictures,)) against `label`, every map that fits them, and the chosen one thicker, as PNG."""
+    figure, axes = new_figure(7, 5)
+    axes.scatter(predicted, mos, s=10, alpha=0.4, linewidths=0, color="0.4")
+    grid = np.linspace(predicted.min(), predicted.max(), 500)
+    for name, result in found.race.items():
+        if not isinstance(result, str):
+            chosen = name == found.name
+            own = found if chosen else calibration.MAPS[name].fit(predicted, mos)
+            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=f"{name}: {result:.2f}")
+    axes.set(xlabel="score of the network", ylabel=label, title=found.fitted_on)
+    axes.legend(title="RMSE, cross-validated", frameon=False)
+    save_figure(figure, path)
+
+
+def remove(path: Path) -> None:
+    """Take the calibration, and its figure, from beside the weights at `path`. Prints what was done."""
+    if calibration.forget(path):
+        figure_path(path).unlink(missing_ok=True)
+        print(f"The calibration beside {path} is gone: its scores are the network's own.")
+    else:
+        print(f"No calibration is kept beside {path}.")
+
+
+def main(s: Settings) -> None:
+    path = weights.find(s.weights)
+    if s.remove:
+        remove(path)
+        return
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    print(data.summary())
+    paths = data.part(s.set).image_path.tolist()
+    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)
+    calibrate(path, plan.start(), data, s.set, s.workers)
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

@@ -1,0 +1,278 @@
+"""Calibration: strictly increasing maps from a network's scores to MOS, fitted to rated pictures.
+
+Because they increase strictly they change no order: SRCC and KRCC stay what they are. Nor are scores cut off at 0 and
+100, for that would make ties.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from scipy import optimize, special
+
+from koniq import weights
+from koniq.errors import InputError
+from koniq.metrics import rmse
+from koniq.network import Network
+from ku.generic import plcc
+
+FEWEST = 20  # pictures
+FOLDS = 5
+STEEPEST = 1 / 15  # the scale of a logistic, as a part of the scores' range: a sharper step is flat beside itself
+FLATTEST = 0.001  # the slope of an isotonic map, as a part of the ratio of the standard deviations
+KEY = "calibrated"  # of the record beside the weights
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Scores as they are: of a network that is on the MOS scale, so that no calibration makes it worse."""
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
+        """There is nothing to fit."""
+        return cls()
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return scores
+
+
+@dataclass(frozen=True)
+class Affine:
+    """slope * score + offset, by least squares."""
+
+    slope: float
+    offset: float
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
+        """Raises ValueError if the slope is not positive."""
+        apart = predicted - predicted.mean()
+        slope = apart @ mos / (apart @ apart)
+        if not slope > 0:
+            raise ValueError(f"its slope should be positive, and is {slope:.3g}")
+        return cls(float(slope), float(mos.mean() - slope * predicted.mean()))
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return self.slope * scores + self.offset
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """bottom + (top - bottom) / (1 + exp(-(score - middle) / scale)), by least squares, with four parameters.
+
+    Outside low to high, the scores that it was fitted to, it goes on along its tangents: the curve itself ends in ties.
+    Source: VQEG, Final report on the validation of objective models of video quality assessment, 2000.
+    """
+
+    bottom: float
+    top: float
+    middle: float
+    scale: float
+    low: float
+    high: float
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
+        """Raises ValueError if the fit does not converge."""
+        low, high = predicted.min(), predicted.max()
+
+        def form(share: np.ndarray, bottom: float, span: float, middle: float, scale: float) -> np.ndarray:
+            return bottom + span * special.expit((share - middle) / scale)
+
+        share = (predicted - low) / (high - low)
+        start = (mos.min(), np.ptp(mos), np.median(share), 0.25)
+        bounds = (-np.inf, 1e-3 * np.ptp(mos), 0, STEEPEST), (np.inf, np.inf, 1, 10)
+        try:
+            (bottom, span, middle, scale), _ = optimize.curve_fit(form, share, mos, start, bounds=bounds)
+        except RuntimeError as error:
+            raise ValueError("it does not converge") from error
+        middle, scale = low + (high - low) * middle, (high - low) * scale
+        return cls(*map(float, (bottom, bottom + span, middle, scale, low, high)))
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        inside = np.clip(scores, self.low, self.high)
+        share, span = special.expit((inside - self.middle) / self.scale), self.top - self.bottom
+        return self.bottom + span * share + span / self.scale * share * (1 - share) * (scores - inside)
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """Lines through knots, (scores[n], mos[n]): the centres of the levels of isotonic regression.
+
+    Isotonic regression is by least squares, here among all maps that rise by FLATTEST at least. Outside the knots the
+    map goes on with the mean slope within. Source: Barlow et al., Statistical inference under order restrictions, 1972.
+    """
+
+    scores: tuple[float, ...]
+    mos: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
+        """Raises ValueError if there is one level only."""
+        scores, which, count = np.unique(predicted, return_inverse=True, return_counts=True)
+        least = FLATTEST * mos.std() / predicted.std()
+        # A map that rises by `least` at least is an increasing one on top of a line that does.
+        found = optimize.isotonic_regression(np.bincount(which, mos) / count - least * scores, weights=count)
+        starts = found.blocks[:-1]
+        centres = np.add.reduceat(count * scores, starts) / np.add.reduceat(count, starts)
+        if len(centres) < 2:
+            raise ValueError("it has one level only")
+        return cls(tuple(centres.tolist()), tuple((found.x[starts] + least * centres).tolist()))
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        inside = np.clip(scores, self.scores[0], self.scores[-1])
+        slope = (self.mos[-1] - self.mos[0]) / (self.scores[-1] - self.scores[0])
+        return np.interp(inside, self.scores, self.mos) + slope * (scores - inside)
+
+
+MAPS = {"identity": Identity, "affine": Affine, "logistic": Logistic, "isotonic": Isotonic}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The map that was chosen, how the others fared, and what it is for."""
+
+    map: Identity | Affine | Logistic | Isotonic
+    race: dict[str, float | str]  # of each of MAPS the cross-validated RMSE, or why it has none
+    pictures: int  # that it was fitted to
+    fitted_on: str  # such as "KonIQ-10k, validation"
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Scores of a network (any shape) in MOS, float64, for float32 would make ties again."""
+        return self.map(np.asarray(scores, np.float64))
+
+    @property
+    def name(self) -> str:
+        """identity, affine, logistic or isotonic."""
+        return next(name for name, kind in MAPS.items() if isinstance(self.map, kind))
+
+    def __str__(self) -> str:
+        """Such as "isotonic, fitted on KonIQ-10k, validation, 1,000 pictures (1f3a60d2)"; two maps never read alike."""
+        digest = hashlib.sha256(json.dumps(asdict(self.map)).encode()).hexdigest()[:8]
+        return f"{self.name}, fitted on {self.fitted_on}, {self.pictures:,} pictures ({digest})"
+
+    def to_json(self) -> dict:
+        """Plain numbers and texts, for `from_json`."""
+        return {**asdict(self), "map": {"name": self.name, **asdict(self.map)}}
+
+    @classmethod
+    def from_json(cls, found: dict) -> Self:
+        """What `to_json` wrote, also after its way through a file. Raises KeyError or TypeError if it is none."""
+        numbers = {key: tuple(value) if isinstance(value, list) else value for key, value in found["map"].items()}
+        return cls(**{**found, "map": MAPS[numbers.pop("name")](**numbers)})
+
+
+def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str, folds: int = FOLDS, seed: int = 0) -> Calibration:
+    """The map from `predicted` to `mos` (both of shape (pictures,)) with the lowest cross-validated RMSE.
+
+    All maps are compared on the same folds, and the best is fitted to all pictures. A map that cannot be fitted is out
+    of the race. Raises InputError if there are too few pictures, if scores are not finite, or if they are all the same
+    or fall where the MOS rises.
+    """
+    predicted, mos = np.asarray(predicted, np.float64), np.asarray(mos, np.float64)
+    if len(predicted) < FEWEST:
+        raise InputError(f"A calibration should have {FEWEST} rated pictures at least. Received: {len(predicted)}")
+    if not np.isfinite([predicted, mos]).all():
+        raise InputError("Scores to calibrate should be finite numbers. Received: some that are not")
+    if not (correlation := plcc(mos, predicted)) > 0:  # nan if all scores are the same
+        raise InputError(f"Scores to calibrate should rise with the MOS. Received: a PLCC of {correlation:.3f}")
+    parts, race, fitted = folds_of(predicted, folds, seed), {}, {}
+    for name, kind in MAPS.items():
+        try:
+            fitted[name] = kind.fit(predicted, mos)
+            race[name] = rmse(mos, cross_validated(kind, predicted, mos, parts))
+        except ValueError as error:
+            race[name] = str(error)
+    best = min((name for name in MAPS if not isinstance(race[name], str)), key=race.__getitem__)
+    return Calibration(fitted[best], race, len(mos), fitted_on)
+
+
+def folds_of(predicted: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
+    """The fold of each picture, 0 to folds - 1: neighbours by their score are in different ones."""
+    rng, part = np.random.default_rng(seed), np.empty(len(predicted), int)
+    order = np.argsort(predicted, kind="stable")
+    for start in range(0, len(order), folds):
+        some = order[start : start + folds]
+        part[some] = rng.permutation(folds)[: len(some)]
+    return part
+
+
+def cross_validated(kind: type, predicted: np.ndarray, mos: np.ndarray, parts: Sequence[int]) -> np.ndarray:
+    """Each score by the map that was fitted to the pictures of the other `parts`. Raises ValueError as its fit does."""
+    mapped = np.empty(len(predicted))
+    for part in np.unique(parts):
+        own = parts == part
+        if kind is not Identity and np.ptp(predicted[~own]) == 0:
+            raise ValueError("without one fold, all scores are the same")
+        mapped[own] = kind.fit(predicted[~own], mos[~own])(predicted[own])
+    return mapped
+
+
+def keep(path: Path, network: Network, digest: str, calibration: Calibration) -> None:
+    """Put a calibration into the record beside the weights at `path`, of which `digest` is the SHA-256.
+
+    It holds for these weights, and for pictures of the size and the resize of `network`.
+    """
+    facts = {**calibration.to_json(), "for": {"weights": [digest], **_pictures(network)}}
+    weights.write_record(path, weights.network_of(path), **weights.record(path) | {KEY: facts})
+
+
+def forget(path: Path) -> bool:
+    """Take the calibration out of the record beside the weights at `path`. Returns whether there was one."""
+    record = weights.record(path)
+    found = record.pop(KEY, None)
+    if found:
+        weights.write_record(path, weights.network_of(path), **record)
+    return bool(found)
+
+
+def kept(path: Path, network: Network, digest: str) -> Calibration | None:
+    """The calibration in the record beside the weights at `path`; None if there is none for what it would be used on.
+
+    Prints why one that is there is not used. Raises InputError if it is no calibration.
+    """
+    found = weights.record(path).get(KEY)
+    if not found:
+        return None
+    try:
+        found, now = dict(found), _pictures(network)
+        holds_for = found.pop("for")
+        files, was = holds_for["weights"], {key: holds_for[key] for key in now}
+        calibration = Calibration.from_json(found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{KEY} in {weights.record_path(path)} should be what `python -m koniq.calibrate` writes. "
+            f"Received: {error!r}. Calibrate again, or give --no-calibrate"
+        ) from error
+    if digest in files and was == now:
+        return calibration
+    if digest not in files:
+        why = f"made for other weights than {path.name} holds now"
+    else:
+        why = f"made for pictures of {_size(was)}, not of {_size(now)}"
+    print(f"Not in MOS: the calibration beside the weights was {why}; these are the network's own scores.")
+    return None
+
+
+def converted(record: dict, before: str, after: str) -> dict:
+    """The record of weights that were converted: what holds for the file with the SHA-256 `before`, for `after`, too.
+
+    Both, because files that differ in their endings only have one record.
+    """
+    found = record.get(KEY)
+    files = found["for"]["weights"] if found else []
+    if before not in files or after in files:
+        return record
+    return {**record, KEY: {**found, "for": {**found["for"], "weights": [*files, after]}}}
+
+
+def _pictures(network: Network) -> dict:
+    return {"input_size": list(network.input_size), "resize": network.resize}
+
+
+def _size(facts: dict) -> str:
+    return f"{'x'.join(map(str, facts['input_size']))} ({facts['resize']})"

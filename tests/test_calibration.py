@@ -1,0 +1,408 @@
+"""Maps to MOS: strictly increasing whatever the data, chosen without leakage, kept with the weights, and used."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from tiny import TINY
+
+import koncept512_test
+import lifelog_predict
+from koniq import calibrate, calibration, engines, page, results, scores, weights
+from koniq.calibration import MAPS, Affine, Calibration, Isotonic
+from koniq.errors import InputError
+from koniq.metrics import krcc, rmse
+from ku.generic import srocc
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def rated(kind, count=200):
+    """Scores of a network, float32 as they are, and their MOS."""
+    rng = np.random.default_rng(3)
+    known = rng.normal(0, 1, count)
+    mos = 50 + 15 * known + rng.normal(0, 6, count)
+    predicted = {
+        "near": mos + rng.normal(0, 8, count),
+        "no scale": 50 + 0.003 * known,  # as after the PLCC loss: a few hundred steps of float32 in all
+        "ties": 50 + 10 * np.round(known),
+        "outliers": np.where(np.arange(count) < 3, 1e4 * known, known),
+        "two clusters": np.where(known > 0, 80, 20) + 1e-3 * known,
+        "saturated": 60 / (1 + np.exp(-4 * known)),
+        "heavy tail": np.exp(3 * known),
+    }[kind]
+    return predicted.astype(np.float32).astype(float), mos
+
+
+KINDS = ("near", "no scale", "ties", "outliers", "two clusters", "saturated", "heavy tail")
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_increases_strictly_between_neighbours_in_float32(kind, name):
+    predicted, mos = rated(kind)
+    found = MAPS[name].fit(predicted, mos)
+    low, high = predicted.min(), predicted.max()
+    far = np.linspace(low - 3 * (high - low), high + 3 * (high - low), 1001)
+    knots = found.scores if name == "isotonic" else ()
+    places = np.concatenate([predicted, far, knots]).astype(np.float32)
+    assert (np.diff(found(np.unique(places).astype(float))) > 0).all()
+    places = places[np.abs(places) >= 1]  # nearer to 0, neighbours are nearer to one another than any MOS are
+    places = np.unique([np.nextafter(places, np.float32(-np.inf)), places, np.nextafter(places, np.float32(np.inf))])
+    assert (np.diff(found(places.astype(float))) > 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_and_so_srcc_and_krcc_stay_the_same(kind):
+    predicted, mos = rated(kind)
+    calibrated = calibration.fit(predicted, mos, "x")(predicted)
+    assert srocc(mos, calibrated) == srocc(mos, predicted)
+    assert krcc(mos, calibrated) == krcc(mos, predicted)
+
+
+def test_of_what_a_logistic_made_the_logistic_is_found():
+    predicted = rated("near")[0]
+    mos = 20 + 60 / (1 + np.exp(-(predicted - 52) / 8))
+    found = calibration.fit(predicted, mos, "x")
+    assert found.name == "logistic"
+    values = [found.map.bottom, found.map.top, found.map.middle, found.map.scale]
+    np.testing.assert_allclose(values, [20, 80, 52, 8], rtol=1e-5)
+    outside = found(np.array([found.map.high, found.map.high + 10.0]))
+    share = (outside[0] - 20) / 60
+    assert outside[1] - outside[0] == pytest.approx(10 * 60 / 8 * share * (1 - share), rel=1e-4)  # its tangent
+
+
+def test_of_what_a_line_made_the_line_is_found():
+    predicted, _ = rated("near")
+    mos = 3 * predicted - 40 + np.random.default_rng(1).normal(0, 9, len(predicted))
+    found = calibration.fit(predicted, mos, "x")
+    assert found.name == "affine"
+    assert (found.map.slope, found.map.offset) == (pytest.approx(3, rel=0.03), pytest.approx(-40, rel=0.1))
+    assert found.race["identity"] == rmse(mos, predicted)
+    assert found.race["affine"] == pytest.approx(9, rel=0.1)
+
+
+def test_scores_that_are_mos_stay_as_they_are():
+    predicted, _ = rated("near")
+    mos = predicted + np.random.default_rng(0).normal(0, 5, len(predicted))
+    found = calibration.fit(predicted, mos, "x")
+    assert found.name == "identity"
+    assert np.array_equal(found(predicted), predicted)
+
+
+def test_what_neither_line_nor_logistic_fits_is_isotonic():
+    predicted, _ = rated("near")
+    steps = 30 * np.floor(predicted / 20) + 0.1 * predicted
+    assert calibration.fit(predicted, steps, "x").name == "isotonic"
+
+
+def test_isotonic_goes_through_the_centres_of_pooled_levels():
+    found = Isotonic.fit(np.array([1.0, 2, 3, 4, 4]), np.array([10.0, 30, 20, 50, 70]))
+    np.testing.assert_allclose(found.scores, [1, 2.5, 4])
+    np.testing.assert_allclose(found.mos, [10, 25, 60], atol=0.05)
+    np.testing.assert_allclose(found(np.array([0.0, 5])), [10 - 50 / 3, 60 + 50 / 3], atol=0.1)
+
+
+def test_values_are_not_cut_off_at_0_and_100():
+    found = Calibration(Affine(2.0, 0.0), {}, 20, "x")
+    assert found(np.array([-10, 80], np.float32)).tolist() == [-20, 160]
+    assert found(np.float32(1)).dtype == np.float64
+
+
+@pytest.mark.parametrize("count", [20, 24, 25, 26, 101])
+def test_neighbours_are_in_different_folds_and_folds_are_alike(count):
+    predicted = np.random.default_rng(count).normal(size=count)
+    parts = calibration.folds_of(predicted)
+    sizes = np.bincount(parts, minlength=5)
+    assert sizes.max() - sizes.min() <= 1
+    in_order = parts[np.argsort(predicted)]
+    assert all(len(set(in_order[start : start + 5])) == 5 for start in range(0, count - 4, 5))
+    assert np.array_equal(parts, calibration.folds_of(predicted))
+    assert not np.array_equal(parts, calibration.folds_of(predicted, seed=1))
+
+
+@pytest.mark.parametrize("name", ["affine", "logistic", "isotonic"])
+def test_cross_validation_maps_no_picture_by_a_map_that_saw_its_mos(name):
+    predicted, mos = rated("near", 60)
+    parts = calibration.folds_of(predicted)
+    before = calibration.cross_validated(MAPS[name], predicted, mos, parts)
+    for picture in range(0, 60, 12):
+        changed = mos.copy()
+        changed[picture] += 20
+        after = calibration.cross_validated(MAPS[name], predicted, changed, parts)
+        own = parts == parts[picture]
+        assert np.array_equal(after[own], before[own])
+        assert not np.allclose(after[~own], before[~own])
+    for part in range(5):
+        alone = MAPS[name].fit(predicted[parts != part], mos[parts != part])(predicted[parts == part])
+        assert np.array_equal(before[parts == part], alone)
+
+
+@pytest.mark.parametrize("kind", ["near", "saturated", "two clusters"])
+def test_through_a_file_and_back_it_is_the_same(kind):
+    predicted, mos = rated(kind)
+    found = calibration.fit(predicted, mos, "KonIQ-10k, validation")
+    for one in (found, *(replace(found, map=each.fit(predicted, mos)) for each in MAPS.values())):
+        again = Calibration.from_json(json.loads(json.dumps(one.to_json())))
+        assert again == one
+        assert np.array_equal(again(predicted), one(predicted))
+    assert str(found).startswith(f"{found.name}, fitted on KonIQ-10k, validation, 200 pictures (")
+    one, other = (replace(found, map=Affine(1.0, offset)) for offset in (0.0, 1e-9))
+    assert str(one) != str(other)
+
+
+def test_a_map_that_cannot_be_fitted_is_out_of_the_race_and_says_why():
+    """Without one of its pictures the scores fall where the MOS rises."""
+    rng = np.random.default_rng(0)
+    predicted = np.append(rng.normal(0, 1, 39), 100)
+    mos = np.append(50 - 5 * predicted[:-1] + rng.normal(0, 1, 39), 90)
+    found = calibration.fit(predicted, mos, "x")
+    assert found.race["affine"].startswith("its slope should be positive, and is -")
+    assert "| affine | its slope should be positive, and is -" in calibrate.table(found)
+
+
+def test_of_one_score_that_differs_no_map_is_made():
+    one = (np.arange(30) == 7).astype(float)
+    found = calibration.fit(one, 50 + one, "x")
+    assert found.name == "identity"
+    assert {found.race[name] for name in ("affine", "logistic", "isotonic")} == {
+        "without one fold, all scores are the same"
+    }
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [
+        (np.arange(19), "A calibration should have 20 rated pictures at least. Received: 19"),
+        (np.full(20, 7.0), "Scores to calibrate should rise with the MOS. Received: a PLCC of nan"),
+        (-np.arange(20), "Scores to calibrate should rise with the MOS. Received: a PLCC of -1.000"),
+        (np.append(np.arange(19), np.nan), "Scores to calibrate should be finite numbers. Received: some that are not"),
+    ],
+)
+def test_scores_that_no_map_can_be_made_for_are_refused(predicted, message):
+    with pytest.raises(InputError) as error:
+        calibration.fit(predicted, np.arange(len(predicted)), "x")
+    assert str(error.value) == message
+
+
+def test_twenty_pictures_are_enough():
+    assert calibration.fit(np.arange(20), np.arange(20) ** 1.5, "x").pictures == 20
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A weights file of the small network, by name only, with its record and a calibration in it."""
+    path = tmp_path / "my_best.weights.h5"
+    path.write_bytes(b"weights")
+    weights.write_record(path, TINY, loss="plcc")
+    calibration.keep(path, TINY, "abc", calibration.fit(*rated("near"), "x"))
+    return path
+
+
+def test_it_is_kept_in_the_record_and_forgotten(beside):
+    record = weights.record(beside)
+    assert list(record) == ["network", "input_size", "resize", "loss", "calibrated"]
+    assert calibration.kept(beside, TINY, "abc") == calibration.fit(*rated("near"), "x")
+    assert calibration.forget(beside)
+    assert not calibration.forget(beside)
+    assert weights.record(beside) == {key: record[key] for key in record if key != "calibrated"}
+    assert calibration.kept(beside, TINY, "abc") is None
+
+
+@pytest.mark.parametrize(
+    ("network", "digest", "why"),
+    [
+        (TINY, "abd", "made for other weights than my_best.weights.h5 holds now"),
+        (TINY.at((30, 30)), "abc", "made for pictures of 24x32 (lanczos), not of 30x30 (lanczos)"),
+        (TINY.at(resize="box"), "abc", "made for pictures of 24x32 (lanczos), not of 24x32 (box)"),
+    ],
+)
+def test_for_other_weights_size_or_resize_it_is_not_used_and_that_is_said(beside, network, digest, why, capsys):
+    assert calibration.kept(beside, network, digest) is None
+    assert why in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", [True, {"map": {}}, {"for": 3}, {"map": {"name": "cubic"}}])
+def test_a_broken_one_is_named(beside, broken):
+    weights.write_record(beside, TINY, calibrated=broken)
+    with pytest.raises(InputError, match=r"calibrated in .*my_best\.json should be what `python -m koniq\.calibrate`"):
+        calibration.kept(beside, TINY, "abc")
+
+
+def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
+    record = weights.record(beside)
+    assert calibration.converted(record, "abc", "new")["calibrated"]["for"]["weights"] == ["abc", "new"]
+    assert calibration.converted(record, "abc", "abc") == calibration.converted(record, "abd", "new") == record
+    assert calibration.converted({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
+
+
+@pytest.mark.parametrize("folder", [".", "other"])
+def test_after_a_conversion_both_files_score_in_mos(run, tmp_path, folder):
+    convert = pytest.importorskip("koniq.convert")
+    pytest.importorskip("torch")
+    path, target = tmp_path / "my.weights.h5", tmp_path / folder / "my.pth"
+    shutil.copyfile(weights.find(str(run[0])), path)
+    shutil.copyfile(weights.record_path(weights.find(str(run[0]))), tmp_path / "my.json")
+    convert.convert(path, target)
+    for each in (path, target):
+        assert calibration.kept(each, TINY, engines.file_hash(each)) is not None
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of 80 grey pictures whose MOS is their brightness: 24 to validate and 24 to test on."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(4)
+    rows = []
+    for number, grey in enumerate(rng.integers(0, 255, 80)):
+        pixels = np.clip(rng.normal(grey, 10, (48, 64, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        part = "training" if number < 32 else "validation" if number < 56 else "test"
+        rows.append((f"{number}.png", grey / 2.55, part))
+    pd.DataFrame(rows, columns=["image_name", "MOS", "set"]).to_csv(folder / "grey.csv", index=False)
+    return folder / "grey.csv"
+
+
+def train(script, table, run, *more):
+    command = [sys.executable, ROOT / "tests/tiny.py", script, "--dataset", table, "--weights", "none", "--run", run]
+    command += ["--input-size", 24, 32, "--batch-size", 8, "--loss", "plcc"]
+    command += ["--epochs", 6, "--learning-rates", 1e-2, *more]
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+@pytest.fixture(scope="module")
+def run(table):
+    """A run of the training script, and what it printed."""
+    folder = table.parent / "run"
+    done = train("koncept512_train", table, folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def metrics(folder):
+    return pd.read_csv(folder / "metrics.csv").set_index("metric").value
+
+
+def test_a_training_ends_calibrated_and_its_test_says_before_and_after(run, table):
+    folder, printed = run
+    path = weights.find(str(folder))
+    assert "Calibration on grey, validation set, 24 pictures" in printed
+    found = weights.record(path)["calibrated"]
+    assert (found["pictures"], found["for"]["input_size"], found["for"]["resize"]) == (24, [24, 32], "lanczos")
+    assert Image.open(calibrate.figure_path(path)).size == (840, 600)
+    predictions = pd.read_csv(folder / "test/predictions.csv")
+    assert predictions.columns.tolist() == ["image_name", "MOS", "predicted", "raw", "status", "error"]
+    values = metrics(folder / "test")
+    assert values.index.tolist() == ["srcc", "plcc", "krcc", "mae", "rmse", "mae_raw", "rmse_raw"]
+    assert values.rmse == pytest.approx(rmse(predictions.MOS, predictions.predicted))
+    assert values.rmse_raw == pytest.approx(rmse(predictions.MOS, predictions.raw))
+    assert values.rmse < values.rmse_raw
+    assert values.srcc == srocc(predictions.MOS, predictions.raw)
+    text = (folder / "test/report.md").read_text()
+    assert f"The scores are calibrated; the network's own have MAE {values.mae_raw:.2f} [" in text
+    assert text.count("**run** (measured)") == 1
+    measured = results.measurements(folder)
+    assert measured.set_index("metric").value.rmse == values.rmse
+
+
+def test_a_finished_run_gone_on_with_keeps_its_calibration(run, table):
+    folder, _ = run
+    before = weights.record_path(weights.find(str(folder))).read_bytes()
+    done = train("koncept512_train", table, folder, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "Calibration on" not in done.stdout
+    assert "The scores are calibrated" in done.stdout
+    assert weights.record_path(weights.find(str(folder))).read_bytes() == before
+
+
+def predictions_of(table, run, out, **more):
+    koncept512_test.main(koncept512_test.Settings(weights=str(run), dataset=str(table), out=str(out), **more))
+    return pd.read_csv(out / "predictions.csv")
+
+
+def test_the_test_script_heeds_it_or_not_and_says_which(run, table, tmp_path, capsys):
+    folder, _ = run
+    after = predictions_of(table, folder, tmp_path / "a")
+    assert "In MOS: " in capsys.readouterr().out
+    np.testing.assert_allclose(after.predicted, pd.read_csv(folder / "test/predictions.csv").predicted, rtol=1e-4)
+    before = predictions_of(table, folder, tmp_path / "b", calibrate=False)
+    assert "raw" not in before
+    assert metrics(tmp_path / "b").index.tolist() == ["srcc", "plcc", "krcc", "mae", "rmse"]
+    assert before.predicted.tolist() == after.raw.tolist()
+    a, b = metrics(tmp_path / "a"), metrics(tmp_path / "b")
+    assert (a.srcc, a.krcc, a.mae_raw, a.rmse_raw) == (b.srcc, b.krcc, b.mae, b.rmse)
+    assert "In MOS" not in capsys.readouterr().out
+    other = predictions_of(table, folder, tmp_path / "c", resize="nearest")
+    assert "raw" not in other
+    assert "made for pictures of 24x32 (lanczos), not of 24x32 (nearest)" in capsys.readouterr().out
+
+
+def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table, tmp_path, capsys):
+    folder, _ = run
+    out = tmp_path / "scores.csv"
+    chosen = {"pictures": (str(table.parent / "images"),), "weights": str(folder), "out": str(out), "engine": "keras"}
+    lifelog_predict.main(lifelog_predict.Settings(**chosen))
+    about = scores.facts(out)
+    assert page.is_calibrated(about)
+    assert page.scale(about) == "The scores are calibrated to the MOS scale."
+    assert about["record"]["calibrated"] in capsys.readouterr().out
+    with pytest.raises(InputError, match=r'was begun with record=\{"calibrated": .*Give another --out'):
+        lifelog_predict.main(lifelog_predict.Settings(**chosen, calibrate=False))
+    whole = out.read_bytes()
+    lifelog_predict.main(lifelog_predict.Settings(**chosen, batch_size=3, overwrite=True))
+    assert out.read_bytes() == whole
+    raw = tmp_path / "raw.csv"
+    lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(raw)}, calibrate=False))
+    assert not page.is_calibrated(scores.facts(raw))
+    a, b = scores.read(out).MOS.dropna(), scores.read(raw).MOS.dropna()
+    assert len(a) == 80
+    assert (a.rank() == b.rank()).all()
+    path = weights.find(str(folder))
+    np.testing.assert_array_equal(calibration.kept(path, TINY, about["weights"])(b.astype(np.float32)), a)
+
+
+def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
+    path = tmp_path / "copy_best.weights.h5"
+    path.write_bytes(weights.find(str(run[0])).read_bytes())
+    weights.write_record(path, TINY, loss="plcc")
+    images = shutil.copytree(table.parent / "images", tmp_path / "images")
+    (images / "40.png").write_bytes(b"broken")  # a validation picture: it has no say
+    calibrate.main(calibrate.Settings(weights=str(path), dataset=str(table), images=str(images)))
+    printed = capsys.readouterr().out
+    assert "Calibration on grey, validation set, 23 pictures" in printed
+    assert printed.count("| **") == 1
+    record = weights.record(path)
+    assert record["loss"] == "plcc"
+    assert set(record["calibrated"]["race"]) == set(MAPS)
+    first = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
+    calibrate.main(
+        calibrate.Settings(weights=str(path), dataset=str(table), images=str(images))
+    )  # again, of raw scores
+    again = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
+    assert again == first
+    calibrate.main(calibrate.Settings(weights=str(path), remove=True))
+    assert weights.record(path) == TINY.record() | {"loss": "plcc"}
+    assert not calibrate.figure_path(path).exists()
+    calibrate.main(calibrate.Settings(weights=str(path), remove=True))
+    assert "No calibration is kept" in capsys.readouterr().out
+
+
+def test_too_few_validation_pictures_are_no_reason_not_to_test(run, table, tmp_path):
+    few = pd.read_csv(table).drop(index=range(35, 56))
+    few.to_csv(table.parent / "few.csv", index=False)
+    done = train("pytorch_train_koncept512", table.parent / "few.csv", tmp_path / "few")
+    assert done.returncode == 0, done.stderr
+    assert "Not calibrated: A calibration should have 20 rated pictures at least. Received: 3" in done.stdout
+    assert "calibrated" not in weights.record(weights.find(str(tmp_path / "few")))
+    assert "raw" not in pd.read_csv(tmp_path / "few/test/predictions.csv")
