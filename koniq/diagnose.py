@@ -26,6 +26,13 @@ from ku.image_utils import RESAMPLE
 FEWEST = 20  # pictures
 BINS = 10  # of as many pictures each
 BATCH_SIZES = (1, 2, 8, 16)
+LABELS = {  # of figures
+    "MOS": "MOS",
+    "SD": "standard deviation of the raters (SD)",
+    "predicted_error": "predicted - MOS",
+    "fitted_error": "after the map - MOS",
+    "absolute_error": "|after the map - MOS|",
+}
 
 
 @dataclass(frozen=True)
@@ -75,16 +82,19 @@ def passes(plan: engines.Plan, paths: Sequence[Path], workers: int = 2) -> pd.Da
 
 
 def fit(table: pd.DataFrame) -> tuple[pd.DataFrame, float, float]:
-    """The table with fitted, predicted_error, fitted_error, absolute_error; and the slope and intercept of the map.
+    """The table with fitted and its errors, one column each; and the slope and intercept of the map.
 
     table: MOS and predicted, all numbers. fitted = slope * predicted + intercept, by least squares on these very
-    pictures. Errors are score - MOS: above 0, a picture is over-rated. absolute_error is |fitted_error|.
+    pictures. predicted_error and fitted_error are score - MOS: above 0, a picture is over-rated. absolute_error is
+    |fitted_error|; off_line is how far fitted_error is from the line of `scatter_slope`, and so is free of the MOS.
     """
     slope, intercept = np.polyfit(table.predicted, table.MOS, 1)
     fitted = slope * table.predicted + intercept
     error = fitted - table.MOS
+    line = scatter_slope(table) * (table.MOS - table.MOS.mean())
     columns = {"fitted": fitted, "predicted_error": table.predicted - table.MOS, "fitted_error": error}
-    return table.assign(**columns, absolute_error=error.abs()), float(slope), float(intercept)
+    columns |= {"absolute_error": error.abs(), "off_line": (error - line).abs()}
+    return table.assign(**columns), float(slope), float(intercept)
 
 
 def scatter_slope(table: pd.DataFrame) -> float:
@@ -124,7 +134,7 @@ def metrics(table: pd.DataFrame, slope: float, intercept: float) -> pd.DataFrame
     """How far scores are from MOS, of `fit`'s table, a row each: what, against, metric, value, low, high, n.
 
     Intervals: 95 %; of the mean error by Student's t, of all else by the bootstrap of `koniq.metrics.measure`. Where
-    the table has an SD, the last row is the SRCC of the absolute error, after the map, with it.
+    the table has an SD, the last rows are the SRCC with it of absolute_error and of off_line.
     """
     predicted, fitted = measure(table.MOS, table.predicted), measure(table.MOS, table.fitted)
     rows = [
@@ -140,8 +150,9 @@ def metrics(table: pd.DataFrame, slope: float, intercept: float) -> pd.DataFrame
     parts = [part.assign(against="MOS") for part in parts]
     if "SD" in table:
         known = table[table.SD.notna()]
-        found = measure(known.SD, known.absolute_error)
-        parts.append(found[found.metric == "srcc"].assign(what="absolute_error", against="SD"))
+        for what in ("absolute_error", "off_line"):
+            found = measure(known.SD, known[what])
+            parts.append(found[found.metric == "srcc"].assign(what=what, against="SD"))
     columns = ["what", "against", "metric", "value", "low", "high", "n"]
     return pd.concat(parts, ignore_index=True)[columns]
 
@@ -212,20 +223,13 @@ def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, 
     pairs = [("predicted_error", "MOS"), ("fitted_error", "MOS")]
     pairs += [("absolute_error", "SD")] if "SD" in kept else []
     binned = {pair: bins(kept, *pair) for pair in pairs}
-    label = {"MOS": data.label, "SD": "standard deviation of the raters (SD)"}
-    names = {
-        "predicted_error": "predicted - " + data.label,
-        "fitted_error": f"after the map - {data.label}",
-        "absolute_error": f"|after the map - {data.label}|",
-    }
     figures = {
         f"{error}_by_{against}.png".lower(): draw_errors(
             kept[against],
             kept[error],
             binned[error, against],
-            label[against],
-            names[error],
-            scatter_slope(kept) if error == "fitted_error" else None,
+            *(LABELS[name].replace("MOS", data.label) for name in (against, error)),
+            slope=scatter_slope(kept) if error == "fitted_error" else None,
         )
         for error, against in pairs
     }
@@ -250,7 +254,7 @@ def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, 
     order = kept.sort_values("fitted_error", kind="stable")
     over = cells(order[order.fitted_error > 0].iloc[::-1][:sheet])
     under = cells(order[order.fitted_error < 0][:sheet])
-    said = findings(kept, found, moved, binned, plan)
+    said, about = findings(kept, found, moved, binned, plan), plan.facts()
     html = page.render(
         "diagnose.html",
         title=f"Diagnosis of {title(plan.weights)} on {data.name} ({part})",
@@ -258,9 +262,8 @@ def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, 
         asked=len(table),
         absent=len(data.absent),
         label=data.label,
-        off_scale=plan.facts()["record"].get("loss") == "plcc",
+        off_scale=about["record"].get("loss") == "plcc",
         said=said,
-        values=found.set_index(["what", "metric"]).value,
         figures=figures,
         mirrored=moved[moved.way.isin(("predicted", "mirrored", "both"))],
         resizes=moved[moved.way.str.startswith(("predicted", "resize_"))],
@@ -269,7 +272,7 @@ def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, 
         batch_size=plan.batch_size,
         over=over,
         under=under,
-        provenance=page.provenance(plan.facts()),
+        provenance=page.provenance(about),
     )
     errors = kept[["image_name", "fitted", "predicted_error", "fitted_error"]]
     return {
@@ -313,8 +316,9 @@ def findings(
     if "SD" in kept:
         disagreement = [
             f"SRCC of the absolute error, after the map, with SD: {shown('absolute_error', 'srcc')}, on "
-            f"{rows['absolute_error', 'srcc'].n:,} pictures. Above 0, the model errs most where people disagree; "
-            "both also depend on the MOS itself."
+            f"{rows['absolute_error', 'srcc'].n:,} pictures. Above 0, the model errs most where people disagree.",
+            "But both depend on the MOS, too. Of the distance between an error and what scatter alone gives at its "
+            f"MOS, the SRCC with SD is {shown('off_line', 'srcc')}.",
         ]
     else:
         disagreement = ["The table has no column SD that says how far its raters disagreed, so nothing is said of it."]
@@ -344,10 +348,10 @@ def findings(
     if base == "lanczos":
         nearest, bilinear = ways["resize_nearest"], ways["resize_bilinear"]
         resize.append(
-            "The study has three resizers: its training pictures were made with Lanczos, it tests through bilinear, "
-            f"and scores its lifelog through nearest. With this model and these pictures that is {_cost(bilinear)} "
-            f"where it tests, and {_cost(nearest)} in the lifelog. Means, and shares below a MOS, of pictures resized "
-            "in two ways differ by that although the pictures do not."
+            "The study has three resizers: its training pictures were made with Lanczos, it tests LIVE In the Wild "
+            "through bilinear, and scores its lifelog through nearest. With this model and these pictures, bilinear is "
+            f"{_cost(bilinear)}, and nearest {_cost(nearest)}. By that much, the means of two sets of pictures differ "
+            "for no other reason than how they were resized, and shares below a MOS with them."
         )
     return {
         "error": error,

@@ -115,6 +115,9 @@ def test_the_map_takes_scale_and_offset_and_leaves_what_scatter_gives():
     assert table.fitted.tolist() == pytest.approx((slope * table.predicted + intercept).tolist())
     assert table.fitted_error.mean() == pytest.approx(0, abs=1e-9)
     assert stats.linregress(table.MOS, table.fitted_error).slope == pytest.approx(diagnose.scatter_slope(table))
+    residual = stats.linregress(table.MOS, table.predicted)
+    expected = slope * abs(table.predicted - residual.slope * table.MOS - residual.intercept)
+    assert table.off_line.tolist() == pytest.approx(expected.tolist(), abs=1e-9)
     moved, _, _ = diagnose.fit(scores().assign(predicted=lambda table: 5 * table.predicted + 40))
     assert moved.fitted.tolist() == pytest.approx(table.fitted.tolist())
     perfect, slope, intercept = diagnose.fit(scores().assign(predicted=lambda table: (table.MOS - 3) / 2))
@@ -158,10 +161,12 @@ def test_changes_of_a_known_answer():
 def test_disagreement_is_the_rank_correlation_with_sd_of_those_that_have_one():
     table, slope, intercept = diagnose.fit(scores(60))
     sd = (table.absolute_error + np.random.default_rng(0).normal(0, 5, 60)).where(table.index > 20)
-    row = diagnose.metrics(table.assign(SD=sd), slope, intercept).iloc[-1]
-    assert (row.what, row.against, row.metric, row.n) == ("absolute_error", "SD", "srcc", 39)
-    assert row.value == pytest.approx(stats.spearmanr(sd[21:], table.absolute_error[21:]).statistic)
-    assert row.low < row.value < row.high
+    found = diagnose.metrics(table.assign(SD=sd), slope, intercept)
+    assert [row.what for row in found.itertuples() if row.against == "SD"] == ["absolute_error", "off_line"]
+    for row in found[found.against == "SD"].itertuples():
+        assert (row.metric, row.n) == ("srcc", 39)
+        assert row.value == pytest.approx(stats.spearmanr(sd[21:], table[row.what][21:]).statistic)
+        assert row.low < row.value < row.high
     assert "SD" not in set(diagnose.metrics(table, slope, intercept).against)
 
 
