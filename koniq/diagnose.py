@@ -344,14 +344,14 @@ def findings(
     ]
     same = int(((kept.height == plan.network.input_size[0]) & (kept.width == plan.network.input_size[1])).sum())
     size = " x ".join(map(str, plan.network.input_size))
-    resize.append(f"{same:,} of {len(kept):,} pictures are {size} already, and no resize changes them.")
+    resize.append(f"No resize changes a picture that is {size} already: {same:,} of {len(kept):,} here.")
     if base == "lanczos":
         nearest, bilinear = ways["resize_nearest"], ways["resize_bilinear"]
         resize.append(
             "The study has three resizers: its training pictures were made with Lanczos, it tests LIVE In the Wild "
-            "through bilinear, and scores its lifelog through nearest. With this model and these pictures, bilinear is "
-            f"{_cost(bilinear)}, and nearest {_cost(nearest)}. By that much, the means of two sets of pictures differ "
-            "for no other reason than how they were resized, and shares below a MOS with them."
+            f"through bilinear, and scores its lifelog through nearest. With this model at {size} and these pictures, "
+            f"bilinear is {_cost(bilinear)}, and nearest {_cost(nearest)}. By that much, the means of two sets of "
+            "pictures differ for no other reason than how they were resized, and shares below a MOS with them."
         )
     return {
         "error": error,

@@ -207,7 +207,7 @@ def test_the_page_in_a_browser_says_what_the_tables_say(made, pictures):
         f"nearest in place of lanczos: SRCC {nearest.srcc_change:+.3f} [{nearest.low:+.3f}, {nearest.high:+.3f}], "
         f"p = {nearest.p:.3f}, mean score {nearest.mean_change:+.2f}"
     ) in seen["text"]
-    assert f"{AT_SIZE} of 40 pictures are 24 x 32 already" in seen["text"]
+    assert f"No resize changes a picture that is 24 x 32 already: {AT_SIZE} of 40 here." in seen["text"]
     assert "Batches of 1, 2, 4, 8, 16 pictures, keras in float32" in seen["text"]
     assert "Changes are from batches of 4." in seen["text"]
     for way, head in (("mirrored", "mirrored"), ("both", "mean of both"), ("resize_box", "box")):
