@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from koniq.metrics import METRICS, measure
+from koniq.metrics import METRICS, difference, measure
 
 
 @pytest.fixture
@@ -54,6 +54,61 @@ def test_intervals_hold_the_value_repeat_and_agree_with_scipy_bootstrap(pair):
     ).confidence_interval
     assert plcc.low == pytest.approx(reference.low, abs=0.01)
     assert plcc.high == pytest.approx(reference.high, abs=0.01)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_difference_is_that_of_the_metric_on_the_same_resamples(pair, metric):
+    mos, predicted = pair
+    other = predicted.round(-1)  # so that there are ties among the scores
+    value, low, high, p = difference(mos, predicted, other, metric, samples=40, seed=5)
+    assert value == METRICS[metric](mos, predicted) - METRICS[metric](mos, other)
+    rng, drawn = np.random.default_rng(5), []
+    for _ in range(40):
+        chosen = rng.integers(0, 200, 200)
+        drawn.append(METRICS[metric](mos[chosen], predicted[chosen]) - METRICS[metric](mos[chosen], other[chosen]))
+    assert (low, high) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))), abs=1e-12)
+    assert p == pytest.approx(
+        min(1, 2 * (1 + min(np.less_equal(drawn, 0).sum(), np.greater_equal(drawn, 0).sum())) / 41)
+    )
+
+
+def test_a_difference_has_the_sign_of_the_better_and_swaps_with_its_sides(pair):
+    mos, predicted = pair
+    worse = predicted + np.random.default_rng(4).normal(0, 30, 200)
+    value, low, high, p = difference(mos, predicted, worse)
+    assert 0 < low < value < high
+    assert p == pytest.approx(2 / 2001)  # no resample of 2,000 is on the other side of 0
+    assert difference(mos, worse, predicted) == pytest.approx((-value, -high, -low, p), abs=1e-12)
+
+
+def test_a_model_does_not_differ_from_itself(pair):
+    mos, predicted = pair
+    assert difference(mos, predicted, 2 * predicted + 1) == (0, 0, 0, 1)
+
+
+def test_p_is_as_often_below_5_percent_as_it_says():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(100):
+        mos = rng.normal(size=50)
+        first, second = mos + rng.normal(size=(2, 50))
+        found.append(difference(mos, first, second, samples=200)[3])
+    assert 0 < np.mean(np.array(found) < 0.05) < 0.12
+
+
+def test_a_constant_model_has_no_difference(pair):
+    mos, predicted = pair
+    assert np.isnan(difference(mos, predicted, np.full(200, 5.0), samples=5)).all()
+    predicted[7] = np.nan
+    assert np.isnan(difference(mos, mos, predicted, samples=5)).all()
+
+
+def test_a_difference_of_different_lengths_or_of_no_metric_is_refused(pair):
+    mos, predicted = pair
+    with pytest.raises(ValueError, match=r"as many numbers each, at least 2.*\(200,\), \(200,\), \(199,\)"):
+        difference(mos, predicted, predicted[1:])
+    with pytest.raises(ValueError, match=r"one of srcc, plcc, krcc, mae, rmse\. Received: metric='r2'"):
+        difference(mos, predicted, predicted, "r2")
 
 
 def test_different_lengths_are_refused():
