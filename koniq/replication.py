@@ -97,7 +97,9 @@ def planned(s: Settings, matrix: Iterable[Row]) -> list[Planned]:
     rows = list(dict.fromkeys(matrix))
     idle = [pattern for pattern in s.rows if not any(fnmatchcase(row.name, pattern) for row in rows)]
     if idle:
-        raise InputError(f"rows should match {first_few([row.name for row in rows], 4)}. Received: {', '.join(idle)}")
+        raise InputError(
+            f"rows should match {first_few([row.name for row in rows], 4)}. Received: rows={first_few(idle)}"
+        )
     chosen = [row for row in rows if any(fnmatchcase(row.name, pattern) for pattern in s.rows)]
     folder = Path(s.runs).absolute() if s.runs else MODELS
     return [

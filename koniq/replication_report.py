@@ -181,9 +181,11 @@ def draw_by_batch(table: pd.DataFrame, path: Path) -> None:
     sections = _by_batch(table)
     if not sections:
         return
-    figure, panels = new_figure(12, 4.5 * len(sections), len(sections), len(LOSSES), squeeze=False, sharey="row")
+    losses = [loss for loss in LOSSES if any((rows.loss == loss).any() for _, rows in sections)]
+    size = (6 * len(losses), 5.5 * len(sections))
+    figure, panels = new_figure(*size, len(sections), len(losses), squeeze=False, sharey="row")
     for (shared, rows), axes_of_section in zip(sections, panels, strict=True):
-        for axes, (loss, title) in zip(axes_of_section, LOSSES.items(), strict=True):
+        for axes, loss in zip(axes_of_section, losses, strict=True):
             _plot_by_batch(axes, rows[rows.loss == loss])
             published = {row.batch_size: row.koniq10k[0] for row in PUBLISHED if _on_curve(row, loss)}
             axes.plot(published.keys(), published.values(), ":", color="0.6", label="published, KonIQ-10k, 384x512")
@@ -191,8 +193,8 @@ def draw_by_batch(table: pd.DataFrame, path: Path) -> None:
             axes.set_xticks([2, 4, 8, 16], ["2", "4", "8", "16"])
             of = shared["dataset"] + ("" if shared["label"] == "MOS" else f" ({shared['label']})")
             across = "" if shared["dataset"] == shared["trained_on"] else f", trained on {shared['trained_on']}"
-            axes.set(xlabel="pictures in memory at a time", title=f"{of}{across}, {title}")
-            axes.legend(frameon=False, fontsize=8)
+            axes.set(xlabel="pictures in memory at a time", title=f"{of}{across}\n{LOSSES[loss]}")
+            axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))  # below
         axes_of_section[0].set_ylabel("SRCC, 95 % interval over pictures")
     save_figure(figure, path)
 

@@ -36,14 +36,11 @@ class Settings:
 
 def read(path: Path) -> pd.DataFrame:
     """The measurements at `path`, settings as text; what the first of them do not say is filled in."""
-    table = pd.read_csv(path, dtype=dict.fromkeys((*SETTINGS, *LATER), str), float_precision="round_trip")
-    unsaid = LATER | {"framework": "tensorflow", "trained_on": table.dataset, "compared_to": "", "p": float("nan")}
-    for column, value in unsaid.items():
-        if column not in table:
-            table[column] = value
-        elif column != "p":
-            table[column] = table[column].fillna(value)
-    return table
+    texts = (*SETTINGS, *LATER, "framework", "trained_on", "compared_to")
+    table = pd.read_csv(path, dtype=dict.fromkeys(texts, str))
+    unsaid = LATER | {"framework": "tensorflow", "trained_on": table.dataset, "compared_to": ""}
+    table = table.reindex(columns=list(dict.fromkeys((*table, *unsaid, "p"))))
+    return table.assign(**{name: table[name].astype(object).fillna(value) for name, value in unsaid.items()})
 
 
 def record(new: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -52,9 +49,8 @@ def record(new: pd.DataFrame, path: Path) -> pd.DataFrame:
         old = read(path)
         kept = ~pd.MultiIndex.from_frame(old[KEY]).isin(pd.MultiIndex.from_frame(new[KEY]))
         new = pd.concat([old[kept], new], ignore_index=True)
-    new = new.sort_values(KEY, kind="stable", ignore_index=True)
-    write_csv(new, path)
-    return new
+    write_csv(new.sort_values(KEY, kind="stable"), path)
+    return read(path)
 
 
 def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd.DataFrame:
