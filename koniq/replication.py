@@ -112,7 +112,7 @@ def planned(s: Settings, matrix: Iterable[Row]) -> list[Planned]:
 def replicate(s: Settings, matrix: Sequence[Row]) -> None:
     """Run what is missing of the matrix, then write metrics.csv, tables and figures.
 
-    Raises InputError if the data are not there, RunStopped at the end if a run failed.
+    Raises InputError if the data are not there or nothing is measured, RunStopped at the end if a run failed.
     """
     if s.quick:
         s = replace(s, **_quick(s))
@@ -123,9 +123,12 @@ def replicate(s: Settings, matrix: Sequence[Row]) -> None:
         return
     failed = [] if s.render else _run(s, runs)
     done = [run for run in runs if run.state == "done"]
-    table = _measured(done, out / "metrics.csv")
-    replication_report.write(table, [run.folder for run in done], out)
-    print(f"{len(done)} of {len(runs)} runs are done. Measurements, tables and figures lie in {out}")
+    if done or (out / "metrics.csv").is_file():
+        table = _measured(done, out / "metrics.csv")
+        replication_report.write(table, [run.folder for run in done], out)
+        print(f"{len(done)} of {len(runs)} runs are done. Measurements, tables and figures lie in {out}")
+    elif not failed:
+        raise InputError(f"There should be a finished run, or measurements in {out}. Received: neither")
     if failed:
         raise RunStopped(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}")
 
@@ -229,8 +232,4 @@ def _measured(done: Sequence[Planned], path: Path) -> pd.DataFrame:
         reference = Row(run.row.framework, run.row.loss, results.REFERENCE)
         other = folders.get((reference, run.seed)) if run.row != reference else None
         new.append(results.measurements(run.folder, reference=other))
-    if new:
-        return results.record(pd.concat(new, ignore_index=True), path)
-    if path.is_file():
-        return results.read(path)
-    raise InputError(f"There should be a finished run, or measurements in {path}. Received: neither")
+    return results.record(pd.concat(new, ignore_index=True), path) if new else results.read(path)

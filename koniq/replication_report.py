@@ -204,7 +204,7 @@ def _on_curve(row: Published, loss: str) -> bool:
 
 
 def _plot_by_batch(axes, rows: pd.DataFrame) -> None:
-    memory = np.where(rows.micro_batch == "0", "whole batch", "16 in micro-batches")
+    memory = np.where(rows.micro_batch == "0", "whole batch", rows.batch_size + " in micro-batches")
     kind = rows.framework.map(FRAMEWORKS) + ", " + memory
     kind += np.where(rows.statistics == "moving", "", ", " + rows.statistics)
     if rows.epochs.nunique() > 1:
