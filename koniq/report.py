@@ -108,12 +108,18 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def draw_scatter(mos: np.ndarray, predicted: np.ndarray, title: str, label: str, path: Path) -> None:
     """Predicted scores against `label` as PNG, with the line on which they would be equal."""
     figure, axes = new_figure(6, 6)
+    plot_scatter(axes, mos, predicted)
+    axes.set(xlabel=label, ylabel="predicted score", title=title)
+    save_figure(figure, path)
+
+
+def plot_scatter(axes, mos: np.ndarray, predicted: np.ndarray) -> None:
+    """Predicted scores against the true ones, with the line on which they would be equal."""
     ends = min(0, np.min(predicted)), max(100, np.max(predicted))
     axes.plot(ends, ends, color="0.6", linewidth=1, label="equal")
     axes.scatter(mos, predicted, s=12, alpha=0.5, linewidths=0)
-    axes.set(xlabel=label, ylabel="predicted score", title=title, xlim=ends, ylim=ends, aspect="equal")
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.legend(frameon=False)
-    save_figure(figure, path)
 
 
 def draw_curves(log: pd.DataFrame, path: Path) -> None:

@@ -1,24 +1,30 @@
-"""What was measured: `python -m koniq.results RUN...` puts the test of finished runs into results/metrics.csv.
+"""What was measured: `python -m koniq.results RUN...` puts the tests of finished runs into results/metrics.csv.
 
 One row a measurement: data set, what its labels are, set, metric, value, interval, number of pictures, and what it
-took: the run's name and settings, epochs, seconds of training, device, versions and commit. A run recorded before is
-replaced.
+took: the run's name and settings, epochs, seconds of training, device, versions and commit. Of a difference
+(srcc_difference, plcc_difference) also the run that it is a difference to, and p. A run recorded before is replaced.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import tyro
 
 from koniq import cli
 from koniq.errors import InputError
+from koniq.metrics import difference
 from koniq.paths import MODELS, RESULTS
 from koniq.report import write_csv
 
 SETTINGS = ("loss", "batch_size", "input_size", "epochs", "learning_rates", "weights", "seed")
+LATER = {"micro_batch": "0", "statistics": "moving"}  # settings that the first runs did not have, and what they did
 KEY = ["dataset", "set", "model"]
+COMPARED = ("srcc", "plcc")
+REFERENCE = 16  # the batch size, of the original network, that all others are compared with
 
 
 @dataclass(frozen=True)
@@ -28,18 +34,50 @@ class Settings:
     out: Path = RESULTS / "metrics.csv"
 
 
-def measurements(run: Path, name: str = "") -> pd.DataFrame:
-    """The rows of a finished run. Raises InputError if it is none."""
+def read(path: Path) -> pd.DataFrame:
+    """The measurements at `path`, settings as text; what the first of them do not say is filled in."""
+    texts = (*SETTINGS, *LATER, "framework", "trained_on", "compared_to")
+    table = pd.read_csv(path, dtype=dict.fromkeys(texts, str))
+    unsaid = LATER | {"framework": "tensorflow", "trained_on": table.dataset, "compared_to": ""}
+    table = table.reindex(columns=list(dict.fromkeys((*table, *unsaid, "p"))))
+    return table.assign(**{name: table[name].astype(object).fillna(value) for name, value in unsaid.items()})
+
+
+def record(new: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Put measurements into the table at `path`, in place of those of the same runs, and return it."""
+    if path.is_file():
+        old = read(path)
+        kept = ~pd.MultiIndex.from_frame(old[KEY]).isin(pd.MultiIndex.from_frame(new[KEY]))
+        new = pd.concat([old[kept], new], ignore_index=True)
+    write_csv(new.sort_values(KEY, kind="stable"), path)
+    return read(path)
+
+
+def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd.DataFrame:
+    """The rows of a finished run: of its own test and of those across data sets (cross-*).
+
+    reference: a run to give the differences to, on the pictures that both scored. Raises InputError if the run is not
+    finished and tested.
+    """
     folder = run if run.is_dir() else MODELS / run
     try:
         facts = json.loads((folder / "settings.json").read_text())
-        rows, finished = pd.read_csv(folder / "test/metrics.csv"), facts["finished"]
+        own, finished = pd.read_csv(folder / "test/metrics.csv"), facts["finished"]
     except (FileNotFoundError, KeyError) as error:
         raise InputError(f"{folder} should hold a finished training run. Received: no {error}") from error
-    chosen = {key: str(facts["settings"][key]) for key in SETTINGS}
+    tests = [folder / "test", *(path.parent for path in sorted(folder.glob("cross-*/metrics.csv")))]
+    rows = []
+    for test in tests:
+        found = pd.read_csv(test / "metrics.csv")
+        rows.append(found)
+        if reference and (reference / test.name / "predictions.csv").is_file():
+            rows.append(_differences(test, reference / test.name).assign(**found.loc[0, ["dataset", "label", "set"]]))
+    chosen = {key: str(facts["settings"].get(key, LATER.get(key))) for key in (*SETTINGS, *LATER)}
     versions = " ".join(f"{package} {version}" for package, version in facts["versions"].items())
-    return rows.assign(
+    return pd.concat(rows, ignore_index=True).assign(
         model=name or folder.name,
+        framework=framework(facts),
+        trained_on=own.dataset[0],
         **chosen,
         epochs_run=finished["epochs"],
         seconds=finished["seconds"],
@@ -49,17 +87,27 @@ def measurements(run: Path, name: str = "") -> pd.DataFrame:
     )
 
 
+def framework(facts: Mapping[str, Any]) -> str:
+    """What trained a run: pytorch, kuti or tensorflow, by its settings.json."""
+    return next((name for name in ("PyTorch", "kuti") if f"{name} " in facts["device"]), "tensorflow").lower()
+
+
+def _differences(test: Path, reference: Path) -> pd.DataFrame:
+    tables = [pd.read_csv(folder / "predictions.csv", dtype={"image_name": str}) for folder in (test, reference)]
+    both = pd.merge(*(table[table.status == "ok"] for table in tables), on="image_name", suffixes=("", "_reference"))
+    columns = [both[column].to_numpy() for column in ("MOS", "predicted", "predicted_reference")]
+    rows = [(f"{metric}_difference", *difference(*columns, metric)) for metric in COMPARED]
+    table = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "p"])
+    return table.assign(n=len(both), compared_to=reference.parent.name)
+
+
 def main(s: Settings) -> None:
     if s.name and len(s.runs) != 1:
         raise InputError(f"A name should be given to one run. Received: {len(s.runs)} runs")
     new = pd.concat([measurements(run, s.name) for run in s.runs], ignore_index=True)
-    if s.out.is_file():
-        old = pd.read_csv(s.out, dtype=dict.fromkeys(SETTINGS, str))
-        kept = ~pd.MultiIndex.from_frame(old[KEY]).isin(pd.MultiIndex.from_frame(new[KEY]))
-        new = pd.concat([old[kept], new], ignore_index=True)
-    write_csv(new, s.out)
+    table = record(new, s.out)
     print(new[["model", "dataset", "metric", "value", "low", "high"]].to_string(index=False))
-    print(f"{s.out}: {len(new)} measurements")
+    print(f"{s.out}: {len(table)} measurements")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,15 @@ if __name__ == "__main__":
     if pause := float(os.environ.get("TINY_SLOW", 0)):
         score = prediction._scored
         prediction._scored = lambda *found: (time.sleep(pause), score(*found))[1]
+    if sys.argv[1] == "replicate":  # what it starts, too
+        from koniq import replication
+
+        for commands in (replication.TRAIN, replication.TEST):
+            commands |= {
+                name: (sys.executable, __file__, Path(script).stem)
+                for name, (_, script) in commands.items()
+                if name != "kuti"
+            }
     script = importlib.import_module(sys.argv[1])
     script.KONCEPT512 = TINY
     cli.run(script.main, script.Settings, sys.argv[2:])
