@@ -11,7 +11,8 @@ from koniq.engines import DeviceName
 from koniq.recipes import RECIPES, Row
 
 # What small batches cost and what mends it, beyond the study: batch size, micro-batch (0: none), statistics.
-ARMS = ((16, 0), (16, 2), (16, 2, "frozen"), (16, 2, "reestimated"), (2, 0), (2, 0, "reestimated"))
+OTHERS = ("moving", "frozen", "trailing", "reestimated")
+ARMS = ((16, 0), (16, 0, "trailing"), *((16, 2, each) for each in OTHERS), (2, 0), (2, 0, "reestimated"))
 MATRIX = (
     *(Row("tensorflow", "mse", batch) for batch in (16, 8, 4, 2)),  # 16: the original
     *(Row("tensorflow", "plcc", batch) for batch in (16, 8, 4)),  # 16: not in the study, to compare with

@@ -117,56 +117,6 @@ def _ranks(levels: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[levels]
 
 
-def difference(
-    mos: np.ndarray, first: np.ndarray, second: np.ndarray, metric: str = "srcc", samples: int = 2000, seed: int = 0
-) -> tuple[float, float, float, float]:
-    """How two models differ in a metric on the same pictures (all of shape (pictures,)): value, low, high, p.
-
-    value is metric(mos, first) - metric(mos, second); of mae and rmse the smaller is the better. low and high bound the
-    95 % percentile interval of a paired bootstrap: a resample draws pictures, each with its MOS and both its scores.
-    p is two-sided: twice the share of resamples on the rarer side of 0, at most 1, one counted on each side beforehand,
-    so that it is never 0. Resamples without a value are left out; all is nan if the pictures themselves have none.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
-    """
-    columns = [np.asarray(column, np.float64) for column in (mos, first, second)]
-    if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1 or columns[0].size < 2:
-        raise ValueError(
-            "mos, first and second should be as many numbers each, at least 2. "
-            f"Received: shapes {', '.join(str(column.shape) for column in columns)}"
-        )
-    if metric not in METRICS:
-        raise ValueError(f"metric should be one of {', '.join(METRICS)}. Received: metric={metric!r}")
-    function, n = METRICS[metric], columns[0].size
-    value = function(columns[0], columns[1]) - function(columns[0], columns[2])
-    if np.isnan(value):
-        return np.nan, np.nan, np.nan, np.nan
-    if metric == "srcc":  # its resamples are ranked by counting, which takes a fraction of the time of sorting them
-        columns, function = [np.unique(column, return_inverse=True)[1] for column in columns], _srcc_of_levels
-    rng = np.random.default_rng(seed)
-    drawn = np.empty(samples)
-    for number in range(samples):
-        chosen = rng.integers(0, n, n)
-        mos, first, second = (column[chosen] for column in columns)
-        drawn[number] = function(mos, first) - function(mos, second)
-    drawn = drawn[np.isfinite(drawn)]
-    if not drawn.size:
-        return value, np.nan, np.nan, np.nan
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    rarer = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    return value, float(low), float(high), float(min(1, 2 * (rarer + 1) / (drawn.size + 1)))
-
-
-def _srcc_of_levels(mos: np.ndarray, predicted: np.ndarray) -> float:
-    """SRCC of numbers that stand for their order: small whole ones, from 0, equal where what they stand for is."""
-    return plcc(_ranks(mos), _ranks(predicted))
-
-
-def _ranks(levels: np.ndarray) -> np.ndarray:
-    """Ranks of small whole numbers, equal ones at their mean rank."""
-    counts = np.bincount(levels)
-    return (np.cumsum(counts) - (counts - 1) / 2)[levels]
-
-
 def agreement(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
     """How well two models agree on the same pictures (shape (pictures,) each): metric, value, low, high, n.
 
