@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from safetensors.numpy import load_file
 
 from koniq import torch_training
@@ -21,22 +20,6 @@ from koniq import torch_training
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.py"
 STAGES = ("--epochs", 3, 3, "--learning-rates", 1e-2, 1e-3)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A table of 40 grey pictures whose MOS is their brightness."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    rng = np.random.default_rng(4)
-    rows = []
-    for number, grey in enumerate(rng.integers(0, 255, 40)):
-        pixels = np.clip(rng.normal(grey, 10, (24, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
-        part = "training" if number < 24 else "validation" if number < 32 else "test"
-        rows.append((f"{number}.png", grey / 2.55, part))
-    pd.DataFrame(rows, columns=["image_name", "MOS", "set"]).to_csv(folder / "grey.csv", index=False)
-    return folder / "grey.csv"
 
 
 def arguments(data, run, *more, processes=1):
