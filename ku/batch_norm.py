@@ -68,7 +68,8 @@ def noted(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[list[An
 
 def follow(layers: Sequence[keras.layers.BatchNormalization], seen: Sequence[Any]) -> None:
     """Moves the moving statistics towards what was `noted`, by the momentum of each layer."""
-    for layer, (mean, square, rows) in zip(layers, seen, strict=True):
+    for layer, sums in zip(layers, seen, strict=True):
+        mean, square, rows = keras.ops.unstack(sums)
         for moving, total in ((layer.moving_mean, mean), (layer.moving_variance, square)):
             moving.assign(layer.momentum * moving + (1 - layer.momentum) * total / rows)
 
