@@ -158,7 +158,9 @@ def start(
     """
     backend = keras.backend.backend()
     if backend != "tensorflow" and (micro_batch or statistics != "moving"):
-        raise InputError(f"micro_batch and statistics={statistics} need TensorFlow. Received: KERAS_BACKEND={backend}")
+        raise InputError(
+            f"micro_batch and statistics other than moving need TensorFlow. Received: KERAS_BACKEND={backend}"
+        )
     model = _started(network, initial, data, start_at_mean)
     for layer in norms(model):
         layer.momentum = momentum
