@@ -18,8 +18,8 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = False  # go on without the pictures of the table that are not on disk
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
-    micro_batch: int = 0  # pictures at a time through the body, in their memory; 0: the whole batch
-    statistics: Literal["moving", "frozen", "reestimated"] = "moving"  # frozen: in the body; reestimated: each epoch
+    micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
+    statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
     loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
     epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage

@@ -1,7 +1,7 @@
 """Training by stages: how the network starts, what an epoch sees, and what watches over it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import h5py
@@ -83,6 +83,18 @@ class Reseed(keras.callbacks.Callback):
                 generator.state.assign(rng.integers(0, 1 << 32, generator.state.shape, np.uint32))
 
 
+class EstimateFirst(keras.callbacks.Callback):
+    """Estimates the moving statistics before the first epoch of a run; killed in between, the run does so again."""
+
+    def __init__(self, run: Run, estimate: Callable[[], None]):
+        super().__init__()
+        self.run, self.estimate = run, estimate
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        if not (self.run.progress.stage or self.run.progress.epoch):
+            self.estimate()
+
+
 class StopWhenNotFinite(keras.callbacks.Callback):
     """Ends the run with RunStopped as soon as a loss is not a finite number, before anything of it is saved."""
 
@@ -141,20 +153,22 @@ def start(
     is the mean MOS of the training set and not 0, which spares a training from random weights its first epochs.
     momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps.
     micro_batch: how many pictures go through the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics:
-    "frozen" lets the body go by the moving statistics that it starts with. Raises InputError if Keras does not run on
-    TensorFlow and these two need it.
+    "frozen" and "trailing" let the body go by its moving statistics, which stay as they are or trail the training.
+    Raises InputError if Keras does not run on TensorFlow and these two need it.
     """
     backend = keras.backend.backend()
-    if backend != "tensorflow" and (micro_batch or statistics == "reestimated"):
-        raise InputError(f"micro_batch and statistics=reestimated need TensorFlow. Received: KERAS_BACKEND={backend}")
+    if backend != "tensorflow" and (micro_batch or statistics != "moving"):
+        raise InputError(
+            f"micro_batch and statistics other than moving need TensorFlow. Received: KERAS_BACKEND={backend}"
+        )
     model = _started(network, initial, data, start_at_mean)
     for layer in norms(model):
         layer.momentum = momentum
     if statistics == "frozen":
         freeze_statistics(split(model, network.features).body)
-    if micro_batch:
-        cut = network.features
-        model = VirtualBatch(model.input, model.output, cut=cut, micro_batch=micro_batch, name=model.name)
+    if micro_batch or statistics == "trailing":
+        how = {"cut": network.features, "micro_batch": micro_batch or None, "trailing": statistics == "trailing"}
+        model = VirtualBatch(model.input, model.output, **how, name=model.name)
     return model
 
 
@@ -194,8 +208,9 @@ def helper(
 ) -> ModelHelper:
     """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder.
 
-    statistics: "reestimated" sets the moving statistics of batch normalisation over the training set, in the table's
-    order and not flipped, before each validation.
+    statistics: where they do not just move, the moving statistics of batch normalisation are set over the training set,
+    in the table's order and not flipped: "reestimated" before each validation, the others before the first epoch, for
+    ImageNet's are of other pictures, and those of random weights of none.
     """
     rows, pictures = of_training(data, network, run.folder, workers)
     made = ModelHelper(
@@ -218,11 +233,13 @@ def helper(
             "read_fn": lambda name, _: pictures[name],
         },
     )
-    if statistics == "reestimated" and not run.finished:
+    if statistics != "moving" and not run.finished:
         training, parts = data.part("training"), split(model, network.features)
         batches = made.make_generator(training, shuffle=False, fixed_batches=len(training) >= batch_size)
-        micro_batch = getattr(model, "micro_batch", batch_size)
-        made.params.callbacks = [Reestimate(parts.body, parts.head, batches, micro_batch)]
+        each_epoch = statistics == "reestimated"
+        micro_batch = getattr(model, "micro_batch", batch_size) if each_epoch else batch_size
+        callback = Reestimate(parts.body, parts.head, batches, micro_batch)
+        made.params.callbacks = [callback if each_epoch else EstimateFirst(run, callback.estimate)]
     return made
 
 

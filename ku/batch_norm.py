@@ -1,4 +1,4 @@
-"""The moving statistics of batch normalisation: frozen, or re-estimated before each validation."""
+"""The moving statistics of batch normalisation: frozen, trailing the training, or estimated over a data set."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -38,11 +38,47 @@ def replaced(layers: Iterable[keras.Layer], attribute: str, value: Callable[[Any
             setattr(layer, attribute, old)
 
 
+@contextmanager
+def noted(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[list[Any]]:
+    """What batch normalisation sees in a with block: a list, which the block fills, with a tensor for each layer.
+
+    It is (3, channels): the sums over the rows of the mean and of the mean square about the moving mean, and the rows.
+    About the moving mean, the squares of parts of a batch add up to those of the batch, however few rows each has.
+    """
+    seen: list[Any] = [0] * len(layers)
+
+    def noting(call: Callable[..., Any]) -> Callable[..., Any]:
+        layer = call.__self__
+        place = layers.index(layer)
+
+        def note(inputs: Any, *args: Any, **kw: Any) -> Any:
+            x = keras.ops.cast(inputs, layer.moving_mean.dtype)
+            axes = [axis for axis in range(x.ndim) if axis != layer.axis % x.ndim]
+            mean, variance = keras.ops.moments(x, axes)
+            square = variance + keras.ops.square(mean - layer.moving_mean)
+            sums = keras.ops.stack([mean, square, keras.ops.ones_like(mean)])
+            seen[place] += sums * keras.ops.cast(keras.ops.shape(x)[0], sums.dtype)
+            return call(inputs, *args, **kw)
+
+        return note
+
+    with replaced(layers, "call", noting):
+        yield seen
+
+
+def follow(layers: Sequence[keras.layers.BatchNormalization], seen: Sequence[Any]) -> None:
+    """Moves the moving statistics towards what was `noted`, by the momentum of each layer."""
+    for layer, sums in zip(layers, seen, strict=True):
+        mean, square, rows = keras.ops.unstack(sums)
+        for moving, total in ((layer.moving_mean, mean), (layer.moving_variance, square)):
+            moving.assign(layer.momentum * moving + (1 - layer.momentum) * total / rows)
+
+
 class Reestimate(keras.callbacks.Callback):
     """Before each validation, sets all moving statistics to their averages over batches as training sees them.
 
-    The body normalises `micro_batch` pictures at a time, the head whole batches. Dropout is off: it shifts the variance
-    of what is normalised after it (Li et al., arXiv 1801.05134).
+    The body normalises `micro_batch` pictures at a time, the head whole batches, frozen or not. Dropout is off: it
+    shifts the variance of what is normalised after it (Li et al., arXiv 1801.05134).
 
     Args:
         body, head: the network in two parts, see `ku.virtual_batch.split`.
@@ -59,6 +95,10 @@ class Reestimate(keras.callbacks.Callback):
         self.body, self.head = _averaged(body), _averaged(head)
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self.estimate()
+
+    def estimate(self) -> None:
+        """Set them now."""
         done = 0  # micro-batches
         for number in range(len(self.batches)):
             (inputs,), _ = self.batches[number]
@@ -86,6 +126,7 @@ def _averaged(model: keras.Model) -> Callable[[np.ndarray, int], np.ndarray]:
     def forward(inputs: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
         with ExitStack() as stack:
             stack.enter_context(replaced(norms(model), "momentum", lambda _: kept))
+            stack.enter_context(replaced(norms(model), "_trainable", lambda _: True))  # else frozen ones would stay
             stack.enter_context(replaced(_layers(model, keras.layers.Dropout), "rate", lambda _: 0))
             return model(inputs, training=True)
 

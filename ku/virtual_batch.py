@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from ku.batch_norm import needs_tensorflow, norms, replaced
+from ku.batch_norm import follow, freeze_statistics, needs_tensorflow, norms, noted, replaced
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,45 @@ class VirtualBatch(keras.Model):
     the head it sees the batch. What a body draws at random is the same in both passes. The last micro-batch of a batch
     may be smaller.
 
+    Trailing, the body is normalised in training as it is at test time, by its moving statistics, through which no
+    gradient goes; after each batch they move, by the momentum, towards those of the batch. So rows do not see one
+    another in the body, and the gradient is that of the whole batch, whatever the micro-batch. It needs a start at
+    statistics that are about right, and a momentum small enough to keep up with the training. Akin: Liao et al.,
+    arXiv 1610.06160, Yan et al., 2001.06838.
+
     Args:
         cut: the layer that ends the body, see `split`.
-        micro_batch: rows at a time through the body.
+        micro_batch: rows at a time through the body; None: the batch, in a single pass.
+        trailing: whether the moving statistics of the body trail; it then stays frozen, see `freeze_statistics`.
 
     TensorFlow only, on one device, without XLA, and without losses that layers of the body add (those of their weights
     count). A ValueError is raised for another backend, a `micro_batch` below 1, and by `split`.
     """
 
-    def __init__(self, inputs: Any, outputs: Any, *, cut: str, micro_batch: int, **kw: Any):
+    def __init__(
+        self, inputs: Any, outputs: Any, *, cut: str, micro_batch: int | None, trailing: bool = False, **kw: Any
+    ):
         needs_tensorflow("VirtualBatch")
-        if micro_batch < 1:
+        if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"micro_batch should be positive. Received: micro_batch={micro_batch}")
         super().__init__(inputs, outputs, **kw)
         self.micro_batch = micro_batch
         self.supports_jit = False
         self._split = split(self, cut)  # in a plain object, lest Keras save the parts beside the layers
+        self.trailing = trailing
+        if trailing:
+            freeze_statistics(self._split.body)
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         """Keras's own, but for how the gradients are come by."""
         import tensorflow as tf
 
+        trailing = norms(self._split.body) if self.trailing else []
+        if self.micro_batch is None:
+            with noted(trailing) as seen:
+                logs = super().train_step(data)
+            follow(trailing, seen)
+            return logs
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         body, head, step = self._split.body, self._split.head, self.micro_batch
         rows = tf.shape(keras.tree.flatten(x)[0])[0]
@@ -72,8 +90,11 @@ class VirtualBatch(keras.Model):
             with replaced(norms(body), "momentum", lambda momentum: momentum**share):
                 return body(keras.tree.map_structure(lambda tensor: tensor[start : start + step], x), training=True)
 
-        def keep(start: tf.Tensor, features: tf.TensorArray) -> tuple:
-            return start + step, features.write(start // step, forward(start))
+        def keep(start: tf.Tensor, kept: tuple[tf.TensorArray, list[tf.Tensor]]) -> tuple:
+            features, seen = kept
+            with noted(trailing) as now:
+                features = features.write(start // step, forward(start))
+            return start + step, (features, [total + sums for total, sums in zip(seen, now, strict=True)])
 
         def send_back(start: tf.Tensor, sums: list[tf.Tensor]) -> tuple:
             with tf.GradientTape() as tape:
@@ -92,7 +113,9 @@ class VirtualBatch(keras.Model):
         output = body.outputs[0]
         features = tf.TensorArray(output.dtype, -(-rows // step), infer_shape=False, element_shape=output.shape)
         before = [tf.identity(variable.value) for variable in body.non_trainable_variables]
-        features = over_micro_batches(keep, features).concat()
+        seen = [tf.zeros((3, *layer.moving_mean.shape)) for layer in trailing]
+        features, seen = over_micro_batches(keep, (features, seen))
+        features = features.concat()
         for variable, value in zip(body.non_trainable_variables, before, strict=True):
             variable.assign(value)  # statistics and draws: the second pass repeats the first one
         weights = self.trainable_weights
@@ -108,6 +131,7 @@ class VirtualBatch(keras.Model):
         sums = {id(weight): total for weight, total in zip(body_weights, sums, strict=True)}
         gradients = [_sum(gradient, sums.get(id(weight))) for gradient, weight in zip(gradients, weights, strict=True)]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        follow(trailing, seen)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def save(self, *args: Any, **kw: Any) -> None:

@@ -79,9 +79,13 @@ def test_reestimated_once_an_epoch_before_validation(micro_batch):
 
 
 @tensorflow_only
-def test_reestimating_leaves_no_other_trace():
+@pytest.mark.parametrize("frozen", [False, True])
+def test_reestimating_leaves_no_other_trace(frozen):
     model = network()
     parts = split(model, "features")
+    if frozen:
+        freeze_statistics(parts.body)
+    learned = [weight.path for weight in model.trainable_weights]
     before = {v.path: np.asarray(v) for layer in model.layers for v in layer.variables}
     Reestimate(parts.body, parts.head, batches(4), 2).on_test_begin()
     after = {v.path: np.asarray(v) for layer in model.layers for v in layer.variables}
@@ -89,6 +93,8 @@ def test_reestimating_leaves_no_other_trace():
     assert changed == {f"{norm}/moving_{what}" for norm in ("first", "second") for what in ("mean", "variance")}
     assert [layer.momentum for layer in norms(model)] == [0.99, 0.99]
     assert model.layers[3].rate == 0.5
+    assert [layer.trainable for layer in norms(model)] == [not frozen, True]
+    assert [weight.path for weight in model.trainable_weights] == learned
 
 
 @pytest.mark.any_backend

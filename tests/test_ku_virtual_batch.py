@@ -47,8 +47,8 @@ def build(builder=TINY.build, seed=3):
     return model
 
 
-def virtual(model, micro_batch, cut="gap"):
-    return VirtualBatch(model.input, model.output, cut=cut, micro_batch=micro_batch, name=model.name)
+def virtual(model, micro_batch, cut="gap", **more):
+    return VirtualBatch(model.input, model.output, cut=cut, micro_batch=micro_batch, name=model.name, **more)
 
 
 def state(model):
@@ -102,6 +102,25 @@ def test_with_the_body_frozen_it_is_the_batch(micro_batch):
     for model in (plain, ours):
         freeze_statistics(split(model, "gap").body)
     assert_same(after_one_step(virtual(ours, micro_batch)), after_one_step(plain))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, None])
+def test_trailing_it_is_the_batch_and_statistics_move_towards_those_of_the_batch(micro_batch):
+    plain, ours = build(), build()
+    freeze_statistics(split(plain, "gap").body)
+    expected = []
+    for norm in norms(plain)[:2]:
+        seen = keras.Model(plain.input, norm.input)(PICTURES).numpy().reshape(-1, norm.moving_mean.shape[0])
+        mean, variance = norm.get_weights()[2:]
+        about = ((seen - mean) ** 2).mean(0)
+        expected += [0.9 * mean + 0.1 * seen.mean(0), 0.9 * variance + 0.1 * about]
+    ours = virtual(ours, micro_batch, trailing=True)
+    our_logs, their_logs = (after_one_step(model)[0] for model in (ours, plain))
+    for norm, other in zip(norms(ours)[:2], norms(plain)[:2], strict=True):
+        for moving in (norm.moving_mean, norm.moving_variance):
+            np.testing.assert_allclose(moving.numpy(), expected.pop(0), rtol=1e-5)
+        norm.set_weights([*norm.get_weights()[:2], *other.get_weights()[2:]])
+    assert_same((our_logs, state(ours)), (their_logs, state(plain)), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("micro_batch", [2, 3, 4])

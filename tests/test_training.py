@@ -9,11 +9,15 @@ import time
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny import TINY as NETWORK
 
+from koniq import datasets
+from koniq.pictures import whole as pixels
 from ku.generic import lock_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,14 +154,15 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data,
     assert pd.read_csv(run / "log.csv").notna().all(axis=None)
 
 
-def test_a_virtual_batch_with_reestimated_statistics_learns_and_is_resumed_as_if_never_stopped(data, tmp_path):
-    settings = (*STAGES, "--micro-batch", 2, "--statistics", "reestimated")
+@pytest.mark.parametrize("statistics", ["trailing", "reestimated"])
+def test_a_virtual_batch_with_other_statistics_learns_and_is_resumed_as_if_never_stopped(data, tmp_path, statistics):
+    settings = (*STAGES, "--micro-batch", 2, "--statistics", statistics)
     whole, killed = tmp_path / "whole", tmp_path / "killed" / "whole"
     assert train(data, whole, *settings).returncode == 0
     log = pd.read_csv(whole / "log.csv")
     assert log.val_loss.min() < log.val_loss[0]
     facts = json.loads((whole / "settings.json").read_text())["settings"]
-    assert (facts["micro_batch"], facts["statistics"]) == (2, "reestimated")
+    assert (facts["micro_batch"], facts["statistics"]) == (2, statistics)
     process = subprocess.Popen(
         arguments(data, killed, *settings), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -170,15 +175,24 @@ def test_a_virtual_batch_with_reestimated_statistics_learns_and_is_resumed_as_if
     assert_same_run(killed, whole)
 
 
-def test_frozen_statistics_stay_as_they_started_in_the_body(data, tmp_path):
-    run = tmp_path / "run"
-    settings = ("--micro-batch", 2, "--statistics", "frozen", "--epochs", 2, "--learning-rates", 1e-2)
-    done = train(data, run, *settings)
-    assert done.returncode == 0, done.stderr
-    means = {name: array for name, array in best(run).items() if "batch_normalization" in name}
-    frozen = [name for name in means if name.endswith("vars/2") and not means[name].any()]
-    assert len(frozen) == 2  # of four; vars/2 is the moving mean, which starts at 0
-    assert all(means[name.replace("vars/2", "vars/1")].any() for name in frozen)  # the offset, which learns
+def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(data, tmp_path):
+    found = []
+    for rate in (1e-12, 1e-2):  # the first of which learns nothing
+        settings = ("--statistics", "frozen", "--epochs", 2, "--learning-rates", rate)
+        done = train(data, tmp_path / str(rate), *settings)
+        assert done.returncode == 0, done.stderr
+        found.append(best(tmp_path / str(rate)))
+    start, learned = found
+    pictures = np.stack([pixels(path, NETWORK) for path in datasets.load(str(data)).part("training").image_path])
+    seen = keras.layers.Conv2D(8, 3, strides=2, activation="relu")
+    seen.build((None, 24, 32, 3))
+    seen.set_weights([start[f"layers/conv2d/vars/{number}"] for number in (0, 1)])
+    mean = seen(pictures / 127.5 - 1).numpy().mean((0, 1, 2))
+    np.testing.assert_allclose(start["layers/batch_normalization/vars/2"], mean, rtol=1e-4, atol=1e-6)
+    for norm in ("batch_normalization", "batch_normalization_1"):
+        for statistics in ("vars/2", "vars/3"):
+            np.testing.assert_array_equal(learned[f"layers/{norm}/{statistics}"], start[f"layers/{norm}/{statistics}"])
+        assert learned[f"layers/{norm}/vars/1"].any()  # the offset, which learns
 
 
 @pytest.mark.parametrize("loss", ["plcc", "mae", "huber"])
