@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from koniq.engines import Statistics
 from koniq.network import KONCEPT512
 from koniq.report import slug
+from koniq.run import LATER
 
 Framework = Literal["tensorflow", "kuti", "pytorch"]
 
@@ -111,7 +112,7 @@ def settings_of(row: Row, seed: int, s: Chosen) -> dict[str, Any]:
 
 
 # Settings that a script need not have yet, or a run not have recorded: what their absence means.
-ABSENT = {"table": "", "images": "", "skip_missing": False, "micro_batch": 0, "statistics": "moving"}
+ABSENT = {"table": "", "images": "", "skip_missing": False, **LATER}
 
 
 def arguments(settings: Mapping[str, Any]) -> list[str]:

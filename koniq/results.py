@@ -19,9 +19,9 @@ from koniq.errors import InputError
 from koniq.metrics import difference
 from koniq.paths import MODELS, RESULTS
 from koniq.report import write_csv
+from koniq.run import LATER
 
 SETTINGS = ("loss", "batch_size", "input_size", "epochs", "learning_rates", "weights", "seed")
-LATER = {"micro_batch": "0", "statistics": "moving"}  # settings that the first runs did not have, and what they did
 KEY = ["dataset", "set", "model"]
 COMPARED = ("srcc", "plcc")
 REFERENCE = 16  # the batch size, of the original network, that all others are compared with
@@ -38,7 +38,8 @@ def read(path: Path) -> pd.DataFrame:
     """The measurements at `path`, settings as text; what the first of them do not say is filled in."""
     texts = (*SETTINGS, *LATER, "framework", "trained_on", "compared_to")
     table = pd.read_csv(path, dtype=dict.fromkeys(texts, str))
-    unsaid = LATER | {"framework": "tensorflow", "trained_on": table.dataset, "compared_to": ""}
+    unsaid = {name: str(value) for name, value in LATER.items()}
+    unsaid |= {"framework": "tensorflow", "trained_on": table.dataset, "compared_to": ""}
     table = table.reindex(columns=list(dict.fromkeys((*table, *unsaid, "p"))))
     return table.assign(**{name: table[name].astype(object).fillna(value) for name, value in unsaid.items()})
 
