@@ -25,14 +25,15 @@ def choose(device: str = "auto") -> torch.device:
 
 
 def best_precision(device: torch.device) -> str:
-    """mixed_bfloat16 where the hardware computes it natively: CUDA from Ampere, processors with AMX; else float32.
+    """mixed_bfloat16 where the hardware computes it natively, else float32.
 
-    A processor with AVX-512 BF16 alone is left at float32: benchmarks/training.py says what it would gain.
+    That is CUDA from Ampere, and processors with AMX or with AVX-512 BF16, which train twice as fast by it at 384x512
+    (benchmarks/training.py, results/LOG.md).
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+        fast = device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     return "mixed_bfloat16" if fast else "float32"
 
 

@@ -105,7 +105,10 @@ class Trail(AbstractContextManager):
     @torch.no_grad()
     def _note(self, layer: Norm, inputs: tuple[torch.Tensor]) -> None:
         x = inputs[0].float()
-        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
+        if x.device.type in ("cpu", "cuda"):  # a tenth of the time of var_mean
+            mean, variance = torch.batch_norm_update_stats(x, None, None, 0.0)
+        else:
+            variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         # About the mean in use, squares of micro-batches add up to those of the batch, however few pictures each has.
         square = variance + (mean - layer.running_mean).square()
         for total, value in zip(self.seen[layer], (mean, square, torch.ones_like(mean)), strict=True):

@@ -327,12 +327,12 @@ def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(
 
 @needs_torch
 def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path):
-    more = ("--rows", "pytorch-plcc-b16", "--cross", "", "--epochs", 12, "--learning-rates", 1e-3)
+    more = ("--rows", "pytorch-plcc-b16", "--cross", "", "--epochs", 40, "--learning-rates", 1e-3)
     interrupted = subprocess.Popen(
         command(grey, tmp_path, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for text in interrupted.stdout:
-        if "epoch 2/12" in text:
+        if "epoch 2/40" in text:
             break
     interrupted.send_signal(signal.SIGINT)  # to this process only
     _, errors = interrupted.communicate()
@@ -341,12 +341,12 @@ def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path):
     folder = tmp_path / "runs/grey-pytorch-plcc-b16-s1"
     lock_file(folder / ".lock").close()  # the script has ended, too
     before = pd.read_csv(folder / "log.csv")
-    assert 2 <= len(before) < 12
+    assert 2 <= len(before) < 40
     done = call(grey, tmp_path, *more)
     assert done.returncode == 0, done.stderr
     assert "b16-s1: interrupted" in done.stdout
     log = pd.read_csv(folder / "log.csv")
-    assert log.epoch.tolist() == list(range(1, 13))
+    assert log.epoch.tolist() == list(range(1, 41))
     pd.testing.assert_frame_equal(log[: len(before)], before)  # with their seconds: they were not run again
 
 
