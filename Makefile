@@ -1,6 +1,7 @@
 # make demo   KonCept512 trained, tested and let loose on a lifelog, on the built-in sample   (SEED=1)
 # make test   the tests                                                                     (TESTS=tests)
 # Both make .venv first, with what requirements*.txt pin.
+# make test-long  the tests that take longer, and repeat what others show at another setting
 # make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
 # make test-kuti  the tests of it
 
@@ -14,7 +15,7 @@ DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
 
-.PHONY: demo test kuti test-kuti clean
+.PHONY: demo test test-long kuti test-kuti clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
@@ -34,8 +35,11 @@ demo: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --durations=10 $(SIDE_BY_SIDE) $(TESTS)
+	$(BIN)/python -m pytest --durations=10 -m "not long" $(SIDE_BY_SIDE) $(TESTS)
 	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
+
+test-long: .venv/test
+	$(BIN)/python -m pytest --durations=10 -m long $(SIDE_BY_SIDE) $(TESTS)
 
 kuti: .venv-kuti/core
 

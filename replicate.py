@@ -44,7 +44,7 @@ class Settings:
     out: str = ""  # the folder of what is written, if not results; the README's tables are written with the latter
     list: bool = False  # only say what is there, what is missing, and the command of each
     render: bool = False  # train nothing: measure the runs that are there, write tables and figures
-    quick: bool = False  # three rows on a few pictures of the built-in sample, into quick/: whether everything works
+    quick: bool = False  # two rows on a few pictures of the built-in sample, into quick/: whether everything works
 
 
 def main(s: Settings) -> None:

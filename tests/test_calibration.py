@@ -244,7 +244,7 @@ def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
     assert calibration.converted({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
 
 
-@pytest.mark.parametrize("folder", [".", "other"])
+@pytest.mark.parametrize("folder", [".", pytest.param("other", marks=pytest.mark.long)])
 def test_after_a_conversion_both_files_score_in_mos(run, tmp_path, folder):
     convert = pytest.importorskip("koniq.convert")
     pytest.importorskip("torch")

@@ -221,7 +221,7 @@ def test_bad_arguments():
         virtual(both, 2, "cut")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gradient_of_the_whole_network_is_that_of_the_batch():
     """KonCept512 at 76x100, four pictures by two, to 1e-4 of the length of the gradient."""
     keras.utils.set_random_seed(1)

@@ -111,7 +111,7 @@ def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
     pd.testing.assert_frame_equal(log, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("statistics", ["trailing", "reestimated"])
+@pytest.mark.parametrize("statistics", ["trailing", pytest.param("reestimated", marks=pytest.mark.long)])
 def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, statistics):
     more = (*STAGES, "--micro-batch", 2, "--statistics", statistics)
     assert train(data, tmp_path / "whole", *more).returncode == 0
@@ -131,7 +131,10 @@ def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, st
     pd.testing.assert_frame_equal(log, expected)
 
 
-@pytest.mark.parametrize("statistics", ["moving", "frozen", "trailing", "reestimated"])
+@pytest.mark.parametrize(
+    "statistics",
+    ["trailing", *(pytest.param(each, marks=pytest.mark.long) for each in ("moving", "frozen", "reestimated"))],
+)
 def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statistics):
     """Two of micro-batches of 1 train as one of micro-batches of 2 does: the statistics are of the same pictures."""
     monkeypatch.setenv("TINY_DROPOUT", "0")

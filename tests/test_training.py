@@ -154,6 +154,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data,
     assert pd.read_csv(run / "log.csv").notna().all(axis=None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("statistics", ["trailing", "reestimated"])
 def test_a_virtual_batch_with_other_statistics_learns_and_is_resumed_as_if_never_stopped(data, tmp_path, statistics):
     settings = (*STAGES, "--micro-batch", 2, "--statistics", statistics)
@@ -195,7 +196,7 @@ def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(d
         assert learned[f"layers/{norm}/vars/1"].any()  # the offset, which learns
 
 
-@pytest.mark.parametrize("loss", ["plcc", "mae", "huber"])
+@pytest.mark.parametrize("loss", ["plcc", *(pytest.param(loss, marks=pytest.mark.long) for loss in ("mae", "huber"))])
 def test_other_losses_train(data, tmp_path, loss):
     done = train(data, tmp_path / "run", "--loss", loss, "--epochs", 1, "--learning-rates", 1e-3)
     assert done.returncode == 0, done.stderr
