@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -327,12 +328,16 @@ def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(
 
 @needs_torch
 def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path):
-    more = ("--rows", "pytorch-plcc-b16", "--cross", "", "--epochs", 40, "--learning-rates", 1e-3)
+    more = ("--rows", "pytorch-plcc-b16", "--cross", "", "--epochs", 12, "--learning-rates", 1e-3)
     interrupted = subprocess.Popen(
-        command(grey, tmp_path, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(grey, tmp_path, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     for text in interrupted.stdout:
-        if "epoch 2/40" in text:
+        if "epoch 2/12" in text:
             break
     interrupted.send_signal(signal.SIGINT)  # to this process only
     _, errors = interrupted.communicate()
@@ -341,12 +346,12 @@ def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path):
     folder = tmp_path / "runs/grey-pytorch-plcc-b16-s1"
     lock_file(folder / ".lock").close()  # the script has ended, too
     before = pd.read_csv(folder / "log.csv")
-    assert 2 <= len(before) < 40
+    assert 2 <= len(before) < 12
     done = call(grey, tmp_path, *more)
     assert done.returncode == 0, done.stderr
     assert "b16-s1: interrupted" in done.stdout
     log = pd.read_csv(folder / "log.csv")
-    assert log.epoch.tolist() == list(range(1, 41))
+    assert log.epoch.tolist() == list(range(1, 13))
     pd.testing.assert_frame_equal(log[: len(before)], before)  # with their seconds: they were not run again
 
 
@@ -356,7 +361,7 @@ def test_quick_goes_through_everything_with_the_real_network(tmp_path):
     quick = [sys.executable, ROOT / "replicate.py", "--quick", "--out", tmp_path / "quick"]
     done = subprocess.run(quick, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    took = time.monotonic() - began
+    assert time.monotonic() - began < 180
     table = results.read(tmp_path / "quick/metrics.csv")
     assert set(table.label) == {"synthetic MOS"}
     text = (tmp_path / "quick/report.md").read_text()
@@ -366,8 +371,4 @@ def test_quick_goes_through_everything_with_the_real_network(tmp_path):
         assert set(table.statistics) == {"moving", "trailing"}
     for name in ("curves.png", "scatter.png"):
         assert Image.open(tmp_path / "quick" / name).size > (300, 300)
-    began = time.monotonic()
-    again = subprocess.run(quick, capture_output=True, text=True, check=True)
-    assert "stage" not in again.stdout
-    assert time.monotonic() - began < took / 2
     shutil.rmtree(tmp_path / "quick/runs")  # 240 MB a run, which pytest would keep

@@ -111,7 +111,8 @@ def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
     pd.testing.assert_frame_equal(log, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("statistics", ["trailing", pytest.param("reestimated", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("statistics", ["trailing", "reestimated"])
 def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, statistics):
     more = (*STAGES, "--micro-batch", 2, "--statistics", statistics)
     assert train(data, tmp_path / "whole", *more).returncode == 0
@@ -146,7 +147,7 @@ def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statis
     pd.testing.assert_frame_equal(one, two, rtol=2e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("loss", ["mse", "plcc"])
+@pytest.mark.parametrize("loss", [pytest.param("mse", marks=pytest.mark.long), "plcc"])
 def test_two_processes_train_as_one_does(data, tmp_path, monkeypatch, loss):
     """With synchronised batch normalisation and no dropout, which each process draws for itself, up to rounding."""
     monkeypatch.setenv("TINY_DROPOUT", "0")

@@ -176,6 +176,7 @@ def test_a_virtual_batch_with_other_statistics_learns_and_is_resumed_as_if_never
     assert_same_run(killed, whole)
 
 
+@pytest.mark.long
 def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(data, tmp_path):
     found = []
     for rate in (1e-12, 1e-2):  # the first of which learns nothing
