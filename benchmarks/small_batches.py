@@ -3,6 +3,7 @@
 python -m benchmarks.small_batches RUN... --dataset mine.csv       (runs of PyTorch or TensorFlow, tested in PyTorch)
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from koniq.run import Run
 from koniq.torch_network import Rating
 from koniq.torch_virtual_batch import norms, reestimate
 
+LIVE = ("moving", "reestimated")  # statistics by which training normalises the body by the pictures at hand
 ROUNDS = 3  # of training-time scores, each with the pictures in other batches
 
 
@@ -49,7 +51,8 @@ def main(s: Settings) -> None:
         mos = data.part("test").MOS.to_numpy()
         batch = settings["batch_size"]
         micro = settings.get("micro_batch") or batch
-        rows.append((path.parent.name, *_row(module, training, test, mos, batch, micro, s.seed)))
+        live = norms(module) if settings.get("statistics", LIVE[0]) in LIVE else norms(module.fc)
+        rows.append((path.parent.name, *_row(module, live, training, test, mos, batch, micro, s.seed)))
         heads.append((path.parent.name, *_head(module, test, s.seed)))
     titles = ("as tested", "as in training", "body re-estimated", "head re-estimated", "both", "body off", "head off")
     print("SRCC on the test set, and how far the moving statistics are from those over the training set")
@@ -59,8 +62,6 @@ def main(s: Settings) -> None:
 
 
 def _settings(folder: Path) -> dict:
-    import json
-
     return json.loads((Run.place(str(folder)) / "settings.json").read_text())["settings"]
 
 
@@ -73,13 +74,13 @@ def _scores(module: Rating, pictures: torch.Tensor) -> np.ndarray:
         return torch.cat([module(each)[:, 0] for each in pictures.split(32)]).numpy()
 
 
-def _row(module, training, test, mos, batch, micro, seed) -> Iterator[str]:
+def _row(module, live, training, test, mos, batch, micro, seed) -> Iterator[str]:
     def srcc(scores: np.ndarray) -> float:
         return METRICS["srcc"](mos, scores)
 
     module.eval()
     yield f"{srcc(_scores(module, test)):.3f}"
-    yield f"{np.mean([srcc(_as_trained(module, test, batch, micro, seed + n)) for n in range(ROUNDS)]):.3f}"
+    yield f"{np.mean([srcc(_as_trained(module, live, test, batch, micro, seed + n)) for n in range(ROUNDS)]):.3f}"
     moving = _statistics(module)
     reestimate(module, training[: len(training) // batch * batch].split(batch), micro, nullcontext)
     found = _statistics(module)
@@ -91,12 +92,15 @@ def _row(module, training, test, mos, batch, micro, seed) -> Iterator[str]:
     _put(module, moving)
 
 
-def _as_trained(module: Rating, pictures: torch.Tensor, batch: int, micro: int, seed: int) -> np.ndarray:
-    """The scores of pictures as training sees them, in random batches; dropout off, the moving statistics untouched."""
+def _as_trained(module: Rating, live, pictures: torch.Tensor, batch: int, micro: int, seed: int) -> np.ndarray:
+    """The scores of pictures as training sees them, in random batches, by which the live norms normalise.
+
+    Dropout is off, and the moving statistics are left as they are.
+    """
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(pictures)))
     module.eval()
-    momenta = [layer.momentum for layer in norms(module)]
-    for layer in norms(module):
+    momenta = [layer.momentum for layer in live]
+    for layer in live:
         layer.train()
         layer.momentum = 0.0
     scores = torch.empty(len(pictures))
@@ -106,7 +110,7 @@ def _as_trained(module: Rating, pictures: torch.Tensor, batch: int, micro: int, 
                 rows = torch.cat([rows, order[:1]])
             features = torch.cat([module.features(pictures[each]) for each in rows.split(micro)])
             scores[rows] = module.rate(features)[:, 0]
-    for layer, momentum in zip(norms(module), momenta, strict=True):
+    for layer, momentum in zip(live, momenta, strict=True):
         layer.momentum = momentum
     module.eval()
     return scores.numpy()

@@ -1,7 +1,7 @@
 """What the virtual batch costs: time per picture and peak memory of a training step, beside true and small batches.
 
 python -m benchmarks.virtual_batch                                  # 76x100, 16 pictures, in micro-batches of 2
-python -m benchmarks.virtual_batch --size 384 512 --batch-size 8    # needs 20 GB for the true batch
+python -m benchmarks.virtual_batch --size 384 512 --batch-size 8    # the true batch needs 5 GiB
 
 A step is from uint8 pictures in memory to new weights, by the PLCC loss and Adam, in PyTorch, float32. Every arm has a
 process of its own, and all take turns, `rounds` times.

@@ -2,10 +2,13 @@
 
 Gradient caching (Gao et al., arXiv 2101.06983, section 3): the body computes the features of all pictures, micro-batch
 by micro-batch, and keeps nothing for the gradient; head and loss see all features together and give their gradients;
-the body then computes each micro-batch once more and sends its part of them back. Each micro-batch is normalised by
-itself, by statistics of few pictures; or the body is held (`hold`) to its moving statistics, as at test time, which
-then stay as they are or trail the training (`Trail`). Held, a picture does not see the others of its batch, so that the
-gradient is that of the whole batch, whatever the micro-batch. `reestimate` replaces what is used at test time.
+the body then computes each micro-batch once more and sends its part of them back. (Only the last keeps its graph in the
+first place, and is not computed again.)
+
+Each micro-batch is normalised by itself, by statistics of few pictures; or the body is held (`hold`) to its moving
+statistics, as at test time, which then stay as they are or trail the training (`Trail`). Held, a picture does not see
+the others of its batch, so that the gradient is that of the whole batch, whatever the micro-batch. `reestimate`
+replaces what is used at test time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +20,7 @@ from torch import nn
 from koniq.torch_network import Rating
 
 NOTHING = nullcontext()
+WIDE = 4  # micro-batches at a time where no graph is kept: less memory than one with its graph
 Norm = nn.modules.batchnorm._BatchNorm
 
 
@@ -39,14 +43,21 @@ def backward(
     see each picture once, in the first pass; so does `first`, a context around that pass. With the body held this is
     the gradient of the whole batch, up to rounding.
     """
-    groups = pictures.split(micro_batch)
-    with torch.no_grad(), precise(), first:
-        features = [module.features(group) for group in groups]
-    cached = torch.cat(features).requires_grad_()
+    *others, last = pictures.split(micro_batch)
+    # Held, it matters to no picture which others pass with it, and where no graph is kept there is room for more.
+    wide = micro_batch if any(layer.training for layer in norms(module.base)) else WIDE * micro_batch
+    with first:
+        with torch.no_grad(), precise():
+            features = [module.features(group) for group in pictures[: -len(last)].split(wide) if len(group)]
+        with precise():
+            kept = module.features(last)
+    cached = torch.cat([*features, kept.detach()]).requires_grad_()
     scores = module.rate(cached)[:, 0]
     loss(scores).backward()
+    *gradients, gradient = cached.grad.split(micro_batch)
+    kept.backward(gradient)
     with still(module.base):
-        for group, gradient in zip(groups, cached.grad.split(micro_batch), strict=True):
+        for group, gradient in zip(others, gradients, strict=True):
             with precise():  # one each: autocast keeps the weights that it rounded, and with them their graph
                 again = module.features(group)
             again.backward(gradient)

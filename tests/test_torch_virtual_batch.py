@@ -75,6 +75,19 @@ def test_with_the_body_live_each_micro_batch_normalises_itself():
     assert apart(gradient(module), expected) > 1e-2
 
 
+def test_the_body_computes_nothing_that_it_need_not():
+    """The last micro-batch once; held, what keeps no graph in larger groups."""
+    module, (pictures, mos) = started(), batch(8)
+    passes = []
+    module.base[0].register_forward_pre_hook(lambda layer, inputs: passes.append((len(inputs[0]), layer.training)))
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    assert passes == [(2, True)] * 7
+    passes.clear()
+    torch_virtual_batch.hold(module)
+    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    assert [count for count, _ in passes] == [6, 2, 2, 2, 2]
+
+
 def test_the_moving_statistics_see_each_picture_once_and_forget_as_fast_as_those_of_the_batch():
     module, (pictures, mos) = started(), batch(8)
     torch_virtual_batch.share(module, 4)

@@ -98,7 +98,12 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(whole):
 
 
 @pytest.mark.parametrize(
-    ("line", "seconds"), [("stage 1/2, epoch 1/3", 0), ("stage 1/2, epoch 3/3", 0.05), ("stage 2/2, epoch 1/3", 0.2)]
+    ("line", "seconds"),
+    [
+        pytest.param("stage 1/2, epoch 1/3", 0, marks=pytest.mark.long),
+        ("stage 1/2, epoch 3/3", 0.05),
+        ("stage 2/2, epoch 1/3", 0.2),
+    ],
 )
 def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, line, seconds):
     """Killed within a stage, as one ends and the next begins, and in the second, where another optimiser is at work."""
