@@ -1,6 +1,6 @@
 """What a model gets wrong, and what its scores hang on besides the pictures: one page, its figures and tables.
 
-python -m koniq.diagnose my_run --dataset live_itw --engine openvino
+python -m koniq.diagnose --weights my_run --dataset live_itw --engine openvino
 """
 
 import os
@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import tyro
 from scipy import stats
 
 from koniq import cli, datasets, engines, page, report
@@ -20,7 +19,7 @@ from koniq.errors import InputError, first_few
 from koniq.metrics import METRICS, difference, measure
 from koniq.paths import RESULTS
 from koniq.prediction import Engine, predict
-from koniq.weights import find, title
+from koniq.weights import ORIGINAL, find, title
 from ku.image_utils import RESAMPLE
 
 FEWEST = 20  # pictures
@@ -37,7 +36,7 @@ LABELS = {  # of figures
 
 @dataclass(frozen=True)
 class Settings:
-    weights: tyro.conf.Positional[str]  # a file, a training run, or a name in trained_models
+    weights: str = ORIGINAL  # a file, a training run, or a name in trained_models
     dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
     table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images

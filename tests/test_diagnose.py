@@ -241,8 +241,8 @@ def call(capsys, *arguments):
 def test_some_pictures_without_sd_at_another_resize(rated, trained, tmp_path, capsys):
     table = pd.read_csv(rated).drop(columns="SD")
     table.to_csv(tmp_path / "plain.csv", index=False)
-    arguments = [trained, "--dataset", tmp_path / "plain.csv", "--images", rated.parent / "images", "--seed", 4]
-    arguments += ["--pictures", 25, "--resize", "nearest", "--out", tmp_path / "out"]
+    arguments = ["--weights", trained, "--dataset", tmp_path / "plain.csv", "--images", rated.parent / "images"]
+    arguments += ["--seed", 4, "--pictures", 25, "--resize", "nearest", "--out", tmp_path / "out"]
     cli.run(diagnose.main, diagnose.Settings, list(map(str, arguments)))
     printed = capsys.readouterr().out
     assert "25 of them, drawn with seed 4" in printed
@@ -269,5 +269,5 @@ def test_bad_input_is_one_sentence(rated, trained, tmp_path, capsys):
         ([trained, "--dataset", tmp_path / "unrated.csv"], "should have the columns image_name, MOS"),
         ([trained, "--dataset", tmp_path / "few.csv", *images], "At least 20 pictures of few should have a score"),
     ):
-        assert message in call(capsys, *arguments)
+        assert message in call(capsys, "--weights", *arguments)
     assert not (tmp_path / "out").exists()
