@@ -16,13 +16,16 @@ from tqdm import tqdm
 
 from koniq import cli, datasets, devices, weights
 from koniq.metrics import METRICS
+from koniq.network import KONCEPT512
 from koniq.pictures import Pictures
 from koniq.report import markdown_table
 from koniq.run import Run
 from koniq.torch_network import Rating
-from koniq.torch_virtual_batch import norms, reestimate
+from koniq.torch_virtual_batch import norms, reestimate, still
 
 LIVE = ("moving", "reestimated")  # statistics by which training normalises the body by the pictures at hand
+SIZES = ((76, 100), (192, 256), KONCEPT512.input_size)  # (height, width) at which the body's noise is measured
+ALONE = 64  # pictures that it is measured on
 ROUNDS = 3  # of training-time scores, each with the pictures in other batches
 
 
@@ -59,6 +62,8 @@ def main(s: Settings) -> None:
     print(markdown_table(("run", *titles), rows))
     print("\nSpread (sd / mean) of the distances between pictures before and after the first normalisation of the head")
     print(markdown_table(("run", "before", "by 2", "by 4", "by 8", "by 16", "by the moving statistics"), heads))
+    print(f"\nNoise of the body's normalisation in the features of {s.runs[0]}, in their variance in batches of 16")
+    print(markdown_table(("size", "by 2", "by 4", "by 8"), [_noise(s.runs[0], data, size, s.seed) for size in SIZES]))
 
 
 def _settings(folder: Path) -> dict:
@@ -155,6 +160,27 @@ def _head(module: Rating, pictures: torch.Tensor, seed: int) -> Iterator[str]:
     for count in (2, 4, 8, 16):
         yield spread(by_batch, count)
     yield spread(lambda group: (group - norm.running_mean) / (norm.running_var + norm.eps).sqrt(), 16)
+
+
+def _noise(run: str, data: datasets.DataSet, size: tuple[int, int], seed: int) -> tuple[str, ...]:
+    """How far the features of a picture are from those that it has in a batch of 16, if the body sees fewer at a time.
+
+    The median over features of the mean square of the difference, in variances of the feature over pictures.
+    """
+    path = weights.find(run)
+    network = weights.network_of(path).at(size)
+    module = network.build_torch()
+    weights.load_module(module, path, network)
+    module.train()
+    pictures = _pixels(data.part("test").sample(ALONE, random_state=seed), network)
+
+    def features(count: int) -> torch.Tensor:
+        return torch.cat([module.features(group) for group in pictures.split(count)])
+
+    with torch.no_grad(), still(module):
+        true = features(16)
+        apart = [((features(count) - true).square().mean(0) / true.var(0)).nanmedian() for count in (2, 4, 8)]
+    return f"{size[0]}x{size[1]}", *(f"{float(share):.2f}" for share in apart)
 
 
 if __name__ == "__main__":

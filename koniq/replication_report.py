@@ -187,16 +187,22 @@ def draw_by_batch(table: pd.DataFrame, path: Path) -> None:
     for (shared, rows), axes_of_section in zip(sections, panels, strict=True):
         for axes, loss in zip(axes_of_section, losses, strict=True):
             _plot_by_batch(axes, rows[rows.loss == loss])
-            published = {row.batch_size: row.koniq10k[0] for row in PUBLISHED if _on_curve(row, loss)}
-            axes.plot(published.keys(), published.values(), ":", color="0.6", label="published, KonIQ-10k, 384x512")
+            column = "live_itw" if shared["dataset"] == NAMES["live_itw"] else "koniq10k"
+            published = {row.batch_size: getattr(row, column)[0] for row in PUBLISHED if _on_curve(row, loss)}
+            label = f"published, {NAMES[column]}, 384x512"
+            axes.plot(published.keys(), published.values(), ":", color="0.6", label=label)
             axes.set_xscale("log", base=2)
             axes.set_xticks([2, 4, 8, 16], ["2", "4", "8", "16"])
             of = shared["dataset"] + ("" if shared["label"] == "MOS" else f" ({shared['label']})")
             across = "" if shared["dataset"] == shared["trained_on"] else f", trained on {shared['trained_on']}"
             axes.set(xlabel="pictures in memory at a time", title=f"{of}{across}\n{LOSSES[loss]}")
-            axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))  # below
+            _legend_below(axes)
         axes_of_section[0].set_ylabel("SRCC, 95 % interval over pictures")
     save_figure(figure, path)
+
+
+def _legend_below(axes, *entries) -> None:
+    axes.legend(*entries, frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
 
 
 def _on_curve(row: Published, loss: str) -> bool:
@@ -230,7 +236,7 @@ def draw_curves(runs: Sequence[Path], path: Path) -> None:
     """Validation PLCC and training loss by epoch: a colour an arm, a line a seed; a column a loss."""
     about = [(run, *_about(run)) for run in runs]
     losses = [loss for loss in LOSSES if any(loss == of for _, _, of, _ in about)]
-    figure, panels = new_figure(6 * len(losses), 8, 2, len(losses), squeeze=False)
+    figure, panels = new_figure(6 * len(losses), 9, 2, len(losses), squeeze=False)
     for column, loss in zip(panels.T, losses, strict=True):
         labels = sorted({label for _, _, of, label in about if of == loss})
         for run, _, of, label in about:
@@ -249,7 +255,7 @@ def draw_curves(runs: Sequence[Path], path: Path) -> None:
         column[1].set(xlabel="epoch", ylabel="training loss")
         for axes in column:
             axes.xaxis.get_major_locator().set_params(integer=True)
-        column[0].legend(frameon=False, fontsize=8)
+        _legend_below(column[1], *column[0].get_legend_handles_labels())
     save_figure(figure, path)
 
 
