@@ -167,6 +167,7 @@ def test_two_processes_train_as_one_does(data, tmp_path, monkeypatch, loss):
     np.testing.assert_allclose(two, one, rtol=5e-3)
 
 
+@pytest.mark.long
 def test_two_processes_killed_and_resumed_without_synchronised_statistics(data, tmp_path):
     more = ("--no-sync-batch-norm", "--epochs", 2, 1, "--learning-rates", 1e-2, 1e-3)
     run = tmp_path / "run"
