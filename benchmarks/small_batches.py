@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from koniq import cli, datasets, devices, weights
 from koniq.metrics import METRICS
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, Network
 from koniq.pictures import Pictures
 from koniq.report import markdown_table
 from koniq.run import Run
@@ -46,8 +46,7 @@ def main(s: Settings) -> None:
     for name in tqdm(s.runs, desc="runs", unit="run", disable=None):
         path = weights.find(name)
         network, settings = weights.network_of(path), _settings(path.parent)
-        module = network.build_torch()
-        weights.load_module(module, path, network)
+        module = _module(path, network)
         if (key := (network.input_size, network.resize)) not in kept:
             kept[key] = {part: _pixels(data.part(part), network) for part in ("training", "test")}
         training, test = kept[key]["training"], kept[key]["test"]
@@ -68,6 +67,12 @@ def main(s: Settings) -> None:
 
 def _settings(folder: Path) -> dict:
     return json.loads((Run.place(str(folder)) / "settings.json").read_text())["settings"]
+
+
+def _module(path: Path, network: Network) -> Rating:
+    module = network.build_torch()
+    weights.load_module(module, path, network)
+    return module
 
 
 def _pixels(rows, network) -> torch.Tensor:
@@ -104,19 +109,15 @@ def _as_trained(module: Rating, live, pictures: torch.Tensor, batch: int, micro:
     """
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(pictures)))
     module.eval()
-    momenta = [layer.momentum for layer in live]
     for layer in live:
         layer.train()
-        layer.momentum = 0.0
     scores = torch.empty(len(pictures))
-    with torch.no_grad():
+    with torch.no_grad(), still(module):
         for rows in order.split(batch):
             if len(rows) == 1:  # cannot be normalised by itself; it takes part in the batch of the first
                 rows = torch.cat([rows, order[:1]])
             features = torch.cat([module.features(pictures[each]) for each in rows.split(micro)])
             scores[rows] = module.rate(features)[:, 0]
-    for layer, momentum in zip(live, momenta, strict=True):
-        layer.momentum = momentum
     module.eval()
     return scores.numpy()
 
@@ -169,9 +170,7 @@ def _noise(run: str, data: datasets.DataSet, size: tuple[int, int], seed: int) -
     """
     path = weights.find(run)
     network = weights.network_of(path).at(size)
-    module = network.build_torch()
-    weights.load_module(module, path, network)
-    module.train()
+    module = _module(path, network).train()
     pictures = _pixels(data.part("test").sample(ALONE, random_state=seed), network)
 
     def features(count: int) -> torch.Tensor:
