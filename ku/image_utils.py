@@ -38,6 +38,7 @@ __all__ = [
     "resize_folder",
     "resize_image",
     "save_images_to_h5",
+    "to_rgb",
     "view_stack",
     "write_image",
 ]
@@ -56,15 +57,29 @@ def decode_image(source: Source) -> Image.Image:
     Errors are Pillow's own: `UnidentifiedImageError`, `OSError`, `DecompressionBombError` and the like.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        ImageOps.exif_transpose(image, in_place=True)  # in place: a copy of a huge picture may not fit
-        if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
-            grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
-            scale = 1 / 257 if image.mode != "F" else 255 if grey.max() <= 1 else 1
-            return as_image(grey * np.float32(scale)).convert("RGB")
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-        return image.convert("RGB")
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The RGB picture, see `decode_image`, of an open one, which is turned upright itself."""
+    ImageOps.exif_transpose(image, in_place=True)  # in place: a copy of a huge picture may not fit
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
+        grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        scale = 1 / 257 if image.mode != "F" else 255 if grey.max() <= 1 else 1
+        return as_image(grey * np.float32(scale)).convert("RGB")
+    if image.has_transparency_data:
+        return _over_white(image)
+    return image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """A picture over white, some rows at a time: of a huge one, four copies would not fit."""
+    whole = Image.new("RGB", image.size)
+    rows = max((1 << 20) // image.width, 1)
+    for top in range(0, image.height, rows):
+        layer = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        whole.paste(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), (0, top))
+    return whole
 
 
 def read_image(path: Source, image_size: Real | Sequence[int] = 1) -> np.ndarray:
