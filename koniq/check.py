@@ -23,6 +23,7 @@ from tqdm import tqdm
 from koniq import cli, datasets, sources, transfer
 from koniq.datasets import Release
 from koniq.errors import InputError, first_few
+from koniq.faults import is_machine, said, stopped
 from ku.generic import atomic_path
 from ku.image_utils import decode_image
 
@@ -152,6 +153,8 @@ def _opened(path: Path) -> tuple[tuple[int, int], str] | str:
     except UnidentifiedImageError:
         return "not a picture in a format that Pillow reads"
     except Exception as error:  # Pillow's plugins raise anything on a broken file
+        if is_machine(error):
+            raise stopped(path, said(error)) from error
         return f"{type(error).__name__}: {error}"
     return picture.size[::-1], hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() + str(picture.size)
 

@@ -4,16 +4,21 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
+from koniq.apart import Apart
 from koniq.devices import native_silence
 from koniq.engines import Plan
 from koniq.errors import InputError, first_few
-from koniq.prediction import predict
+from koniq.faults import Place, is_machine, said, stopped
+from koniq.in_flight import InFlight
+from koniq.prediction import Score, decode, predict
 from koniq.scores import ScoreFile, shown
 
 FEW = 10  # scores that are printed one by one
@@ -26,6 +31,7 @@ class Inputs(Sequence[Path]):
     """The paths of the pictures to score, in order; each made when it is asked for, as paths take more than names."""
 
     pictures: list[tuple[str, Path]]  # image_path, as the CSV names it, and the folder that it starts from
+    places: tuple[Path, ...] = ()  # the folders that were given: if one goes away, so do its pictures
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -49,24 +55,28 @@ def inputs(sources: Sequence[str], images: str = "") -> Inputs:
     missing is a result. Raises InputError if there is nothing to score.
     """
     found: list[tuple[str, Path]] = []
+    places: list[Path] = []
     here = Path()
     for source in sources:
         path = Path(source)
         if path.is_dir():
             folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
             found += [(prefix + name, folder) for name in pictures_in(path)]
+            places.append(path)
         elif path.suffix.lower() == ".csv":
-            found += _listed(path, images)
+            found += (listed := _listed(path, images))
+            places.append(listed[0][1])
         elif glob.has_magic(source) and not path.exists():
             names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
             if not names:
                 raise InputError(f"A glob should match pictures. Received: {source!r}, which matches nothing")
             found += [(name, here) for name in names]
+            places.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
         else:
             found.append((source, here))
     if not found:
         raise InputError("pictures should name a list (.csv), a folder, a glob or a file. Received: nothing")
-    return Inputs(found)
+    return Inputs(found, tuple(dict.fromkeys(places)))
 
 
 def pictures_in(folder: Path) -> list[str]:
@@ -83,7 +93,12 @@ def pictures_in(folder: Path) -> list[str]:
         below = os.path.relpath(at, folder)
         return name if below == "." else f"{below}/{name}".replace(os.sep, "/")
 
-    for at, folders, files in os.walk(folder, followlinks=True, onerror=lambda error: closed.append(error.filename)):
+    def failed(error: OSError) -> None:
+        if is_machine(error):
+            raise stopped(error.filename, said(error)) from error
+        closed.append(error.filename)
+
+    for at, folders, files in os.walk(folder, followlinks=True, onerror=failed):
         status = os.stat(at)  # noqa: PTH116  Path is slow, and this is for every file of a life
         if (status.st_dev, status.st_ino) in seen:  # a link in a circle, or a second way to the same folder
             folders.clear()
@@ -114,7 +129,9 @@ def _is_picture(path: str) -> bool:
             return True
     except Image.DecompressionBombError:
         return True
-    except Exception:  # Pillow's plugins raise anything
+    except Exception as error:  # Pillow's plugins raise anything
+        if is_machine(error):
+            raise stopped(path, said(error)) from error
         return False
 
 
@@ -144,14 +161,29 @@ def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool
     process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
     """
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
-        left = Inputs(file.left(pictures.pictures))
+        left = replace(pictures, pictures=file.left(pictures.pictures))
         if done := len(pictures) - len(left):
             print(f"{done:,} of them are in {out} already")
         if left:
-            engine = plan.start()
-            with native_silence():
-                for (name, _), found in zip(left.pictures, predict(engine, left, workers, "scoring"), strict=True):
-                    file.append(name, found)
-                    if len(left) <= FEW:
-                        print(f"{shown(name)}: {found.error or format(found.mos, '.2f')}")
+            _score(left, plan, out, workers, file)
         print(file.summary())
+
+
+def _score(left: Inputs, plan: Plan, out: Path, workers: int, file: ScoreFile) -> None:
+    place = Place(left.places)
+    names = [shown(name) for name, _ in left.pictures]
+    with Apart(plan.network, place) as apart, InFlight(out, names, left) as paths:
+        if suspects := len(paths.suspects):
+            print(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
+
+        def decoded(path: Path) -> tuple[Score, np.ndarray | None]:
+            return apart.decode(path) if path in paths.suspects else decode(path, plan.network, place)
+
+        engine = plan.start()
+        found = predict(engine, paths, workers, "scoring", decoded)
+        with native_silence():
+            for (name, _), score in zip(left.pictures, found, strict=True):
+                file.append(name, score)
+                paths.scored()
+                if len(left) <= FEW:
+                    print(f"{shown(name)}: {score.error or format(score.mos, '.2f')}")

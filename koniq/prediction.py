@@ -15,8 +15,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from koniq.errors import RunStopped
+from koniq.faults import Place, is_missing, wants_memory, wants_room
 from koniq.network import Network
-from ku.image_utils import decode_image, resize_image
+from koniq.room import ROOM, size_in_memory
+from ku.image_utils import resize_image, to_rgb
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -53,6 +56,7 @@ class Group:
     pixels: np.ndarray  # (batch_size, height, width, 3); what is not filled is black
     rows: list[Score] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)  # rows that have pixels, in order
+    stopped: RunStopped | None = None  # why there are no more
 
     def add(self, row: Score, pixels: np.ndarray | None) -> None:
         if pixels is not None:
@@ -65,60 +69,98 @@ class Group:
         return len(self.opened) == len(self.pixels) or len(self.rows) == 8 * len(self.pixels)
 
 
-def decode(path: Path, network: Network) -> tuple[Score, np.ndarray | None]:
-    """A picture as the network takes it: uint8 (height, width, 3), RGB. Instead of raising, the score says why not.
+def decode(path: Path, network: Network, place: Place | None = None) -> tuple[Score, np.ndarray | None]:
+    """A picture as the network takes it: uint8 (height, width, 3), RGB. Where it has none, the score says why not.
 
     A truncated picture is refused rather than scored: its grey lower part is not what its photographer took.
+    place: where the pictures of the run lie. Raises RunStopped if it is the machine's fault, see koniq.faults.
     """
-    try:
+    place = place or Place()
+    failed: Exception | None = None
+    for alone in (False, True):  # what found no room beside other pictures may find it without them
+        try:
+            score, pixels, device = _opened(path, network, alone)
+        except Exception as error:  # Pillow's plugins raise anything on a broken file; the row says why
+            failed = error.with_traceback(None)  # which would keep half a picture in memory
+            if not wants_room(error):
+                break
+        else:
+            if pixels is not None:
+                place.opened = path, device
+            return score, pixels
+    place.check(path, failed, lambda other: _opened(other, network, alone=True))
+    status, reason = _why(failed)
+    return Score(path, status=status, error=reason), None
+
+
+def _opened(path: Path, network: Network, alone: bool) -> tuple[Score, np.ndarray | None, int]:
+    """See `decode`; the device that the picture is on, too. Raises whatever the file system and Pillow do."""
+    with ROOM.entered(alone):
         status = os.stat(path)  # noqa: PTH116  a picture may not be a Path
-        if stat.S_ISDIR(status.st_mode):
-            return Score(path, status="unreadable", error="a folder, not a picture"), None
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe could take for ever
-            return Score(path, status="unreadable", error="neither a file nor a link to one"), None
-        if status.st_size == 0:
-            return Score(path, status="unreadable", error="an empty file"), None
-        picture = decode_image(path)
-        pixels = np.asarray(resize_image(picture, network.input_size, network.resize))
-    except (FileNotFoundError, NotADirectoryError):
-        return Score(path, status="missing", error="no such file"), None
-    except Image.DecompressionBombError as error:
-        return Score(path, status="too_large", error=str(error)), None
-    except UnidentifiedImageError:
-        return Score(path, status="unreadable", error="not a picture in a format that Pillow reads"), None
-    except MemoryError:
-        return Score(path, status="too_large", error="not enough memory to decode it"), None
-    except Exception as error:  # Pillow's plugins raise anything on a broken file; the run goes on, the row says why
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        status = "truncated" if "truncated" in reason.lower() else "unreadable"
-        return Score(path, status=status, error=reason), None
-    return Score(path, width=picture.width, height=picture.height), pixels
+        if reason := _no_file(status):
+            return Score(path, status="unreadable", error=reason), None, status.st_dev
+        with Image.open(path) as picture, ROOM.taken(size_in_memory(picture)):
+            whole = to_rgb(picture)
+            pixels = np.asarray(resize_image(whole, network.input_size, network.resize))
+            return Score(path, width=whole.width, height=whole.height), pixels, status.st_dev
 
 
-def predict(engine: Engine, paths: Sequence[Path], workers: int = 2, progress: str = "") -> Iterator[Score]:
+def _no_file(status: os.stat_result) -> str:
+    if stat.S_ISDIR(status.st_mode):
+        return "a folder, not a picture"
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe could take for ever
+        return "neither a file nor a link to one"
+    return "" if status.st_size else "an empty file"
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """The status and the reason of a picture that `error` was raised for."""
+    if is_missing(error):
+        return "missing", "no such file"
+    if isinstance(error, Image.DecompressionBombError):
+        return "too_large", str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "unreadable", "not a picture in a format that Pillow reads"
+    if wants_memory(error):
+        return "too_large", "not enough memory to decode it"
+    reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return "truncated" if "truncated" in reason.lower() else "unreadable", reason
+
+
+def predict(
+    engine: Engine,
+    paths: Sequence[Path],
+    workers: int = 2,
+    progress: str = "",
+    decoded: Callable[[Path], tuple[Score, np.ndarray | None]] | None = None,
+) -> Iterator[Score]:
     """Score pictures, yielding one Score each in the order of `paths`, whatever becomes of them.
 
     Threads decode ahead of the engine by two batches, and the engine has one more batch waiting than it works on, so
     that both are busy and the memory does not depend on the number of pictures. Every batch has the engine's size, the
-    last filled up, so that a score depends on nothing but its picture. progress: a bar's title, or none.
+    last filled up, so that a score depends on nothing but its picture. progress: a bar's title, or none. decoded: what
+    opens a picture; None: `decode`. Raises RunStopped if that does, after the scores of all pictures before.
     """
+    place = Place()
 
     def prepare(path: Path) -> tuple[Score, np.ndarray | None]:
-        return decode(path, engine.network)
+        return decode(path, engine.network, place)
 
-    def score(group: Group) -> list[Score]:
+    def score(group: Group) -> Group:
         if group.opened:
             for row, found in zip(group.opened, engine.score(group.pixels).tolist(), strict=False):
                 group.rows[row] = _scored(group.rows[row], found, engine.to_mos)
-        return group.rows
+        return group
 
     bar = tqdm(total=len(paths), desc=progress, unit="pic", disable=not progress or None, smoothing=0.05)
     with bar, _threads(workers) as decoders, _threads(engine.parallel) as scorers:
-        decoded = _ahead(decoders, prepare, paths, 2 * engine.batch_size + workers)
-        for rows in _ahead(scorers, score, _groups(decoded, engine), engine.parallel + 1):
-            for row in rows:
+        opened = _ahead(decoders, decoded or prepare, paths, 2 * engine.batch_size + workers)
+        for group in _ahead(scorers, score, _groups(opened, engine), engine.parallel + 1):
+            for row in group.rows:
                 bar.update()
                 yield row
+            if group.stopped:
+                raise group.stopped
 
 
 def _scored(row: Score, found: float, to_mos: Callable[[float], float] | None) -> Score:
@@ -130,12 +172,15 @@ def _scored(row: Score, found: float, to_mos: Callable[[float], float] | None) -
 def _groups(decoded: Iterable[tuple[Score, np.ndarray | None]], engine: Engine) -> Iterator[Group]:
     shape = (engine.batch_size, *engine.network.input_size, 3)
     group = Group(np.zeros(shape, np.uint8))
-    for row, pixels in decoded:
-        group.add(row, pixels)
-        if group.is_full:
-            yield group
-            group = Group(np.zeros(shape, np.uint8))
-    if group.rows:
+    try:
+        for row, pixels in decoded:
+            group.add(row, pixels)
+            if group.is_full:
+                yield group
+                group = Group(np.zeros(shape, np.uint8))
+    except RunStopped as error:
+        group.stopped = error
+    if group.rows or group.stopped:
         yield group
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "resize_folder",
     "resize_image",
     "save_images_to_h5",
+    "to_rgb",
     "view_stack",
     "write_image",
 ]
@@ -56,7 +57,12 @@ def decode_image(source: Source) -> Image.Image:
     Errors are Pillow's own: `UnidentifiedImageError`, `OSError`, `DecompressionBombError` and the like.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        return as_rgb(upright(image, in_place=True))  # in place: a copy of a huge picture may not fit
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The RGB picture, see `decode_image`, of an open one, which is itself turned upright."""
+    return as_rgb(upright(image, in_place=True))  # in place: a copy of a huge picture may not fit
 
 
 def read_image(path: Source, image_size: Real | Sequence[int] = 1) -> np.ndarray:

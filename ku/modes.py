@@ -44,11 +44,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     elif image.mode in ("La", "RGBa"):
         image = image.convert(image.mode.upper())
     if image.has_transparency_data:
-        image = _with_key_of_8_bits(image)
-        rgb = Image.new("RGB", image.size, "white")
-        layer = image.convert("RGBA")
-        rgb.paste(layer, mask=layer)
-        return rgb
+        return _over_white(_with_key_of_8_bits(image))
     rgb = image.convert("RGB")
     if image.mode not in ("P", "RGB", "RGBX"):
         rgb.info.pop("icc_profile", None)  # of CMYK or grey: in a file of RGB it would be wrong
@@ -73,6 +69,16 @@ def opaque(x: np.ndarray | Image.Image) -> Image.Image:
     """`as_image` without alpha, which goes over white: L or RGB, which every format of files holds."""
     image = as_image(x)
     return image if image.mode in ("L", "RGB") else as_rgb(image)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """A picture over white, some rows at a time: of a huge one, another copy would not fit."""
+    rgb = Image.new("RGB", image.size, "white")
+    rows = max((1 << 20) // max(image.width, 1), 1)
+    for top in range(0, image.height, rows):
+        layer = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        rgb.paste(layer, (0, top), mask=layer)
+    return rgb
 
 
 def _with_key_of_8_bits(image: Image.Image) -> Image.Image:

@@ -198,13 +198,20 @@ def test_killed_twenty_times_and_gone_on_with_the_file_is_the_same(trained, tmp_
     assert whole.stdout.splitlines()[-1].split(":")[1] == done.stdout.splitlines()[-1].split(":")[1]
 
 
-def test_every_file_of_the_torture_chamber_in_one_run(test_data, trained, tmp_path):
+@pytest.fixture(scope="module")
+def tortured(test_data, trained, tmp_path_factory):
+    """The table of scores of the torture chamber, and the most bytes that the run had in memory."""
+    out = tmp_path_factory.mktemp("tortured") / "out.csv"
+    used = peak(LIFELOG, test_data / "torture", "--weights", trained, "--out", out)
+    return scores.read(out).set_index("image_path"), used
+
+
+def test_every_file_of_the_torture_chamber_in_one_run(test_data, trained, tortured, tmp_path):
     """612 rows, the statuses those of the manifest, and less than 2 GiB of memory above an idle run."""
     folder = test_data / "torture"
     listed = pd.read_csv(folder / "manifest.csv", keep_default_na=False)
     idle = peak(LIFELOG, folder / listed.file[0], "--weights", trained, "--out", tmp_path / "one.csv")
-    used = peak(LIFELOG, folder, "--weights", trained, "--out", tmp_path / "out.csv")
-    table = scores.read(tmp_path / "out.csv").set_index("image_path")
+    table, used = tortured
     assert sorted(table.index) == sorted(listed.file)
     assert len(table) == 612
     assert used - idle < 2 << 30
@@ -219,6 +226,29 @@ def test_every_file_of_the_torture_chamber_in_one_run(test_data, trained, tmp_pa
     truncated = listed.file[listed.error.str.contains("truncated", case=False)]
     assert set(table.index[table.status == "truncated"]) == {*truncated, "pillow/truncated_end_chunk.png"}
     assert table.loc["made/zero_byte.jpg", "error"] == "an empty file"
+
+
+def test_the_torture_chamber_in_64_files_and_2_gib(test_data, trained, tortured, tmp_path, monkeypatch):
+    """A row for each of 612 and one more: what has no room in 2 GiB has that for its reason, the rest what it had."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("what a process has of memory is not to be had here")
+    free, _ = tortured
+    names = [str(test_data / "torture" / name) for name in free.index]
+    deep = tmp_path / "deep.png"
+    Image.new("I;16", (12000, 12000)).save(deep, compress_level=1)  # 18 bytes a pixel: 2.4 GiB
+    names.insert(300, str(deep))
+    pd.DataFrame({"image_path": names}).to_csv(tmp_path / "list.csv", index=False)
+    monkeypatch.setenv("TINY_LIMITS", f"64 {2 << 30}")
+    arguments = ["--weights", trained, "--workers", 8, "--out", tmp_path / "limited.csv"]
+    done = call(LIFELOG, tmp_path / "list.csv", *arguments, tiny=True)
+    assert done.returncode == 0, done.stderr
+    limited = scores.read(tmp_path / "limited.csv").set_index("image_path")
+    assert limited.index.tolist() == names
+    assert limited.loc[str(deep), ["status", "error"]].tolist() == ["too_large", "not enough memory to decode it"]
+    rest = limited.drop(str(deep))
+    for column in ("status", "width", "height", "error"):
+        assert rest[column].tolist() == free[column].tolist()
+    np.testing.assert_allclose(rest.MOS, free.MOS, atol=1e-3)
 
 
 def peak(script, *arguments):

@@ -1,7 +1,8 @@
 """The scripts with a network small enough for tests: `python tests/tiny.py koncept512_train --batch-size 4 ...`.
 
 Everything but the network is the scripts' own: command line, data, ModelHelper, run folder, reports. In the
-environment, TINY_SLOW is a number of seconds that each score takes longer, TINY_DROPOUT the rate of PyTorch's dropout.
+environment, TINY_SLOW is a number of seconds that each score takes longer, TINY_DROPOUT the rate of PyTorch's dropout,
+TINY_LIMITS how many files may be open and how many bytes of memory be had beyond the engine's, once that runs.
 """
 
 import importlib
@@ -12,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from koniq import cli, network, prediction
+from koniq import cli, engines, network, prediction
 from koniq.network import Network
 
 
@@ -71,7 +72,29 @@ TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, fe
 DEEP = Network("deep", build_deep, input_size=(24, 32))
 network.NETWORKS |= {"tiny": TINY, "deep": DEEP}
 
+
+def limited(start):
+    """An engine's start, after which the process has no more than TINY_LIMITS."""
+    import resource
+
+    import numpy as np
+
+    files, more = map(int, os.environ["TINY_LIMITS"].split())
+
+    def started(plan):
+        engine = start(plan)
+        engine.score(np.zeros((engine.batch_size, *engine.network.input_size, 3), np.uint8))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more,) * 2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        return engine
+
+    return started
+
+
 if __name__ == "__main__":
+    if "TINY_LIMITS" in os.environ:
+        engines.Plan.start = limited(engines.Plan.start)
     if pause := float(os.environ.get("TINY_SLOW", 0)):
         score = prediction._scored
         prediction._scored = lambda *found: (time.sleep(pause), score(*found))[1]
