@@ -71,7 +71,7 @@ def main(s: Settings) -> None:
     if failed:
         *others, last = failed.values()
         for error in others:
-            print(f"Error: {error}", file=sys.stderr)
+            cli.complain(error)
         raise last
 
 

@@ -14,7 +14,8 @@ from koniq.devices import native_silence
 from koniq.engines import Plan
 from koniq.errors import InputError, first_few
 from koniq.prediction import predict
-from koniq.scores import ScoreFile, shown
+from koniq.scores import ScoreFile
+from ku.files import shown
 
 FEW = 10  # scores that are printed one by one
 # Of pictures that Pillow does not read; they have rows, too, and these say so.
@@ -137,11 +138,12 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
     return [(name, folder) for name in listed.image_path]
 
 
-def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> None:
+def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> int:
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    A row for each, in order: image_path, MOS, status, width, height, error. Raises InputError if `out` is another
-    process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
+    A row for each, in order: image_path, MOS, status, width, height, error. Returns how many rows of the file have no
+    score. Raises InputError if `out` is another process's, or was begun with other facts; RunStopped if the disk is
+    full. See ScoreFile.
     """
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
         left = Inputs(file.left(pictures.pictures))
@@ -155,3 +157,4 @@ def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool
                     if len(left) <= FEW:
                         print(f"{shown(name)}: {found.error or format(found.mos, '.2f')}")
         print(file.summary())
+        return file.statuses.total() - file.statuses["ok"]

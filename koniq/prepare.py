@@ -25,7 +25,7 @@ from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import KONCEPT512, Network
 from koniq.pictures import PREPARED_VERSION, Prepared, prepared_path, whole
-from ku.files import atomic_path, lock_file, lock_path, real_path, replace_file
+from ku.files import atomic_path, lock_file, lock_path, real_path, replace_file, shown
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
             "input_size": network.input_size,
             "resize": network.resize,
             "name": data.name,
-            "source": str(data.folder),
+            "source": shown(str(data.folder)),
             "sources": _fingerprint(data.ids),
         }
         sums_path = part.with_suffix(".sums")

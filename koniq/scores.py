@@ -16,7 +16,7 @@ import pandas as pd
 
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
-from ku.files import atomic_path, lock_file, lock_path
+from ku.files import atomic_path, lock_file, lock_path, shown
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
 HEADER = (",".join(COLUMNS) + "\n").encode()
@@ -175,11 +175,6 @@ class ScoreFile:
     def _close(self) -> None:
         self._file.close()
         self._lock.close()
-
-
-def shown(name: str) -> str:
-    """A file name as the CSV has it: bytes of it that are no UTF-8 stand there as \\xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def locate(image_path: str, roots: Iterable[str]) -> Path | None:

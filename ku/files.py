@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,11 @@ def make_dirs(filename: str | Path) -> None:
     """Create the folder that `filename` lies in; a name that ends in a slash is the folder itself."""
     is_folder = str(filename).endswith(("/", os.sep))
     (Path(filename) if is_folder else Path(filename).parent).mkdir(parents=True, exist_ok=True)
+
+
+def shown(name: str) -> str:
+    """A file name as text, for files in UTF-8: bytes of it that are no UTF-8 stand there as \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def real_path(path: str | Path) -> Path:
@@ -155,7 +161,9 @@ def lock_file(path: str | Path) -> Lock:
     Raises BlockingIOError if another process has it. Where the file system has no locks, nobody is kept out, which is
     said once.
     """
-    from filelock import lock_descriptor  # flock, or LockFileEx on Windows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that Python has no fcntl: said below, by ENOSYS
+        from filelock import lock_descriptor  # flock, or LockFileEx on Windows
 
     path = real_path(path)
     for attempt in range(10):
