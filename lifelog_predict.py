@@ -37,14 +37,15 @@ class Settings:
     overwrite: bool = False  # begin the file anew
 
 
-def main(s: Settings) -> None:
+def main(s: Settings) -> int:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
     plan = engines.plan(
         path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
     )
-    lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
+    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
+    return cli.UNSCORED if without else 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from koniq.errors import InputError, first_few
 from koniq.faults import Place, is_machine, said, stopped
 from koniq.in_flight import InFlight
 from koniq.prediction import Score, decode, predict
-from koniq.scores import ScoreFile, shown
+from koniq.scores import ScoreFile
+from ku.files import shown
 
 FEW = 10  # scores that are printed one by one
 # Of pictures that Pillow does not read; they have rows, too, and these say so.
@@ -154,11 +155,12 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
     return [(name, folder) for name in listed.image_path]
 
 
-def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> None:
+def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> int:
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    A row for each, in order: image_path, MOS, status, width, height, error. Raises InputError if `out` is another
-    process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
+    A row for each, in order: image_path, MOS, status, width, height, error. Returns how many rows of the file have no
+    score. Raises InputError if `out` is another process's, or was begun with other facts; RunStopped if the disk is
+    full. See ScoreFile.
     """
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
         left = replace(pictures, pictures=file.left(pictures.pictures))
@@ -167,6 +169,7 @@ def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool
         if left:
             _score(left, plan, out, workers, file)
         print(file.summary())
+        return file.statuses.total() - file.statuses["ok"]
 
 
 def _score(left: Inputs, plan: Plan, out: Path, workers: int, file: ScoreFile) -> None:

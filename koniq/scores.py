@@ -16,7 +16,7 @@ import pandas as pd
 
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
-from ku.generic import atomic_path, lock_file
+from ku.files import atomic_path, lock_file, lock_path, shown
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
 HEADER = (",".join(COLUMNS) + "\n").encode()
@@ -73,13 +73,14 @@ class ScoreFile:
             raise InputError(f"out should be a file to write to. Received: {path}, which is a folder")
         path.touch()
         try:
-            self._file = lock_file(path, "r+b")
+            self._lock = lock_file(lock_path(path))
         except BlockingIOError as error:
             raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
+        self._file = path.open("r+b")
         try:
             self._open(json.loads(json.dumps(facts)), overwrite)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def _open(self, facts: dict, overwrite: bool) -> None:
@@ -169,12 +170,11 @@ class ScoreFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._close()
+
+    def _close(self) -> None:
         self._file.close()
-
-
-def shown(name: str) -> str:
-    """A file name as the CSV has it: bytes of it that are no UTF-8 stand there as \\xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        self._lock.close()
 
 
 def locate(image_path: str, roots: Iterable[str]) -> Path | None:

@@ -100,7 +100,7 @@ def write_image(
     kind = formats.get(Path(dst_path).suffix.lower()) or formats.get("." + fmt.lower().lstrip("."))
     if kind not in Image.SAVE:
         raise ValueError(f"fmt should be a format Pillow writes. Received: fmt={fmt!r}, dst_path={dst_path}")
-    with atomic_path(dst_path) as temporary:
+    with atomic_path(dst_path, durable=False) as temporary:  # one of thousands, as a rule
         opaque(arr).save(temporary, format=kind, quality=quality)
 
 
