@@ -4,17 +4,20 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
+from koniq import contents
 from koniq.devices import native_silence
 from koniq.engines import Plan
 from koniq.errors import InputError, first_few
-from koniq.prediction import predict
-from koniq.scores import ScoreFile, shown
+from koniq.prediction import Score, decode, predict
+from koniq.resume import todo
+from koniq.scores import ScoreFile, facts, placed, shown
 
 FEW = 10  # scores that are printed one by one
 # Of pictures that Pillow does not read; they have rows, too, and these say so.
@@ -43,10 +46,11 @@ class Inputs(Sequence[Path]):
 def inputs(sources: Sequence[str], images: str = "") -> Inputs:
     """The pictures that `sources` mean.
 
-    A source is a list (.csv with the column image_path, relative to `images`, or else to the folder `lsc21-image`
-    beside the list, or else to the list's own), a folder (see `pictures_in`; named from there, or, if there are other
-    sources, with the folder), a glob, or a single file. A path in a list or a single file need not exist: that it is
-    missing is a result. Raises InputError if there is nothing to score.
+    A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside
+    it, as koniq.select writes one, or else to the folder `lsc21-image` beside it, or else to its own), a folder (see
+    `pictures_in`; named from there, or, if there are other sources, with the folder), a glob, or a single file. A path
+    in a list or a single file need not exist: that it is missing is a result. Raises InputError if there is nothing to
+    score.
     """
     found: list[tuple[str, Path]] = []
     here = Path()
@@ -134,24 +138,48 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
         )
     beside = table.parent / "lsc21-image"
     folder = Path(images) if images else beside if beside.is_dir() else table.parent
-    return [(name, folder) for name in listed.image_path]
+    roots = [] if images else facts(table).get("roots", [])
+    if not roots:
+        return [(name, folder) for name in listed.image_path]
+    found = (placed(name, [*roots, str(folder)]) or (name, roots[0]) for name in listed.image_path)
+    folders = {root: Path(root) for root in (*roots, str(folder))}
+    return [(name, folders[root]) for name, root in found]
 
 
-def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> None:
+def score(
+    pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False, retry: Sequence[str] | None = None
+) -> None:
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    A row for each, in order: image_path, MOS, status, width, height, error. Raises InputError if `out` is another
-    process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
+    A row for each, in order: image_path, MOS, status, width, height, error. What is scored again, koniq.resume says.
+    Raises InputError if `out` is another process's, or was begun with other facts or for other pictures; RunStopped if
+    the disk is full. See ScoreFile.
     """
+
+    def decoded(path: Path) -> tuple[Score, np.ndarray | None]:
+        content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
+        found, pixels = decode(path, plan.network)
+        return replace(found, content=content), pixels
+
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
-        left = Inputs(file.left(pictures.pictures))
-        if done := len(pictures) - len(left):
-            print(f"{done:,} of them are in {out} already")
-        if left:
+        rows = todo(file, pictures.pictures, retry, workers)
+        if rows.kept:
+            print(f"{len(rows.kept):,} of them are in {out} already")
+        if rows.again:
+            print(f"{len(rows.again):,} of them are scored again ({rows})")
+        if len(pictures) <= FEW:
+            for row, found in file.found([row for row, _ in rows.kept]).items():
+                print(f"{row.image_path}: {found}")
+        if left := rows.again + rows.new:
             engine = plan.start()
             with native_silence():
-                for (name, _), found in zip(left.pictures, predict(engine, left, workers, "scoring"), strict=True):
-                    file.append(name, found)
+                scores = predict(engine, Inputs([item for _, item in left]), workers, "scoring", decoded)
+                for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
+                    if number < len(rows.again):
+                        file.replace(row, found)
+                    else:
+                        file.append(row.image_path, found)
                     if len(left) <= FEW:
-                        print(f"{shown(name)}: {found.error or format(found.mos, '.2f')}")
+                        print(f"{row.image_path}: {found.error or format(found.mos, '.2f')}")
+            file.flush()
         print(file.summary())

@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from koniq.contents import Content
 from koniq.network import Network
 from ku.image_utils import decode_image, resize_image
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+UNSCORED = ("missing", "unreadable", "truncated", "too_large", "not_finite")  # what a picture without a score may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,12 @@ class Score:
 
     path: Path
     mos: float = nan  # nan unless status is "ok"
-    status: str = "ok"  # ok, missing, unreadable, truncated, too_large, not_finite
+    status: str = "ok"  # or one of UNSCORED
     width: int = 0  # as the picture is meant to be seen, pixels; 0 if that is not known
     height: int = 0
     error: str = ""  # the reason, if status is not "ok"
     raw: float = nan  # the network's own score, where `mos` is a calibrated one
+    content: Content | None = None  # what was in the file, where that was asked for
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,19 @@ def decode(path: Path, network: Network) -> tuple[Score, np.ndarray | None]:
     return Score(path, width=picture.width, height=picture.height), pixels
 
 
-def predict(engine: Engine, paths: Sequence[Path], workers: int = 2, progress: str = "") -> Iterator[Score]:
+def predict(
+    engine: Engine,
+    paths: Sequence[Path],
+    workers: int = 2,
+    progress: str = "",
+    decoded: Callable[[Path], tuple[Score, np.ndarray | None]] | None = None,
+) -> Iterator[Score]:
     """Score pictures, yielding one Score each in the order of `paths`, whatever becomes of them.
 
     Threads decode ahead of the engine by two batches, and the engine has one more batch waiting than it works on, so
     that both are busy and the memory does not depend on the number of pictures. Every batch has the engine's size, the
-    last filled up, so that a score depends on nothing but its picture. progress: a bar's title, or none.
+    last filled up, so that a score depends on nothing but its picture. progress: a bar's title, or none. decoded: what
+    opens a picture; None: `decode`.
     """
 
     def prepare(path: Path) -> tuple[Score, np.ndarray | None]:
@@ -114,7 +124,7 @@ def predict(engine: Engine, paths: Sequence[Path], workers: int = 2, progress: s
 
     bar = tqdm(total=len(paths), desc=progress, unit="pic", disable=not progress or None, smoothing=0.05)
     with bar, _threads(workers) as decoders, _threads(engine.parallel) as scorers:
-        decoded = _ahead(decoders, prepare, paths, 2 * engine.batch_size + workers)
+        decoded = _ahead(decoders, decoded or prepare, paths, 2 * engine.batch_size + workers)
         for rows in _ahead(scorers, score, _groups(decoded, engine), engine.parallel + 1):
             for row in rows:
                 bar.update()
