@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scored import MeanPlan
 
-from koniq import contents, lifelog, scores
+from koniq import contents, lifelog, scores, select
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
 
@@ -195,7 +195,7 @@ def test_no_room_for_rows_in_place_of_others_leaves_the_file_as_it_was(photos, t
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(scores, "atomic_path", full)
-    with pytest.raises(RunStopped, match="No space left on device. Its 7 rows are whole"):
+    with pytest.raises(RunStopped, match=r"No space left on device\. Its 7 rows are whole"):
         run(out, photos)
     assert out.read_bytes() == before
     monkeypatch.undo()
@@ -251,8 +251,9 @@ def test_killed_while_rows_are_replaced_nothing_is_lost(tmp_path, retry):
             process.kill()
         table = scores.read(out)
         assert table.image_path.tolist() == names
-        new = table.MOS == np.arange(120) + (0 if retry else 100)
-        assert (new | (table.status == "unreadable" if retry else table.MOS == np.arange(120))).all()
+        old = table.status.eq("unreadable") if retry else table.MOS.eq(np.arange(120))
+        new = table.MOS.eq(np.arange(120) + (0 if retry else 100))
+        assert (old | new).all()
         scored.append(int(new.sum()))
     assert scored == sorted(scored)
     assert scored[0] > 0
@@ -355,9 +356,9 @@ def test_a_picture_of_a_scored_folder_given_alone_is_not_scored_again(photos, tm
     monkeypatch.chdir(tmp_path)
     assert run(out, "photos/30.png") == 0
     assert "30.png: 30.00" in capsys.readouterr().out
+    picture(tmp_path / "apart/10.png", 99)
+    monkeypatch.chdir(tmp_path / "apart")
     with pytest.raises(InputError, match="Received: others"):
-        picture(tmp_path / "apart/10.png", 99)
-        monkeypatch.chdir(tmp_path / "apart")
         run(out, "10.png")
 
 
@@ -369,6 +370,37 @@ def test_what_is_named_twice_keeps_its_two_rows(photos, tmp_path):
     assert run(out, names) == 4
     assert scores.read(out).MOS.tolist() == [110, 20, 110, 80, 80]
     assert run(out, names) == 0
+
+
+def test_a_selection_is_scored_and_read_again_from_where_it_lies(photos, tmp_path, monkeypatch, capsys):
+    picture(photos / os.fsdecode(b"caf\xe9.png"), 90)
+    out, chosen = tmp_path / "scores/s.csv", tmp_path / "lists/best.csv"
+    chosen.parent.mkdir()
+    run(out, photos)
+    select.main(select.Settings(out, at_least=45, out=chosen))
+    monkeypatch.chdir(chosen.parent)
+    assert run(tmp_path / "again.csv", "best.csv") == 3
+    assert mos(tmp_path / "again.csv") == {"50.png": 50, "60.png": 60, "caf\\xe9.png": 90}
+    assert scores.facts(tmp_path / "again.csv")["roots"] == [str(photos)]
+    about = scores.facts(chosen)
+    assert about == scores.facts(out)
+    assert scores.locate("60.png", about["roots"]) == photos / "60.png"
+    elsewhere = photos.rename(tmp_path / "moved")
+    assert run(tmp_path / "moved.csv", "best.csv", images=str(elsewhere)) == 2  # bytes of a name need the root
+    select.main(select.Settings(out, at_least=55, out=chosen))  # over itself
+    chosen.with_name("mine.csv.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match="no JSON of something else beside it"):
+        select.main(select.Settings(out, at_least=55, out=chosen.with_name("mine.csv")))
+    scores.facts_path(out).unlink()  # scores of another program: their folder is what is known
+    select.main(select.Settings(out, at_least=55, out=chosen))
+    assert scores.facts(chosen) == {"roots": [str(out.parent)]}
+
+
+def test_a_list_without_roots_is_taken_as_before(photos, tmp_path):
+    names = listed(photos, "10.png", "gone.png")
+    assert run(tmp_path / "s.csv", names) == 1
+    scores.facts_path(names).write_text(json.dumps({"roots": [str(tmp_path / "nowhere")]}))  # moved with its pictures
+    assert run(tmp_path / "t.csv", names) == 1
 
 
 # The journal
