@@ -15,6 +15,7 @@ from koniq import contents
 from koniq.devices import native_silence
 from koniq.engines import Plan
 from koniq.errors import InputError, first_few
+from koniq.network import Network
 from koniq.prediction import Score, decode, predict
 from koniq.resume import todo
 from koniq.scores import ScoreFile, facts, placed, shown
@@ -155,12 +156,6 @@ def score(
     Raises InputError if `out` is another process's, or was begun with other facts or for other pictures; RunStopped if
     the disk is full. See ScoreFile.
     """
-
-    def decoded(path: Path) -> tuple[Score, np.ndarray | None]:
-        content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
-        found, pixels = decode(path, plan.network)
-        return replace(found, content=content), pixels
-
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
         rows = todo(file, pictures.pictures, retry, workers)
         if rows.kept:
@@ -173,7 +168,13 @@ def score(
         if left := rows.again + rows.new:
             engine = plan.start()
             with native_silence():
-                scores = predict(engine, Inputs([item for _, item in left]), workers, "scoring", decoded)
+                scores = predict(
+                    engine,
+                    Inputs([item for _, item in left]),
+                    workers,
+                    "scoring",
+                    lambda path: decoded(path, plan.network),
+                )
                 for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
                     if number < len(rows.again):
                         file.replace(row, found)
@@ -183,3 +184,10 @@ def score(
                         print(f"{row.image_path}: {found.error or format(found.mos, '.2f')}")
             file.flush()
         print(file.summary())
+
+
+def decoded(path: Path, network: Network) -> tuple[Score, np.ndarray | None]:
+    """See `koniq.prediction.decode`; what was in the file, too."""
+    content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
+    found, pixels = decode(path, network)
+    return replace(found, content=content), pixels
