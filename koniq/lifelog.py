@@ -168,13 +168,8 @@ def score(
         if left := rows.again + rows.new:
             engine = plan.start()
             with native_silence():
-                scores = predict(
-                    engine,
-                    Inputs([item for _, item in left]),
-                    workers,
-                    "scoring",
-                    lambda path: decoded(path, plan.network),
-                )
+                paths = Inputs([item for _, item in left])
+                scores = predict(engine, paths, workers, "scoring", lambda path: decoded(path, plan.network))
                 for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
                     if number < len(rows.again):
                         file.replace(row, found)
