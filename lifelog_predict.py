@@ -34,6 +34,7 @@ class Settings:
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
     )
+    retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
     overwrite: bool = False  # begin the file anew
 
 
@@ -44,7 +45,7 @@ def main(s: Settings) -> int:
     plan = engines.plan(
         path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
     )
-    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
+    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry)
     return cli.UNSCORED if without else 0
 
 

@@ -27,7 +27,7 @@ def make_dirs(filename: str | Path) -> None:
 
 def shown(name: str) -> str:
     """A file name as text, for files in UTF-8: bytes of it that are no UTF-8 stand there as \\xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def real_path(path: str | Path) -> Path:

@@ -67,8 +67,8 @@ def test_a_picture_that_kills_the_run_kills_it_once(pictures, hooked, tmp_path):
     while not codes or codes[-1] == -signal.SIGKILL:
         done = subprocess.run([*command, out], check=False, capture_output=True, text=True)
         codes.append(done.returncode)
-        assert journal.exists() == (codes[-1] != 0)
-    assert codes == [-signal.SIGKILL] * 2 + [0], done.stderr
+        assert journal.exists() == (codes[-1] == -signal.SIGKILL)
+    assert codes == [-signal.SIGKILL] * 2 + [cli.UNSCORED], done.stderr
     assert "at when it was killed are decoded apart" in done.stdout
     table = scores.read(out)
     assert table.image_path.is_monotonic_increasing
