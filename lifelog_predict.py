@@ -34,6 +34,7 @@ class Settings:
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
     )
+    columns: Literal["all", "study"] = "all"  # study: image_path, MOS, as its result files; without a score: no MOS
     overwrite: bool = False  # begin the file anew
 
 
@@ -44,7 +45,7 @@ def main(s: Settings) -> None:
     plan = engines.plan(
         path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
     )
-    lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
+    lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.columns)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Two models on the same pictures: how far their scores agree, from two CSVs that lifelog_predict.py wrote.
+"""Two models on the same pictures: how far their scores agree, from two CSVs of scores.
 
 python -m koniq.compare a.csv b.csv
+
+python -m koniq.compare a.csv b.csv --column MOS score      # where they call their scores otherwise
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,8 @@ import tyro
 from koniq import cli, distribution, page, report
 from koniq.errors import InputError
 from koniq.metrics import agreement
-from koniq.scores import facts, read
+from koniq.score_tables import read
+from koniq.scores import facts
 
 LABELS = {
     "srcc": "SRCC",
@@ -30,8 +33,9 @@ MANY = 2000  # points; more are drawn as a density
 
 @dataclass(frozen=True)
 class Settings:
-    first: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    first: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
     second: tyro.conf.Positional[Path]  # another, of the same pictures by another model
+    column: tuple[str, ...] = ()  # of the scores, one for both or one each; MOS, if none is given
     images: str = ""  # where their image_path start, if the pictures are not where they were scored
     out: Path | None = None  # a folder; None: A_and_B beside A.csv
     sheet: int = 24  # pictures on the contact sheet
@@ -40,7 +44,7 @@ class Settings:
 def join(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """The pictures that both score, and how many there are of each other kind.
 
-    first, second: tables of `koniq.scores.read`. A name that a table has more than once is paired in order. Returns
+    first, second: tables of `koniq.score_tables.read`. A name that a table has twice is paired in order. Returns
     image_path, first, second, difference (second - first), the largest in size first; and the numbers.
     """
     sides = []
@@ -85,8 +89,8 @@ def compare(
 ) -> dict:
     """The files of a comparison, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
-    tables, abouts: two each, of `koniq.scores.read` and `facts`. names: of the models. roots: the folders that
-    image_path starts from. Raises InputError if fewer than 2 pictures have a score by both.
+    tables, abouts: two each, of `koniq.score_tables.read` and `koniq.scores.facts`. names: of the models. roots: the
+    folders that image_path starts from. Raises InputError if fewer than 2 pictures have a score by both.
     """
     pairs, counts = join(*tables)
     if len(pairs) < 2:
@@ -179,8 +183,12 @@ def _names(paths: Sequence[Path], abouts: Sequence[dict]) -> list[str]:
 def main(s: Settings) -> None:
     page.check_sheet(s.sheet)
     paths = s.first, s.second
-    tables, abouts = [read(path) for path in paths], [facts(path) for path in paths]
-    if s.first.samefile(s.second):
+    if len(s.column) > 2:
+        raise InputError(f"column should be one for both CSVs, or one each. Received: {' '.join(s.column)}")
+    columns = (*s.column, *s.column, "", "")[:2]
+    tables = [read(path, column) for path, column in zip(paths, columns, strict=True)]
+    abouts = [facts(path) for path in paths]
+    if s.first.samefile(s.second) and columns[0] == columns[1]:
         raise InputError(f"Two CSVs should be compared. Received: {s.first} and {s.second}, which are one file")
     for table, path in zip(tables, paths, strict=True):
         page.check_scored(table, path)

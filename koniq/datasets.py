@@ -1,13 +1,16 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
-from koniq import sample, splits
+from koniq import sample, splits, tables
 from koniq.errors import InputError, first_few
 from koniq.paths import IMAGES, METADATA
 from koniq.splits import SETS
@@ -123,11 +126,41 @@ def _once(ids: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 
 def found(names: Iterable[str], folder: Path) -> list[Path | None]:
-    """Where each picture lies, None for those that are not there; a name may lead into a folder within."""
+    """Where each picture lies, None for those that are not there; a name may lead into a folder within.
+
+    Letter case is overlooked, backslashes may stand for slashes, and the ending of a picture may be left out. Raises
+    InputError where several pictures differ in the ending alone.
+    """
     paths = list(folder.iterdir())
     exact, folded = {path.name: path for path in paths}, {path.name.casefold(): path for path in paths}
-    places = [exact.get(name) or folded.get(name.casefold()) or folder / name for name in names]
-    return [path if path.exists() else None for path in places]
+    without = cache(_without_ending)
+
+    def place(name: str) -> Path | None:
+        for way in tables.spellings(name):
+            path = exact.get(way) or folded.get(way.casefold()) or folder / way
+            if path.exists():
+                return path
+        if PurePath(name).suffix.lower() in Image.registered_extensions():
+            return None
+        path = folder / name.replace("\\", "/")
+        fitting = without(path.parent).get(path.name.casefold(), [])
+        if len(fitting) > 1:
+            raise InputError(
+                f"A name without its ending should fit one picture in {path.parent}. Received: {name}, which fits "
+                f"{first_few(sorted(path.name for path in fitting))}; give the names with their endings"
+            )
+        return fitting[0] if fitting else None
+
+    return [place(name) for name in names]
+
+
+def _without_ending(folder: Path) -> dict[str, list[Path]]:
+    """The pictures in a folder by their names without ending, in lower case."""
+    found = defaultdict(list)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.suffix.lower() in Image.registered_extensions():
+            found[path.stem.casefold()].append(path)
+    return found
 
 
 def koniq10k(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -180,10 +213,7 @@ def read_table(path: Path, name: str, how_to_get: str = "", needs_set: bool = Tr
     """
     if not path.is_file():
         raise InputError(f"The table of {name} should be {path}, which is not there{how_to_get}.")
-    try:
-        ids = pd.read_csv(path, dtype={"image_name": str})
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} should be a table of comma-separated values. Received: {error}") from error
+    ids = tables.read_typed(path)
     if "MOS_zscore" in ids and "set" not in ids:
         raise InputError(
             f"{path.name} is KonIQ-10k's other table: its MOS is on a five-point scale and it has no column 'set'. "
@@ -196,7 +226,7 @@ def read_table(path: Path, name: str, how_to_get: str = "", needs_set: bool = Tr
         raise InputError(f"{path} should have a row for each picture. Received: no rows")
     for column, wrong, expected in (
         ("image_name", ids.image_name.isna(), "a name in every row"),
-        ("MOS", pd.to_numeric(ids.MOS, errors="coerce").isna(), "numbers"),
+        ("MOS", ~np.isfinite(pd.to_numeric(ids.MOS, errors="coerce")), "numbers"),
         ("set", "set" in ids and ~ids.set.isin(SETS), f"one of {', '.join(SETS)}"),
     ):
         if np.any(wrong):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from PIL import Image
 
+from koniq import tables
 from koniq.devices import native_silence
 from koniq.engines import Plan
 from koniq.errors import InputError, first_few
@@ -32,7 +32,7 @@ class Inputs(Sequence[Path]):
 
     def __getitem__(self, number: int) -> Path:
         name, folder = self.pictures[number]
-        return folder / name
+        return tables.place(name, folder)
 
     @property
     def roots(self) -> list[str]:
@@ -124,10 +124,7 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
             f"The list of pictures should be {table}, which is not there. Name a list, a folder or a picture instead; "
             "the LSC'21 lifelog itself is given out by its organisers under a signed agreement."
         )
-    try:
-        listed = pd.read_csv(table, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-    except ValueError as error:  # pandas' ParserError and EmptyDataError are ones
-        raise InputError(f"{table} should be a CSV with the column image_path. Received: {error}") from error
+    listed = tables.read(table, any_bytes=True)
     if "image_path" not in listed or listed.empty:
         raise InputError(
             f"{table} should have the column image_path and rows. Received: {', '.join(listed)}; {len(listed)} rows"
@@ -137,13 +134,14 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
     return [(name, folder) for name in listed.image_path]
 
 
-def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> None:
+def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False, columns: str = "all") -> None:
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    A row for each, in order: image_path, MOS, status, width, height, error. Raises InputError if `out` is another
+    A row for each, in order: image_path, MOS, status, width, height, error; or the first two, where `columns` is
+    "study". Raises InputError if `out` is another
     process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
     """
-    with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
+    with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite, columns) as file:
         left = Inputs(file.left(pictures.pictures))
         if done := len(pictures) - len(left):
             print(f"{done:,} of them are in {out} already")

@@ -11,14 +11,16 @@ import pandas as pd
 import tyro
 
 from koniq import cli, distribution, page, times
-from koniq.scores import facts, read
+from koniq.score_tables import read
+from koniq.scores import facts
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
 
 
 @dataclass(frozen=True)
 class Settings:
-    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
+    column: str = ""  # of the scores; MOS, if empty
     images: str = ""  # where its image_path start, if the pictures are not where they were scored
     out: Path | None = None  # a folder; None: NAME_report beside NAME.csv
     sheet: int = 24  # pictures on each of the contact sheets
@@ -27,8 +29,8 @@ class Settings:
 def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, sheet: int = 24) -> dict:
     """The files of a report, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
-    table: of `koniq.scores.read`, at least one row with a score. about: of `koniq.scores.facts`. roots: the folders
-    that image_path starts from; a picture that is in none is named, not shown.
+    table: of `koniq.score_tables.read`, at least one row with a score. about: of `koniq.scores.facts`. roots: the
+    folders that image_path starts from; a picture that is in none is named, not shown.
     """
     ok = distribution.is_scored(table)
     scored, failed = table[ok], table[~ok]
@@ -94,7 +96,7 @@ def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, s
 
 def main(s: Settings) -> None:
     page.check_sheet(s.sheet)
-    table, about = read(s.scores), facts(s.scores)
+    table, about = read(s.scores, s.column), facts(s.scores)
     page.check_scored(table, s.scores)
     out = s.out or s.scores.with_name(f"{s.scores.stem}_report")
     page.check_folder(out)

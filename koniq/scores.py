@@ -14,12 +14,14 @@ from typing import BinaryIO, Self
 import numpy as np
 import pandas as pd
 
+from koniq import tables
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
 from ku.generic import atomic_path, lock_file
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
-HEADER = (",".join(COLUMNS) + "\n").encode()
+COLUMN_SETS = {"all": COLUMNS, "study": COLUMNS[:2]}  # study: as its authors' result files; an empty MOS is no score
+NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
 ABOUT = ("model", "versions", "device")  # facts that may differ when a file is gone on with
 
 
@@ -43,28 +45,85 @@ def facts(out: Path) -> dict:
 def read(out: Path) -> pd.DataFrame:
     """The scores of a CSV, whole rows only: image_path, MOS (nan without a score), status, width, height, error.
 
-    Raises InputError if it is no such file.
+    It may have been saved again by another program (see koniq.tables). Raises InputError if it is no such file.
     """
     if not out.is_file():
         raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
+    columns = _columns(out)
+    if (saved := _saved_again(out, columns)) is not None:
+        rows = _rows(saved, out)
+    else:
+        with out.open("rb") as file:
+            rows = [row for row, _ in _records(file, out, columns)]
+    if columns != COLUMNS:
+        rows = [[*row, "ok" if row[1] else NO_SCORE, "0", "0", ""] for row in rows]
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    mos = pd.to_numeric(table.MOS.where(table.MOS != "", None)).astype(float)
+    sizes = {side: pd.to_numeric(table[side], errors="coerce").fillna(0).astype(int) for side in ("width", "height")}
+    return table.assign(MOS=mos.where(np.isfinite(mos)), **sizes)
+
+
+def is_ours(out: Path) -> bool:
+    """Whether a file has the columns of a CSV of scores that lifelog_predict.py wrote, perhaps saved again since.
+
+    The columns of the study alone do not say so, but only together with the JSON beside.
+    """
+    columns = _columns(out)
     with out.open("rb") as file:
-        table = pd.DataFrame([row for row, _ in _records(file, out)], columns=list(COLUMNS), dtype=str)
-    return table.assign(MOS=pd.to_numeric(table.MOS)).astype({"MOS": float, "width": int, "height": int})
+        begun = file.read(len(_header(columns)))
+    return begun == _header(columns) or _saved_again(out, columns) is not None
+
+
+def _columns(out: Path) -> tuple[str, ...]:
+    """The columns that the CSV of scores at `out` was begun with; COLUMNS where nothing beside it says so."""
+    return COLUMN_SETS.get(facts(out).get("columns", "all"), COLUMNS)
+
+
+def _header(columns: Iterable[str]) -> bytes:
+    return (",".join(columns) + "\n").encode()
+
+
+def _saved_again(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """A CSV of scores that another program saved, with a byte order mark, CRLF, semicolons, ...; its entries as text.
+
+    None if the file is as we write it, or is none with these columns.
+    """
+    with path.open("rb") as file:
+        begun = file.read(200)
+    whole = begun[: len(_header(columns))]
+    if _header(columns).startswith(whole) or columns[0].encode() not in begun.replace(b"\0", b""):
+        return None
+    try:
+        table = tables.read(path)
+    except InputError:
+        return None
+    return table if [*table] == [*columns] else None
+
+
+def _rows(saved: pd.DataFrame, path: Path) -> list[list[str]]:
+    """The rows of what `_saved_again` found. Raises InputError if a MOS is no number."""
+    mos = tables.numbers(saved.MOS, path)
+    return saved.assign(MOS=saved.MOS.where(mos.notna(), "")).to_numpy().tolist()
 
 
 class ScoreFile:
     """A CSV of scores that is written to, a row an input: image_path, MOS, status, width, height, error.
 
+    With the columns of the study it has the first two of these; a row without a score has an empty MOS.
     Rows are appended whole, so that a run may be killed at any moment: opened again, the file loses at most a torn
     last row, and `left` gives the inputs that have no row yet. What the scores depend on stands in a JSON beside it.
 
     facts: what the scores depend on; all but ABOUT must be as they were when the file was begun.
-    overwrite: begin anew. Raises InputError if another process writes the file, if it is none of this kind, or if it
-    was begun with other facts.
+    overwrite: begin anew. columns: one of COLUMN_SETS, and one of the facts. What another program saved is put back as
+    we write it, in one rename, before it is gone on with. Raises InputError if another process writes the file, if it
+    is none of this kind, or if it was begun with other facts.
     """
 
-    def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False):
+    def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False, columns: str = "all"):
         self.path = path
+        self.columns = COLUMN_SETS[columns]
+        said = {"columns": columns} if columns != "all" else {}  # files from before there was a choice do not say it
+        facts = json.loads(json.dumps({**facts, **said}))
         self.done: Counter[str] = Counter()  # rows by image_path
         self.statuses: Counter[str] = Counter()
         self._sum = self._squares = 0.0
@@ -72,35 +131,50 @@ class ScoreFile:
         if path.is_dir():
             raise InputError(f"out should be a file to write to. Received: {path}, which is a folder")
         path.touch()
+        self._file = self._locked()
         try:
-            self._file = lock_file(path, "r+b")
-        except BlockingIOError as error:
-            raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
-        try:
-            self._open(json.loads(json.dumps(facts)), overwrite)
+            if not overwrite and (saved := _saved_again(path, self.columns)) is not None:
+                self._check(facts)
+                rows = _rows(saved, path)
+                with atomic_path(path) as temporary:
+                    temporary.write_bytes(_header(self.columns) + "".join(map(_line, rows)).encode())
+                self._file.close()  # of the file that is replaced
+                self._file = self._locked()
+            self._open(facts, overwrite)
         except BaseException:
             self._file.close()
             raise
 
+    def _locked(self) -> BinaryIO:
+        try:
+            return lock_file(self.path, "r+b")
+        except BlockingIOError as error:
+            raise InputError(f"Another process is writing {self.path}; wait for it, or give another --out.") from error
+
     def _open(self, facts: dict, overwrite: bool) -> None:
-        begun = self._file.read(len(HEADER))
-        if not HEADER.startswith(begun):  # even with overwrite: it may be anything, a picture for instance
+        header = _header(self.columns)
+        begun = self._file.read(len(header))
+        # The study's columns are also those of its authors' own files, and of a selection: only the JSON tells ours.
+        others = self.columns != COLUMNS and begun and not facts_path(self.path).is_file()
+        ours = header.startswith(begun) or (overwrite and _saved_again(self.path, self.columns) is not None)
+        if others or not ours:  # even with overwrite: it may be anything, a picture for instance
             raise InputError(
-                f"out should be a new file, or one that lifelog_predict.py wrote. Received: {self.path}, which is "
-                "none; give another --out"
+                "out should be a new file, or one that lifelog_predict.py wrote, with the columns "
+                f"{','.join(self.columns)}. Received: {self.path}, which is none; give another --out"
             )
-        if overwrite or begun != HEADER:
+        if overwrite or begun != header:
             self._file.truncate(0)
             self.end = 0
             with atomic_path(facts_path(self.path)) as path:
                 path.write_text(json.dumps(facts, indent=2) + "\n")
-            self._write(HEADER)
+            self._write(header)
             return
         self._check(facts)
         self._file.seek(0)
-        self.end = len(HEADER)
-        for row, end in _records(self._file, self.path):
-            self._count(row[0], row[2], float(row[1] or math.nan))
+        self.end = len(header)
+        for row, end in _records(self._file, self.path, self.columns):
+            mos = float(row[1] or math.nan)
+            self._count(row[0], row[2] if len(row) > 2 else NO_SCORE if math.isnan(mos) else "ok", mos)
             self.end = end
         self._file.truncate(self.end)
 
@@ -120,6 +194,7 @@ class ScoreFile:
             )
 
     def _count(self, name: str, status: str, mos: float) -> None:
+        status = status if status != "ok" or math.isfinite(mos) else "not_finite"
         self.done[name] += 1
         self.statuses[status] += 1
         if status == "ok":
@@ -139,7 +214,7 @@ class ScoreFile:
 
     def append(self, name: str, score: Score) -> None:
         """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
-        self._write(_row(shown(name), score).encode())
+        self._write(_line(_row(shown(name), score)[: len(self.columns)]).encode())
         self._count(shown(name), score.status, score.mos)
 
     def _write(self, data: bytes) -> None:
@@ -179,9 +254,8 @@ def shown(name: str) -> str:
 
 def locate(image_path: str, roots: Iterable[str]) -> Path | None:
     """The picture that a CSV calls `image_path`, in the first of the folders `roots` that has it; None if none has."""
-    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), image_path.encode("utf-8", "replace"))
     for root in roots:
-        for name in (image_path, os.fsdecode(raw)):
+        for name in tables.spellings(image_path):
             path = Path(root, name)
             try:
                 if path.is_file():
@@ -191,11 +265,15 @@ def locate(image_path: str, roots: Iterable[str]) -> Path | None:
     return None
 
 
-def _row(name: str, score: Score) -> str:
+def _row(name: str, score: Score) -> tuple[str, ...]:
     # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
     number = np.float32(score.mos) if math.isnan(score.raw) else score.mos
     mos = "" if math.isnan(score.mos) else str(number)
-    return f"{_field(name)},{mos},{score.status},{score.width},{score.height},{_field(shown(score.error))}\n"
+    return name, mos, score.status, str(score.width), str(score.height), shown(score.error)
+
+
+def _line(fields: Iterable[str]) -> str:
+    return ",".join(map(_field, fields)) + "\n"
 
 
 def _field(text: str) -> str:
@@ -203,7 +281,7 @@ def _field(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text
 
 
-def _records(file: BinaryIO, path: Path) -> Iterator[tuple[list[str], int]]:
+def _records(file: BinaryIO, path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[tuple[list[str], int]]:
     """The whole rows of an open CSV below its header, each with the offset at which it ends; not a torn last one.
 
     Raises InputError, naming the byte, if it is no CSV of scores.
@@ -219,17 +297,17 @@ def _records(file: BinaryIO, path: Path) -> Iterator[tuple[list[str], int]]:
 
     rows = csv.reader(lines(), strict=True)
     try:
-        if (header := next(rows, [])) != list(COLUMNS):
+        if (header := next(rows, [])) != list(columns):
             raise ValueError(f"the columns {','.join(header)}")
         for row in rows:
-            if len(row) != len(COLUMNS):
+            if len(row) != len(columns):
                 raise ValueError(f"a row of {len(row)} fields")
             float(row[1] or math.nan)
             yield row, offset
     except (csv.Error, ValueError) as error:
         if str(error) != "unexpected end of data":  # torn within quotes
             raise InputError(
-                f"{path} should be a CSV in UTF-8 with the columns {','.join(COLUMNS)}. "
+                f"{path} should be a CSV in UTF-8 with the columns {','.join(columns)}. "
                 f"Received, up to byte {offset}: {error}"
             ) from error
 
