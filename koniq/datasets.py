@@ -1,7 +1,7 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePath
@@ -13,6 +13,7 @@ from PIL import Image
 from koniq import sample, splits, tables
 from koniq.errors import InputError, first_few
 from koniq.paths import IMAGES, METADATA
+from koniq.scale import USUAL, Scale, given, guess
 from koniq.splits import SETS
 
 LIVE_TABLES = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
@@ -50,6 +51,7 @@ class DataSet:
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
     folder: Path | None = None  # of its pictures
+    scale: Scale = USUAL  # that its MOS are on
 
     def has(self, name: str) -> bool:
         """Whether there are pictures in a set."""
@@ -73,14 +75,22 @@ class DataSet:
             else ""
         )
         again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
-        return f"{self.name}: {parts} ({self.label}){absent}{again}"
+        label = self.label if self.scale.is_usual else f"{self.label} from {self.scale}"
+        return f"{self.name}: {parts} ({label}){absent}{again}"
 
 
-def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = False) -> DataSet:
+def load(
+    dataset: str,
+    table: str = "",
+    images: str = "",
+    skip_missing: bool = False,
+    scale: Sequence[float] | None = None,
+) -> DataSet:
     """A data set by name ("koniq10k", "live_itw", "sample") or from a CSV with image_name, MOS, set.
 
     `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
-    in the usual place. Names are matched to files whatever their letter case. Raises InputError if the table or the
+    in the usual place. Names are matched to files whatever their letter case. scale: the lowest and the highest MOS
+    of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the
     folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set.
     """
     name, ids, folder, label = read(dataset, table, images)
@@ -97,7 +107,9 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
             f"not there ({first_few(absent)}).{hint}"
         )
-    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label, folder)
+    known = USUAL if dataset in READERS else guess(ids.MOS.to_numpy(float))
+    ids = ids[ids.image_path.notna()].reset_index(drop=True)
+    return DataSet(name, ids, absent, repeated, label, folder, given(scale) or known)
 
 
 def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:

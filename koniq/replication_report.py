@@ -18,6 +18,7 @@ from koniq.published import PICTURES, PUBLISHED, Published
 from koniq.recipes import RECIPES
 from koniq.report import markdown_table, new_figure, plot_scatter, save_figure
 from koniq.results import COMPARED, REFERENCE, framework
+from koniq.scale import guess
 from ku.generic import atomic_path
 
 NAMES = {"koniq10k": "KonIQ-10k", "live_itw": "LIVE In the Wild"}  # of the study's data sets in metrics.csv
@@ -277,7 +278,7 @@ def draw_scatters(runs: Sequence[Path], path: Path) -> None:
     for axes, (title, run) in zip(grid.flat, panels.items(), strict=False):
         table = tables.read_typed(run / "test/predictions.csv")
         table = table[table.status == "ok"]
-        plot_scatter(axes, table.MOS, table.predicted)
+        plot_scatter(axes, table.MOS, table.predicted, guess(table.MOS))
         axes.set(title=title, xlabel=tables.read_typed(run / "test/metrics.csv").label[0], ylabel="predicted score")
         axes.title.set_fontsize(9)
     save_figure(figure, path)
