@@ -90,8 +90,8 @@ def load(
 
     `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
     in the usual place. Names are matched to files whatever their letter case. scale: the lowest and the highest MOS
-    of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the
-    folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set.
+    of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the folder is not there, a
+    column is missing or wrong, or pictures are missing and `skip_missing` is not set.
     """
     name, ids, folder, label = read(dataset, table, images)
     if not folder.is_dir():

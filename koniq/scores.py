@@ -155,7 +155,7 @@ class ScoreFile:
         header = _header(self.columns)
         begun = self._file.read(len(header))
         # The study's columns are also those of its authors' own files, and of a selection: only the JSON tells ours.
-        others = self.columns != COLUMNS and begun and not facts_path(self.path).is_file()
+        others = bool(begun) and self.columns not in (COLUMNS, _columns(self.path))
         ours = header.startswith(begun) or (overwrite and _saved_again(self.path, self.columns) is not None)
         if others or not ours:  # even with overwrite: it may be anything, a picture for instance
             raise InputError(

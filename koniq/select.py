@@ -22,7 +22,7 @@ from koniq.errors import InputError
 from koniq.page import check_scored
 from koniq.report import write_csv
 from koniq.score_tables import read
-from koniq.scores import facts_path
+from koniq.scores import facts
 
 HEADER = "image_path,MOS"
 
@@ -61,7 +61,9 @@ def check_out(out: Path, scores: Path) -> None:
     if out.samefile(scores):
         raise InputError(f"out should be another file than the scores. Received: {out}")
     begun = out.is_file() and out.open(encoding="utf-8-sig", errors="replace").readline().strip()
-    if begun != HEADER or facts_path(out).exists():  # scores with the study's columns begin alike, with a JSON beside
+    if begun != HEADER or "columns" in facts(
+        out
+    ):  # scores with the study's columns begin alike, and their JSON says it
         raise InputError(
             f"out should be a new file, or an earlier selection ({HEADER}), so that nothing else is overwritten. "
             f"Received: {out}"

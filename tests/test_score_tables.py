@@ -1,3 +1,4 @@
+import json
 import re
 import resource
 import sys
@@ -135,6 +136,7 @@ def test_nobody_elses_file_of_two_columns_is_written_to(tmp_path):
     path = tmp_path / "study.csv"
     for data in (b"image_path,MOS\na.jpg,50\n", b"\xef\xbb\xbfimage_path,MOS\r\na.jpg,50\r\n"):
         path.write_bytes(data)
+        facts_path(path).write_text(json.dumps(FACTS))  # as of a file that says where its pictures lie, and no more
         for overwrite in (False, True):
             with pytest.raises(InputError, match=r"[Gg]ive another --out"):
                 ScoreFile(path, FACTS, overwrite, "study")
