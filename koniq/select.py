@@ -61,9 +61,8 @@ def check_out(out: Path, scores: Path) -> None:
     if out.samefile(scores):
         raise InputError(f"out should be another file than the scores. Received: {out}")
     begun = out.is_file() and out.open(encoding="utf-8-sig", errors="replace").readline().strip()
-    if begun != HEADER or "columns" in facts(
-        out
-    ):  # scores with the study's columns begin alike, and their JSON says it
+    # Scores in the study's columns begin alike, and the JSON beside them says so.
+    if begun != HEADER or "columns" in facts(out):
         raise InputError(
             f"out should be a new file, or an earlier selection ({HEADER}), so that nothing else is overwritten. "
             f"Received: {out}"
