@@ -16,6 +16,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
+    scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not on disk
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
@@ -38,7 +39,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
     device = devices.prepare(s.seed, s.precision)

@@ -17,6 +17,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
+    scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not on disk
     batch_size: int = 8  # as in the study
     loss: Literal["mse", "plcc"] = "mse"  # plcc: kuti's own, (1 - PLCC of the batch) / 2, not on the MOS scale
@@ -35,7 +36,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
     kuti = kuti_bridge.load(s.seed)

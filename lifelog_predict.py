@@ -35,6 +35,7 @@ class Settings:
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
     )
     retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
+    columns: Literal["all", "study"] = "all"  # study: image_path, MOS, as its result files; without a score: no MOS
     overwrite: bool = False  # begin the file anew
 
 
@@ -45,7 +46,7 @@ def main(s: Settings) -> int:
     plan = engines.plan(
         path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
     )
-    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry)
+    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry, s.columns)
     return cli.UNSCORED if without else 0
 
 

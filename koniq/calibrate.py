@@ -4,6 +4,8 @@ python -m koniq.calibrate --weights my_run                             # on the 
 
 python -m koniq.calibrate --weights my_run --dataset mine.csv          # on that of another table
 
+python -m koniq.calibrate --weights my_run --dataset mine.csv --scale 1 5     # whose MOS go from 1 to 5
+
 python -m koniq.calibrate --weights my_run --remove
 
 A run of training ends with it. The scripts that test and score heed it, unless they are given --no-calibrate.
@@ -29,6 +31,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
     table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
+    scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = True  # calibrate on the pictures that are there, and say how many are not
     set: Literal["training", "validation", "test"] = "validation"  # the part of the data set; not one to test on
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; the scores do not depend on it
@@ -50,7 +53,7 @@ def calibrate(path: Path, engine: Engine, data: DataSet, part: str, workers: int
     predicted = np.array([score.mos for score in scores])
     scored = np.isfinite(predicted)
     predicted, mos = predicted[scored], rows.MOS.to_numpy(float)[scored]
-    found = calibration.fit(predicted, mos, f"{data.name}, {part}")
+    found = replace(calibration.fit(predicted, mos, f"{data.name}, {part}"), scale=data.scale)
     calibration.keep(path, engine.network, engines.file_hash(path), found)
     draw(predicted, mos, found, data.label, figure_path(path))
     print(f"Calibration on {data.name}, {part} set, {found.pictures:,} pictures\n\n{table(found)}\n")
@@ -119,7 +122,7 @@ def main(s: Settings) -> None:
     if s.remove:
         remove(path)
         return
-    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
+    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
     paths = data.part(s.set).image_path.tolist()
     plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)

@@ -18,6 +18,7 @@ from koniq import weights
 from koniq.errors import InputError
 from koniq.metrics import rmse
 from koniq.network import Network
+from koniq.scale import USUAL, Scale
 from ku.generic import plcc
 
 FEWEST = 20  # pictures
@@ -140,6 +141,7 @@ class Calibration:
     race: dict[str, float | str]  # of each of MAPS the cross-validated RMSE, or why it has none
     pictures: int  # that it was fitted to
     fitted_on: str  # such as "KonIQ-10k, validation"
+    scale: Scale = USUAL  # of the MOS that it was fitted to
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """Scores of a network (any shape) in MOS, float64, for float32 would make ties again."""
@@ -163,7 +165,7 @@ class Calibration:
     def from_json(cls, found: dict) -> Self:
         """What `to_json` wrote, also after its way through a file. Raises KeyError or TypeError if it is none."""
         numbers = {key: tuple(value) if isinstance(value, list) else value for key, value in found["map"].items()}
-        return cls(**{**found, "map": MAPS[numbers.pop("name")](**numbers)})
+        return cls(**{**found, "map": MAPS[numbers.pop("name")](**numbers), "scale": Scale.of(found)})
 
 
 def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str, folds: int = FOLDS, seed: int = 0) -> Calibration:

@@ -1,6 +1,8 @@
-"""Two models on the same pictures: how far their scores agree, from two CSVs that lifelog_predict.py wrote.
+"""Two models on the same pictures: how far their scores agree, from two CSVs of scores.
 
 python -m koniq.compare a.csv b.csv
+
+python -m koniq.compare a.csv b.csv --column MOS score      # where they call their scores otherwise
 """
 
 import os
@@ -15,7 +17,9 @@ import tyro
 from koniq import cli, distribution, page, report
 from koniq.errors import InputError
 from koniq.metrics import agreement
-from koniq.scores import facts, locate, read
+from koniq.scale import USUAL, Scale, of_scores
+from koniq.score_tables import read
+from koniq.scores import facts, locate
 
 LABELS = {
     "srcc": "SRCC",
@@ -31,11 +35,13 @@ MANY = 2000  # points; more are drawn as a density
 
 @dataclass(frozen=True)
 class Settings:
-    first: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    first: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
     second: tyro.conf.Positional[Path]  # another, of the same pictures by another model
     by_name: bool = False  # pair by the file's name alone what no path pairs: of folders of one content
+    column: tuple[str, ...] = ()  # of the scores, one for both or one each; MOS, if none is given
     images: str = ""  # where their image_path start, if the pictures are not where they were scored
     out: Path | None = None  # a folder; None: A_and_B beside A.csv
+    scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
     sheet: int = 24  # pictures on the contact sheet
 
 
@@ -93,9 +99,9 @@ def join(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The pictures that both score, and how many there are of each other kind.
 
-    first, second: tables of `koniq.scores.read`. by: of `keys`; None: image_path. What a table has more than once is
-    paired in order. Returns image_path (of the first), first, second, difference (second - first), the largest in size
-    first; and the numbers.
+    first, second: tables of `koniq.score_tables.read`. by: of `keys`; None: image_path. What a table has more than
+    once is paired in order. Returns image_path (of the first), first, second, difference (second - first), the largest
+    in size first; and the numbers.
     """
     sides = []
     by = by or (first.image_path, second.image_path)
@@ -118,14 +124,31 @@ def join(
     return pairs.sort_values("difference", key=lambda d: -d.abs(), kind="stable", ignore_index=True), counts
 
 
-def warnings(abouts: Sequence[dict]) -> list[str]:
-    """What keeps two CSVs of scores from being compared, as far as the facts beside them say so."""
+def scales_of(
+    tables: Sequence[pd.DataFrame], abouts: Sequence[dict], scale: Sequence[float] | None = None
+) -> list[Scale]:
+    """The scales of two tables of scores, see `koniq.scale.of_scores`."""
+    return [of_scores(table.MOS, about, scale) for table, about in zip(tables, abouts, strict=True)]
+
+
+def common(scales: Sequence[Scale]) -> Scale:
+    """The scale that two tables of scores are compared on: theirs, or, if these are two, 0 to 100."""
+    return scales[0] if scales[0] == scales[1] else USUAL
+
+
+def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -> list[str]:
+    """What keeps two CSVs of scores from being compared, as far as the facts beside them, and their scales, say so."""
     found = [
         f"The scores were not made alike: {key.replace('_', ' ')} {page.text(values[0])} for A and "
         f"{page.text(values[1])} for B. Part of the differences comes from that."
         for key in ("input_size", "resize")
         if None not in (values := [about.get(key) for about in abouts]) and values[0] != values[1]
     ]
+    if scales[0] != scales[1]:
+        found.append(
+            f"The scores of A go from {scales[0]} and those of B from {scales[1]}: both are taken to {USUAL} here, "
+            "which changes no correlation; differences, limits and shares are on that scale."
+        )
     loose = [letter for letter, about in zip("AB", abouts, strict=True) if not page.is_calibrated(about)]
     if loose:
         found.append(
@@ -141,13 +164,19 @@ def compare(
     names: Sequence[str],
     roots: Sequence[str],
     sheet: int = 24,
+    scale: Sequence[float] | None = None,
     by_name: bool = False,
 ) -> dict:
     """The files of a comparison, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
-    tables, abouts: two each, of `koniq.scores.read` and `facts`. names: of the models. roots: the folders that
-    image_path starts from. by_name: see `keys`. Raises InputError if fewer than 2 pictures have a score by both.
+    tables, abouts: two each, of `koniq.score_tables.read` and `koniq.scores.facts`. names: of the models. roots: the
+    folders that image_path starts from. scale: see `koniq.scale.of_scores`; scores on two scales are both taken to 0
+    to 100, which changes no correlation. by_name: see `keys`. Raises InputError if fewer than 2 pictures have a score
+    by both.
     """
+    scales = scales_of(tables, abouts, scale)
+    if scales[0] != scales[1]:
+        tables = [table.assign(MOS=own.percent(table.MOS)) for table, own in zip(tables, scales, strict=True)]
     pairs, counts = join(*tables, keys(tables, abouts, by_name))
     if len(pairs) < 2:
         summary = ", ".join(f"{count:,} {what}" for what, count in counts.items())
@@ -158,17 +187,24 @@ def compare(
             )
         raise InputError(f"At least 2 pictures should have a score in both CSVs. Received: {summary}")
     found = agreement(pairs["first"], pairs["second"])
+    on = common(scales)
     scores = {"A": pairs["first"], "B": pairs["second"]}
     values = found.set_index("metric").value
-    shares = distribution.shares(scores)
+    shares = distribution.shares(scores, on)
     figures = {
-        "histogram.png": distribution.draw_histogram({"A: " + names[0]: scores["A"], "B: " + names[1]: scores["B"]}),
-        "scatter.png": _draw_scatter(pairs),
-        "bland_altman.png": _draw_differences(pairs, values),
+        "histogram.png": distribution.draw_histogram(
+            {"A: " + names[0]: scores["A"], "B: " + names[1]: scores["B"]}, on
+        ),
+        "scatter.png": _draw_scatter(pairs, on),
+        "bland_altman.png": _draw_differences(pairs, values, on),
     }
     most = pairs[:sheet].itertuples()
+
+    def form(score: float, sign: str = "") -> str:
+        return f"{score:{sign}.{on.digits}f}"
+
     cells = [
-        page.cell(row.image_path, (f"{row.difference:+.2f}", f"A {row.first:.2f}, B {row.second:.2f}"), roots)
+        page.cell(row.image_path, (form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"), roots)
         for row in most
     ]
     html = page.render(
@@ -177,10 +213,11 @@ def compare(
         names=names,
         pairs=pairs,
         counts=counts,
-        warnings=warnings(abouts),
-        agreement=[_shown(row) for row in found.itertuples()],
+        warnings=warnings(abouts, scales),
+        agreement=[_shown(row, on) for row in found.itertuples()],
         shares=shares,
-        outside=" ".join(f"{name}: {note}" for name, mos in scores.items() if (note := distribution.outside(mos))),
+        outside=" ".join(f"{name}: {note}" for name, mos in scores.items() if (note := distribution.outside(mos, on))),
+        koniq10k=distribution.koniq10k(on),
         figures=figures,
         cells=cells,
         provenance=list(zip("AB", map(page.provenance, abouts), strict=True)),
@@ -192,13 +229,13 @@ def compare(
         "agreement.csv": found,
         "differences.csv": pairs,
         "shares.csv": shares,
-        "histogram.csv": distribution.histogram(scores),
+        "histogram.csv": distribution.histogram(scores, on),
     }
 
 
-def _shown(row) -> tuple[str, str, str]:
+def _shown(row, scale: Scale) -> tuple[str, str, str]:
     """A row of `agreement` as text: label, value, interval."""
-    form = "{:.4f}" if row.metric.endswith("cc") else "{:.2f}"
+    form = f"{{:.{4 if row.metric.endswith('cc') else scale.digits}f}}"
     interval = "" if np.isnan(row.low) else f"{form.format(row.low)} to {form.format(row.high)}"
     return LABELS[row.metric], "none" if np.isnan(row.value) else form.format(row.value), interval
 
@@ -210,22 +247,22 @@ def _draw_points(axes, x: pd.Series, y: pd.Series) -> None:
         axes.scatter(x, y, s=12, alpha=0.5, linewidths=0)
 
 
-def _draw_scatter(pairs: pd.DataFrame) -> bytes:
+def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> bytes:
     figure, axes = report.new_figure(5.4, 4.5, dpi=200)
     a, b = pairs["first"], pairs["second"]
-    ends = min(0, a.min(), b.min()), max(100, a.max(), b.max())
+    ends = min(scale.low, a.min(), b.min()), max(scale.high, a.max(), b.max())
     axes.plot(ends, ends, color="0.6", linewidth=1)
     _draw_points(axes, a, b)
     axes.set(xlabel="A", ylabel="B", xlim=ends, ylim=ends, aspect="equal")
     return report.png(figure)
 
 
-def _draw_differences(pairs: pd.DataFrame, values: pd.Series) -> bytes:
+def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> bytes:
     """Differences against means (Bland and Altman, 1986)."""
     figure, axes = report.new_figure(5.4, 4.5, dpi=200)
     _draw_points(axes, (pairs["first"] + pairs["second"]) / 2, pairs.difference)
     for name, style in (("upper_limit", "--"), ("mean_difference", "-"), ("lower_limit", "--")):
-        label = f"{LABELS[name]} {values[name]:+.2f}"
+        label = f"{LABELS[name]} {values[name]:+.{scale.digits}f}"
         axes.axhline(values[name], color="0.3", linewidth=1, linestyle=style, label=label)
     axes.set(xlabel="mean of A and B", ylabel="B - A")
     figure.legend(loc="outside upper center", frameon=False, fontsize=8)
@@ -244,8 +281,12 @@ def _names(paths: Sequence[Path], abouts: Sequence[dict]) -> list[str]:
 def main(s: Settings) -> None:
     page.check_sheet(s.sheet)
     paths = s.first, s.second
-    tables, abouts = [read(path) for path in paths], [facts(path) for path in paths]
-    if s.first.samefile(s.second):
+    if len(s.column) > 2:
+        raise InputError(f"column should be one for both CSVs, or one each. Received: {' '.join(s.column)}")
+    columns = (*s.column, *s.column, "", "")[:2]
+    tables = [read(path, column) for path, column in zip(paths, columns, strict=True)]
+    abouts = [facts(path) for path in paths]
+    if s.first.samefile(s.second) and columns[0] == columns[1]:
         raise InputError(f"Two CSVs should be compared. Received: {s.first} and {s.second}, which are one file")
     for table, path in zip(tables, paths, strict=True):
         page.check_scored(table, path)
@@ -254,12 +295,14 @@ def main(s: Settings) -> None:
     recorded = [root for about in abouts for root in about.get("roots", ())]
     roots = [s.images] if s.images else recorded or [str(path.parent) for path in paths]
     names = _names(paths, abouts)
-    files = compare(tables, abouts, names, roots, s.sheet, s.by_name)
+    files = compare(tables, abouts, names, roots, s.sheet, s.scale, s.by_name)
     page.write(out, files)
     print(f"A: {names[0]}\nB: {names[1]}\n{len(files['differences.csv']):,} pictures have a score by both")
-    for label, value, interval in map(_shown, files["agreement.csv"].itertuples()):
+    scales = scales_of(tables, abouts, s.scale)
+    for row in files["agreement.csv"].itertuples():
+        label, value, interval = _shown(row, common(scales))
         print(f"{label}: {value}" + (f" [{interval}]" if interval else ""))
-    for warning in warnings(abouts):
+    for warning in warnings(abouts, scales):
         print(f"Note: {warning}")
     print(f"To open: {out / page.PAGE}   (its figures and tables lie beside it)")
 

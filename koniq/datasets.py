@@ -1,15 +1,19 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
-from koniq import sample, splits
+from koniq import sample, splits, tables
 from koniq.errors import InputError, first_few
 from koniq.paths import IMAGES, METADATA
+from koniq.scale import USUAL, Scale, given, guess
 from koniq.splits import SETS
 from ku.files import shown
 
@@ -48,6 +52,7 @@ class DataSet:
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
     folder: Path | None = None  # of its pictures
+    scale: Scale = USUAL  # that its MOS are on
 
     def has(self, name: str) -> bool:
         """Whether there are pictures in a set."""
@@ -71,15 +76,23 @@ class DataSet:
             else ""
         )
         again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
-        return f"{self.name}: {parts} ({self.label}){absent}{again}"
+        label = self.label if self.scale.is_usual else f"{self.label} from {self.scale}"
+        return f"{self.name}: {parts} ({label}){absent}{again}"
 
 
-def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = False) -> DataSet:
+def load(
+    dataset: str,
+    table: str = "",
+    images: str = "",
+    skip_missing: bool = False,
+    scale: Sequence[float] | None = None,
+) -> DataSet:
     """A data set by name ("koniq10k", "live_itw", "sample") or from a CSV with image_name, MOS, set.
 
     `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
-    in the usual place. Names are matched to files whatever their letter case. Raises InputError if the table or the
-    folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set.
+    in the usual place. Names are matched to files whatever their letter case. scale: the lowest and the highest MOS
+    of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the folder is not there, a
+    column is missing or wrong, or pictures are missing and `skip_missing` is not set.
     """
     name, ids, folder, label = read(dataset, table, images)
     if not folder.is_dir():
@@ -95,7 +108,9 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
             f"not there ({first_few(absent)}).{hint}"
         )
-    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label, folder)
+    known = USUAL if dataset in READERS else guess(ids.MOS.to_numpy(float))
+    ids = ids[ids.image_path.notna()].reset_index(drop=True)
+    return DataSet(name, ids, absent, repeated, label, folder, given(scale) or known)
 
 
 def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -124,11 +139,41 @@ def _once(ids: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 
 def found(names: Iterable[str], folder: Path) -> list[Path | None]:
-    """Where each picture lies, None for those that are not there; a name may lead into a folder within."""
+    """Where each picture lies, None for those that are not there; a name may lead into a folder within.
+
+    Letter case is overlooked, backslashes may stand for slashes, and the ending of a picture may be left out. Raises
+    InputError where several pictures differ in the ending alone.
+    """
     paths = list(folder.iterdir())
     exact, folded = {path.name: path for path in paths}, {path.name.casefold(): path for path in paths}
-    places = [exact.get(name) or folded.get(name.casefold()) or folder / name for name in names]
-    return [path if path.exists() else None for path in places]
+    without = cache(_without_ending)
+
+    def place(name: str) -> Path | None:
+        for way in tables.spellings(name):
+            path = exact.get(way) or folded.get(way.casefold()) or folder / way
+            if path.exists():
+                return path
+        if PurePath(name).suffix.lower() in Image.registered_extensions():
+            return None
+        path = folder / name.replace("\\", "/")
+        fitting = without(path.parent).get(path.name.casefold(), [])
+        if len(fitting) > 1:
+            raise InputError(
+                f"A name without its ending should fit one picture in {path.parent}. Received: {name}, which fits "
+                f"{first_few(sorted(path.name for path in fitting))}; give the names with their endings"
+            )
+        return fitting[0] if fitting else None
+
+    return [place(name) for name in names]
+
+
+def _without_ending(folder: Path) -> dict[str, list[Path]]:
+    """The pictures in a folder by their names without ending, in lower case."""
+    found = defaultdict(list)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.suffix.lower() in Image.registered_extensions():
+            found[path.stem.casefold()].append(path)
+    return found
 
 
 def koniq10k(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -182,10 +227,7 @@ def read_table(path: Path, name: str, how_to_get: str = "", needs_set: bool = Tr
     """
     if not path.is_file():
         raise InputError(f"The table of {name} should be {path}, which is not there{how_to_get}.")
-    try:
-        ids = pd.read_csv(path, dtype={"image_name": str})
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} should be a table of comma-separated values. Received: {error}") from error
+    ids = tables.read_typed(path)
     if "MOS_zscore" in ids and "set" not in ids:
         raise InputError(
             f"{path.name} is KonIQ-10k's other table: its MOS is on a five-point scale and it has no column 'set'. "
@@ -198,7 +240,7 @@ def read_table(path: Path, name: str, how_to_get: str = "", needs_set: bool = Tr
         raise InputError(f"{path} should have a row for each picture. Received: no rows")
     for column, wrong, expected in (
         ("image_name", ids.image_name.isna(), "a name in every row"),
-        ("MOS", pd.to_numeric(ids.MOS, errors="coerce").isna(), "numbers"),
+        ("MOS", ~np.isfinite(pd.to_numeric(ids.MOS, errors="coerce")), "numbers"),
         ("set", "set" in ids and ~ids.set.isin(SETS), f"one of {', '.join(SETS)}"),
     ):
         if np.any(wrong):

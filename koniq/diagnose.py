@@ -236,14 +236,16 @@ def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, 
     figures["resized_srcc.png"] = draw_resized_srcc(moved, plan.network.resize)
     figures["resized_scores.png"] = draw_resized_scores(kept, plan.network.resize)
 
+    digits = data.scale.digits - 1
+
     def cells(chosen: pd.DataFrame) -> list[page.Cell]:
         return [
             page.cell(
                 os.path.relpath(row.image_path, data.folder),
                 (
-                    f"{row.fitted_error:+.1f}",
-                    f"{data.label} {row.MOS:.1f}, predicted {row.predicted:.1f}",
-                    f"after the map {row.fitted:.1f}",
+                    f"{row.fitted_error:+.{digits}f}",
+                    f"{data.label} {row.MOS:.{digits}f}, predicted {row.predicted:.{digits}f}",
+                    f"after the map {row.fitted:.{digits}f}",
                 ),
                 [str(data.folder)],
             )

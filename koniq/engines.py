@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq import devices, openvino_engine, weights
+from koniq import devices, openvino_engine, scale, weights
 from koniq.calibration import KEY, Calibration, kept
 from koniq.errors import InputError
 from koniq.network import Network
@@ -49,7 +49,8 @@ class Plan:
         record = weights.record(self.weights)
         record.pop(KEY, None)
         if self.to_mos:  # first, where a message that shows the beginning shows it
-            record = {KEY: str(self.to_mos), **record}
+            record.pop(scale.KEY, None)
+            record = {KEY: str(self.to_mos), **record, **self.to_mos.scale.record()}
         return {
             "model": weights.title(self.weights),
             **self.about,

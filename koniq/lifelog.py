@@ -9,10 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from koniq import contents
+from koniq import contents, tables
 from koniq.apart import Apart
 from koniq.devices import native_silence
 from koniq.engines import Plan
@@ -41,7 +40,7 @@ class Inputs(Sequence[Path]):
 
     def __getitem__(self, number: int) -> Path:
         name, folder = self.pictures[number]
-        return folder / name
+        return tables.place(name, folder)
 
     @property
     def roots(self) -> list[str]:
@@ -145,10 +144,7 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
             f"The list of pictures should be {table}, which is not there. Name a list, a folder or a picture instead; "
             "the LSC'21 lifelog itself is given out by its organisers under a signed agreement."
         )
-    try:
-        listed = pd.read_csv(table, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-    except ValueError as error:  # pandas' ParserError and EmptyDataError are ones
-        raise InputError(f"{table} should be a CSV with the column image_path. Received: {error}") from error
+    listed = tables.read(table, any_bytes=True)
     if "image_path" not in listed or listed.empty:
         raise InputError(
             f"{table} should have the column image_path and rows. Received: {', '.join(listed)}; {len(listed)} rows"
@@ -164,15 +160,22 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
 
 
 def score(
-    pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False, retry: Sequence[str] | None = None
+    pictures: Inputs,
+    plan: Plan,
+    out: Path,
+    workers: int,
+    overwrite: bool = False,
+    retry: Sequence[str] | None = None,
+    columns: str = "all",
 ) -> int:
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    A row for each, in order: image_path, MOS, status, width, height, error. What is scored again, koniq.resume says.
-    Returns how many rows of the file have no score. Raises InputError if `out` is another process's, or was begun with
-    other facts or for other pictures; RunStopped if the disk is full, or the pictures' drive goes away. See ScoreFile.
+    A row for each, in order: image_path, MOS, status, width, height, error; or the first two, where `columns` is
+    "study". What is scored again, koniq.resume says. Returns how many rows of the file have no score. Raises InputError
+    if `out` is another process's, or was begun with other facts or for other pictures; RunStopped if the disk is full,
+    or the pictures' drive goes away. See ScoreFile.
     """
-    with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
+    with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite, columns) as file:
         rows = todo(file, pictures.pictures, retry, workers)
         if rows.kept:
             print(f"{len(rows.kept):,} of them are in {out} already")

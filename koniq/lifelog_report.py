@@ -11,40 +11,55 @@ import pandas as pd
 import tyro
 
 from koniq import cli, distribution, page, times
-from koniq.scores import facts, read
+from koniq.scale import of_scores
+from koniq.score_tables import read
+from koniq.scores import facts
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
 
 
 @dataclass(frozen=True)
 class Settings:
-    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
+    column: str = ""  # of the scores; MOS, if empty
     images: str = ""  # where its image_path start, if the pictures are not where they were scored
     out: Path | None = None  # a folder; None: NAME_report beside NAME.csv
+    scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
     sheet: int = 24  # pictures on each of the contact sheets
 
 
-def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, sheet: int = 24) -> dict:
+def report(
+    table: pd.DataFrame,
+    about: dict,
+    roots: Sequence[str],
+    title: str,
+    sheet: int = 24,
+    scale: Sequence[float] | None = None,
+) -> dict:
     """The files of a report, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
-    table: of `koniq.scores.read`, at least one row with a score. about: of `koniq.scores.facts`. roots: the folders
-    that image_path starts from; a picture that is in none is named, not shown.
+    table: of `koniq.score_tables.read`, at least one row with a score. about: of `koniq.scores.facts`. roots: the
+    folders that image_path starts from; a picture that is in none is named, not shown. scale: see
+    `koniq.scale.of_scores`.
     """
     ok = distribution.is_scored(table)
     scored, failed = table[ok], table[~ok]
+    on = of_scores(scored.MOS, about, scale)
     scored = scored.join(times.taken(scored.image_path))
-    figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS})}
+    figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS}, on)}
     by_hour = times.by_hour(scored.MOS, scored.time)
     by_period, unit = times.readable(scored.MOS, scored.day)
     if len(by_period):
-        figures["by_day.png"] = times.draw_periods(by_period, unit)
+        figures["by_day.png"] = times.draw_periods(by_period, unit, on)
     if by_hour.pictures.any():
-        figures["by_hour.png"] = times.draw_hours(by_hour)
+        figures["by_hour.png"] = times.draw_hours(by_hour, on)
 
     def cells(chosen: pd.DataFrame) -> list[page.Cell]:
         return [
             page.cell(
-                row.image_path, (f"{row.MOS:.2f}", "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}"), roots
+                row.image_path,
+                (f"{row.MOS:.{on.digits}f}", "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}"),
+                roots,
             )
             for row in chosen.itertuples()
         ]
@@ -52,7 +67,7 @@ def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, s
     count = min(sheet, max(1, len(scored) // 2))  # no picture is among the best and the worst
     order = scored.sort_values("MOS", kind="stable")
     best, worst = cells(order.iloc[::-1][:count]), cells(order[:count])
-    shares = distribution.shares({"share": scored.MOS})
+    shares = distribution.shares({"share": scored.MOS}, on)
     reasons = page.failures(failed)
     html = page.render(
         "lifelog_report.html",
@@ -63,7 +78,9 @@ def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, s
         scale=page.scale(about),
         calibrated=page.is_calibrated(about),
         shares=shares,
-        outside=distribution.outside(scored.MOS),
+        digits=on.digits,
+        koniq10k=distribution.koniq10k(on),
+        outside=distribution.outside(scored.MOS, on),
         figures=figures,
         no_time=int(scored.time.isna().sum()),
         no_day=int(scored.day.isna().sum()),
@@ -85,7 +102,7 @@ def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, s
         **figures,
         "best.png": page.draw_sheet(best),
         "worst.png": page.draw_sheet(worst),
-        "histogram.csv": distribution.histogram({"share": scored.MOS}),
+        "histogram.csv": distribution.histogram({"share": scored.MOS}, on),
         "shares.csv": shares,
         "by_day.csv": times.by_period(scored.MOS, scored.day),
         "by_hour.csv": by_hour,
@@ -94,16 +111,18 @@ def report(table: pd.DataFrame, about: dict, roots: Sequence[str], title: str, s
 
 def main(s: Settings) -> None:
     page.check_sheet(s.sheet)
-    table, about = read(s.scores), facts(s.scores)
+    table, about = read(s.scores, s.column), facts(s.scores)
     page.check_scored(table, s.scores)
     out = s.out or s.scores.with_name(f"{s.scores.stem}_report")
     page.check_folder(out)
     roots = [s.images] if s.images else about.get("roots", [str(s.scores.parent)])
-    files = report(table, about, roots, f"Quality of the pictures in {s.scores.name}", s.sheet)
+    files = report(table, about, roots, f"Quality of the pictures in {s.scores.name}", s.sheet, s.scale)
     page.write(out, files)
     mos = table.MOS[distribution.is_scored(table)]
-    below = ", ".join(f"{100 * row.share:.1f} % below {row.below}" for row in files["shares.csv"].itertuples())
-    print(f"{len(mos):,} of {len(table):,} pictures have a score: mean {mos.mean():.2f}, median {mos.median():.2f}")
+    below = ", ".join(f"{100 * row.share:.1f} % below {row.below:g}" for row in files["shares.csv"].itertuples())
+    digits = of_scores(mos, about, s.scale).digits
+    average = f"mean {mos.mean():.{digits}f}, median {mos.median():.{digits}f}"
+    print(f"{len(mos):,} of {len(table):,} pictures have a score: {average}")
     print(f"{below}\nTo open: {out / page.PAGE}   (its figures and tables lie beside it)")
 
 

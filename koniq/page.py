@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from koniq.distribution import is_scored
 from koniq.errors import InputError, first_few
 from koniq.report import one_line, shortened
+from koniq.scale import KEY as SCALE
+from koniq.scale import Scale
 from koniq.scores import locate
 from ku.files import atomic_path, shown
 from ku.image_utils import decode_image
@@ -131,7 +133,8 @@ def provenance(facts: Mapping[str, object]) -> list[tuple[str, str]]:
 def text(value: object) -> str:
     """A fact as text: 384 x 512, or keras 3.15.1, numpy 2.4.6."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {text(part)}" for key, part in value.items())
+        parts = {**value, **({SCALE: str(Scale.of(value))} if SCALE in value else {})}
+        return ", ".join(f"{key} {text(part)}" for key, part in parts.items())
     return " x ".join(map(text, value)) if isinstance(value, list) else str(value)
 
 
@@ -143,7 +146,8 @@ def is_calibrated(facts: Mapping[str, object]) -> bool:
 def scale(facts: Mapping[str, object]) -> str:
     """What can be said of scores and the MOS scale by the facts beside them."""
     if is_calibrated(facts):
-        return "The scores are calibrated to the MOS scale."
+        on = Scale.of(facts["record"])
+        return f"The scores are calibrated to the MOS scale{'' if on.is_usual else f', here from {on}'}."
     if facts.get("record", {}).get("loss") == "plcc":
         return (
             "The model was trained with the PLCC loss and is not calibrated: its scores are not on the MOS scale. "

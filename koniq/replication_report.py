@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from koniq import tables
 from koniq.errors import InputError
 from koniq.paths import RESULTS, ROOT
 from koniq.published import PICTURES, PUBLISHED, Published
 from koniq.recipes import RECIPES
 from koniq.report import markdown_table, new_figure, plot_scatter, save_figure
 from koniq.results import COMPARED, REFERENCE, framework
+from koniq.scale import guess
 from ku.generic import atomic_path
 
 NAMES = {"koniq10k": "KonIQ-10k", "live_itw": "LIVE In the Wild"}  # of the study's data sets in metrics.csv
@@ -243,7 +245,10 @@ def draw_curves(runs: Sequence[Path], path: Path) -> None:
         for run, _, of, label in about:
             if of != loss:
                 continue
-            log, first = pd.read_csv(run / "log.csv"), not any(line.get_label() == label for line in column[0].lines)
+            log, first = (
+                tables.read_typed(run / "log.csv"),
+                not any(line.get_label() == label for line in column[0].lines),
+            )
             for axes, name in zip(column, ("val_plcc_tf", "loss"), strict=True):
                 axes.plot(
                     np.arange(1, len(log) + 1),
@@ -272,9 +277,9 @@ def draw_scatters(runs: Sequence[Path], path: Path) -> None:
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     for axes, (title, run) in zip(grid.flat, panels.items(), strict=False):
-        table = pd.read_csv(run / "test/predictions.csv")
+        table = tables.read_typed(run / "test/predictions.csv")
         table = table[table.status == "ok"]
-        plot_scatter(axes, table.MOS, table.predicted)
-        axes.set(title=title, xlabel=pd.read_csv(run / "test/metrics.csv").label[0], ylabel="predicted score")
+        plot_scatter(axes, table.MOS, table.predicted, guess(table.MOS))
+        axes.set(title=title, xlabel=tables.read_typed(run / "test/metrics.csv").label[0], ylabel="predicted score")
         axes.title.set_fontsize(9)
     save_figure(figure, path)

@@ -14,6 +14,7 @@ from koniq.errors import InputError, first_few
 from koniq.metrics import mae, measure, rmse
 from koniq.prediction import Score
 from koniq.published import PUBLISHED
+from koniq.scale import USUAL, Scale
 from ku.generic import atomic_path
 
 DECIMALS = {"srcc": 3, "plcc": 3, "krcc": 3, "mae": 2, "rmse": 2, "mae_raw": 2, "rmse_raw": 2}
@@ -50,7 +51,9 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
     found = found.assign(dataset=data.name, label=data.label, set=part, model=model)
     write_csv(table, folder / "predictions.csv")
     write_csv(found, folder / "metrics.csv")
-    draw_scatter(scored.MOS, scored.predicted, f"{model} on {data.name} ({part})", data.label, folder / "scatter.png")
+    draw_scatter(
+        scored.MOS, scored.predicted, f"{model} on {data.name} ({part})", data.label, folder / "scatter.png", data.scale
+    )
     text = test_markdown(data, part, found, model, len(table) - len(scored))
     with atomic_path(folder / "report.md") as path:
         path.write_text(text, encoding="utf-8")
@@ -60,7 +63,7 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
 
 def test_markdown(data: DataSet, part: str, found: pd.DataFrame, model: str, unreadable: int) -> str:
     """A section of Markdown: what was tested on, and a table with the published rows (if any) and ours."""
-    values = {row.metric: " ".join(_numbers(row)) for row in found.itertuples()}
+    values = {row.metric: " ".join(_numbers(row, data.scale)) for row in found.itertuples()}
     column = {"KonIQ-10k": "koniq10k", "LIVE In the Wild": "live_itw"}.get(data.name)
     rows = [(row.model, *(f"{value:.3f}" for value in getattr(row, column)), "", "", "") for row in PUBLISHED if column]
     rows.append((f"**{model}** (measured)", *(value for name, value in values.items() if name not in RAW)))
@@ -89,8 +92,9 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _numbers(row) -> tuple[str, str]:
-    value, low, high = (f"{number:.{DECIMALS[row.metric]}f}" for number in (row.value, row.low, row.high))
+def _numbers(row, scale: Scale) -> tuple[str, str]:
+    digits = DECIMALS[row.metric] if row.metric.endswith("cc") else scale.digits
+    value, low, high = (f"{number:.{digits}f}" for number in (row.value, row.low, row.high))
     return value, f"[{low}, {high}]"
 
 
@@ -105,17 +109,19 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
-def draw_scatter(mos: np.ndarray, predicted: np.ndarray, title: str, label: str, path: Path) -> None:
+def draw_scatter(
+    mos: np.ndarray, predicted: np.ndarray, title: str, label: str, path: Path, scale: Scale = USUAL
+) -> None:
     """Predicted scores against `label` as PNG, with the line on which they would be equal."""
     figure, axes = new_figure(6, 6)
-    plot_scatter(axes, mos, predicted)
+    plot_scatter(axes, mos, predicted, scale)
     axes.set(xlabel=label, ylabel="predicted score", title=title)
     save_figure(figure, path)
 
 
-def plot_scatter(axes, mos: np.ndarray, predicted: np.ndarray) -> None:
-    """Predicted scores against the true ones, with the line on which they would be equal."""
-    ends = min(0, np.min(predicted)), max(100, np.max(predicted))
+def plot_scatter(axes, mos: np.ndarray, predicted: np.ndarray, scale: Scale = USUAL) -> None:
+    """Predicted scores against the true ones, over the whole scale, with the line on which they would be equal."""
+    ends = min(scale.low, np.min(predicted)), max(scale.high, np.max(predicted))
     axes.plot(ends, ends, color="0.6", linewidth=1, label="equal")
     axes.scatter(mos, predicted, s=12, alpha=0.5, linewidths=0)
     axes.set(xlim=ends, ylim=ends, aspect="equal")

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import tyro
 
-from koniq import cli
+from koniq import cli, tables
 from koniq.errors import InputError
 from koniq.metrics import difference
 from koniq.paths import MODELS, RESULTS
@@ -37,7 +37,7 @@ class Settings:
 def read(path: Path) -> pd.DataFrame:
     """The measurements at `path`, settings as text; what the first of them do not say is filled in."""
     texts = (*SETTINGS, *LATER, "framework", "trained_on", "compared_to")
-    table = pd.read_csv(path, dtype=dict.fromkeys(texts, str))
+    table = tables.read_typed(path, texts)
     unsaid = {name: str(value) for name, value in LATER.items()}
     unsaid |= {"framework": "tensorflow", "trained_on": table.dataset, "compared_to": ""}
     table = table.reindex(columns=list(dict.fromkeys((*table, *unsaid, "p"))))
@@ -63,13 +63,13 @@ def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd
     folder = run if run.is_dir() else MODELS / run
     try:
         facts = json.loads((folder / "settings.json").read_text())
-        own, finished = pd.read_csv(folder / "test/metrics.csv"), facts["finished"]
+        own, finished = tables.read_typed(folder / "test/metrics.csv"), facts["finished"]
     except (FileNotFoundError, KeyError) as error:
         raise InputError(f"{folder} should hold a finished training run. Received: no {error}") from error
     tests = [folder / "test", *(path.parent for path in sorted(folder.glob("cross-*/metrics.csv")))]
     rows = []
     for test in tests:
-        found = pd.read_csv(test / "metrics.csv")
+        found = tables.read_typed(test / "metrics.csv")
         rows.append(found)
         if reference and (reference / test.name / "predictions.csv").is_file():
             rows.append(_differences(test, reference / test.name).assign(**found.loc[0, ["dataset", "label", "set"]]))
@@ -94,8 +94,8 @@ def framework(facts: Mapping[str, Any]) -> str:
 
 
 def _differences(test: Path, reference: Path) -> pd.DataFrame:
-    tables = [pd.read_csv(folder / "predictions.csv", dtype={"image_name": str}) for folder in (test, reference)]
-    both = pd.merge(*(table[table.status == "ok"] for table in tables), on="image_name", suffixes=("", "_reference"))
+    sides = [tables.read_typed(folder / "predictions.csv") for folder in (test, reference)]
+    both = pd.merge(*(table[table.status == "ok"] for table in sides), on="image_name", suffixes=("", "_reference"))
     columns = [both[column].to_numpy() for column in ("MOS", "predicted", "predicted_reference")]
     rows = [(f"{metric}_difference", *difference(*columns, metric)) for metric in COMPARED]
     table = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "p"])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from koniq import tables
 from koniq.contents import Content, Row, at
 from koniq.errors import InputError, first_few
 from koniq.prediction import UNSCORED
@@ -130,7 +131,7 @@ def _other(file: ScoreFile, why: str) -> InputError:
 
 
 def _path(item: Input) -> str:
-    return os.path.join(item[1], item[0])  # noqa: PTH118  Path is slow, and this is for every file of a life
+    return str(tables.place(*item))
 
 
 def _is_there(item: Input) -> bool:

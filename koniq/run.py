@@ -110,7 +110,9 @@ class Run:
             "commit": devices.commit(),
         }
         self._write_facts()
-        weights.write_record(best, network, trained_on=data.name, label=data.label, loss=self.settings["loss"])
+        weights.write_record(
+            best, network, trained_on=data.name, label=data.label, loss=self.settings["loss"], **data.scale.record()
+        )
 
     def _write_facts(self) -> None:
         with atomic_path(self.folder / "settings.json") as path:

@@ -3,12 +3,12 @@
 import csv
 import json
 import math
-import os
 import re
 import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -16,13 +16,15 @@ from typing import BinaryIO, Self
 import numpy as np
 import pandas as pd
 
+from koniq import tables
 from koniq.contents import Content, Journal, Row, append_whole
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
 from ku.files import atomic_path, lock_file, lock_path, shown
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
-HEADER = (",".join(COLUMNS) + "\n").encode()
+COLUMN_SETS = {"all": COLUMNS, "study": COLUMNS[:2]}  # study: as its authors' result files; an empty MOS is no score
+NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
 ABOUT = ("model", "versions", "device", "roots")  # facts that may differ when a file is gone on with; see koniq.resume
 STEP = 30  # seconds of replaced rows that a killed run loses at most
 
@@ -47,30 +49,87 @@ def facts(out: Path) -> dict:
 def read(out: Path) -> pd.DataFrame:
     """The scores of a CSV, whole rows only: image_path, MOS (nan without a score), status, width, height, error.
 
-    Raises InputError if it is no such file.
+    It may have been saved again by another program (see koniq.tables). Raises InputError if it is no such file.
     """
     if not out.is_file():
         raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
+    columns = _columns(out)
+    if (saved := _saved_again(out, columns)) is not None:
+        rows = _rows(saved, out)
+    else:
+        with out.open("rb") as file:
+            rows = [row for row, _ in _records(file, out, columns)]
+    if columns != COLUMNS:
+        rows = [[*row, "ok" if row[1] else NO_SCORE, "0", "0", ""] for row in rows]
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    mos = pd.to_numeric(table.MOS.where(table.MOS != "", None)).astype(float)
+    sizes = {side: pd.to_numeric(table[side], errors="coerce").fillna(0).astype(int) for side in ("width", "height")}
+    return table.assign(MOS=mos.where(np.isfinite(mos)), **sizes)
+
+
+def is_ours(out: Path) -> bool:
+    """Whether a file has the columns of a CSV of scores that lifelog_predict.py wrote, perhaps saved again since.
+
+    The columns of the study alone do not say so, but only together with the JSON beside.
+    """
+    columns = _columns(out)
     with out.open("rb") as file:
-        table = pd.DataFrame([row for row, _ in _records(file, out)], columns=list(COLUMNS), dtype=str)
-    return table.assign(MOS=pd.to_numeric(table.MOS)).astype({"MOS": float, "width": int, "height": int})
+        begun = file.read(len(_header(columns)))
+    return begun == _header(columns) or _saved_again(out, columns) is not None
+
+
+def _columns(out: Path) -> tuple[str, ...]:
+    """The columns that the CSV of scores at `out` was begun with; COLUMNS where nothing beside it says so."""
+    return COLUMN_SETS.get(facts(out).get("columns", "all"), COLUMNS)
+
+
+def _header(columns: Iterable[str]) -> bytes:
+    return (",".join(columns) + "\n").encode()
+
+
+def _saved_again(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """A CSV of scores that another program saved, with a byte order mark, CRLF, semicolons, ...; its entries as text.
+
+    None if the file is as we write it, or is none with these columns.
+    """
+    with path.open("rb") as file:
+        begun = file.read(200)
+    whole = begun[: len(_header(columns))]
+    if _header(columns).startswith(whole) or columns[0].encode() not in begun.replace(b"\0", b""):
+        return None
+    try:
+        table = tables.read(path)
+    except InputError:
+        return None
+    return table if [*table] == [*columns] else None
+
+
+def _rows(saved: pd.DataFrame, path: Path) -> list[list[str]]:
+    """The rows of what `_saved_again` found. Raises InputError if a MOS is no number."""
+    mos = tables.numbers(saved.MOS, path)
+    return saved.assign(MOS=saved.MOS.where(mos.notna(), "")).to_numpy().tolist()
 
 
 class ScoreFile:
     """A CSV of scores that is written to, a row an input: image_path, MOS, status, width, height, error.
 
+    With the columns of the study it has the first two of these; a row without a score has an empty MOS.
     Rows are appended whole, so that a run may be killed at any moment: opened again, the file loses at most a torn
     last row. Rows are replaced in a new file that takes this one's place, in steps. What the scores depend on stands
     in a JSON beside it, what was in the pictures in a `Journal`. What of some inputs is still to do, `koniq.resume`
     says.
 
     facts: what the scores depend on; all but ABOUT must be as they were when the file was begun.
-    overwrite: begin anew. Raises InputError if another process writes the file, if it is none of this kind, or if it
-    was begun with other facts.
+    overwrite: begin anew. columns: one of COLUMN_SETS, and one of the facts. What another program saved is put back as
+    we write it, in one rename, before it is gone on with. Raises InputError if another process writes the file, if it
+    is none of this kind, or if it was begun with other facts.
     """
 
-    def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False):
+    def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False, columns: str = "all"):
         self.path = path
+        self.columns = COLUMN_SETS[columns]
+        said = {"columns": columns} if columns != "all" else {}  # files from before there was a choice do not say it
+        facts = json.loads(json.dumps({**facts, **said}))
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise InputError(f"out should be a file to write to. Received: {path}, which is a folder")
@@ -83,25 +142,33 @@ class ScoreFile:
         self.journal: Journal | None = None
         self.done: Counter[str] = Counter()  # rows by image_path
         try:
-            self._open(json.loads(json.dumps(facts)), overwrite)
+            if not overwrite and (saved := _saved_again(path, self.columns)) is not None:
+                self._check(facts)
+                with self._new() as file:
+                    file.write(b"".join(_line(row) for row in _rows(saved, path)))
+            self._open(facts, overwrite)
         except BaseException:
             self._close()
             raise
 
     def _open(self, facts: dict, overwrite: bool) -> None:
-        begun = self._file.read(len(HEADER))
-        if not HEADER.startswith(begun):  # even with overwrite: it may be anything, a picture for instance
+        header = _header(self.columns)
+        begun = self._file.read(len(header))
+        # The study's columns are also those of its authors' own files, and of a selection: only the JSON tells ours.
+        others = bool(begun) and self.columns not in (COLUMNS, _columns(self.path))
+        ours = header.startswith(begun) or (overwrite and _saved_again(self.path, self.columns) is not None)
+        if others or not ours:  # even with overwrite: it may be anything, a picture for instance
             raise InputError(
-                f"out should be a new file, or one that lifelog_predict.py wrote. Received: {self.path}, which is "
-                "none; give another --out"
+                "out should be a new file, or one that lifelog_predict.py wrote, with the columns "
+                f"{','.join(self.columns)}. Received: {self.path}, which is none; give another --out"
             )
         self.journal = Journal(self.path)
-        if overwrite or begun != HEADER:
+        if overwrite or begun != header:
             self.journal.clear()
             self._file.truncate(0)
             self.end = 0
             self._note(facts)
-            self._write(HEADER)
+            self._write(header)
         else:
             self._check(facts)
         self._load()
@@ -115,16 +182,17 @@ class ScoreFile:
         self._sum = self._squares = 0.0
         self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
         self._stepped = time.monotonic()
-        self.end = len(HEADER)
+        self.end = len(_header(self.columns))
         for row, fields, end in self._rows():
-            self._count(row, fields[2], float(fields[1] or math.nan))
+            mos = float(fields[1] or math.nan)
+            self._count(row, fields[2] if len(fields) > 2 else NO_SCORE if math.isnan(mos) else "ok", mos)
             self.end = end
 
     def _rows(self) -> Iterator[tuple[Row, list[str], int]]:
         """The rows of the file: which, its fields, and the offset at which it ends."""
         seen: Counter[str] = Counter()
         with self.path.open("rb") as file:
-            for fields, end in _records(file, self.path):
+            for fields, end in _records(file, self.path, self.columns):
                 yield Row(fields[0], seen[fields[0]]), fields, end
                 seen[fields[0]] += 1
 
@@ -158,6 +226,7 @@ class ScoreFile:
             self._note({**facts(self.path), "roots": roots})
 
     def _count(self, row: Row, status: str, mos: float) -> None:
+        status = status if status != "ok" or math.isfinite(mos) else "not_finite"
         self.done[row.image_path] += 1
         self.statuses[status] += 1
         if status == "ok":
@@ -172,12 +241,12 @@ class ScoreFile:
         row = Row(shown(name), self.done[shown(name)])
         if score.content:  # before its row, so that no content is taken for that of an earlier score
             self.remember([(row, score.content)])
-        self._write(_row(row.image_path, score).encode())
+        self._write(self._line_of(row, score))
         self._count(row, score.status, score.mos)
 
     def replace(self, row: Row, score: Score) -> None:
         """Put a score in the place of a row that is there: in the file after STEP seconds, or by `flush`."""
-        self._replaced[row] = _row(row.image_path, score).encode(), score.content
+        self._replaced[row] = self._line_of(row, score), score.content
         if time.monotonic() - self._stepped > STEP:
             self.flush()
 
@@ -185,22 +254,14 @@ class ScoreFile:
         """Write the rows that were replaced, all or none. Raises RunStopped if there is no room."""
         if not self._replaced:
             return
-        target = self.path.resolve()  # not a link to it
-        data, replaced, start = target.read_bytes(), self._replaced, len(HEADER)
+        data, replaced, start = self.path.read_bytes(), self._replaced, len(_header(self.columns))
         try:
-            with atomic_path(target) as temporary:
-                with temporary.open("wb") as file:
-                    file.write(HEADER)
-                    for row, _, end in self._rows():
-                        file.write(replaced[row][0] if row in replaced else data[start:end])
-                        start = end
-                shutil.copymode(target, temporary)
-                self._file.close()  # an open file cannot be replaced everywhere
+            with self._new() as file:
+                for row, _, end in self._rows():
+                    file.write(replaced[row][0] if row in replaced else data[start:end])
+                    start = end
         except OSError as error:
             raise self._stopped(error) from error
-        finally:
-            if self._file.closed:
-                self._file = self.path.open("r+b", buffering=0)
         self._load()
         # After their rows: else, killed between the two, an old score would be taken for that of the new content.
         self.remember([(row, content) for row, (_, content) in replaced.items() if content])
@@ -211,6 +272,23 @@ class ScoreFile:
             self.journal.append(contents)
         except OSError as error:
             raise self._stopped(error) from error
+
+    @contextmanager
+    def _new(self) -> Iterator[BinaryIO]:
+        """A file below its header, that takes this one's place once it is written to."""
+        try:
+            with atomic_path(self.path) as temporary:
+                with temporary.open("wb") as file:
+                    file.write(_header(self.columns))
+                    yield file
+                shutil.copymode(self.path, temporary)
+                self._file.close()  # an open file cannot be replaced everywhere
+        finally:
+            if self._file.closed:
+                self._file = self.path.open("r+b", buffering=0)
+
+    def _line_of(self, row: Row, score: Score) -> bytes:
+        return _line(_row(row.image_path, score)[: len(self.columns)])
 
     def _write(self, data: bytes) -> None:
         try:
@@ -228,7 +306,7 @@ class ScoreFile:
         """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
         wanted = set(rows)
         return {
-            row: fields[5] or format(float(fields[1] or math.nan), ".2f")
+            row: "".join(fields[5:]) or (format(float(fields[1]), ".2f") if fields[1] else NO_SCORE)
             for row, fields, _ in self._rows()
             if row in wanted
         }
@@ -268,9 +346,8 @@ def locate(image_path: str, roots: Iterable[str]) -> Path | None:
 
 def placed(image_path: str, roots: Iterable[str]) -> tuple[str, str] | None:
     """The same as the file's own name, from that folder on, and the folder."""
-    raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), image_path.encode("utf-8", "replace"))
     for root in roots:
-        for name in (image_path, os.fsdecode(raw)):
+        for name in tables.spellings(image_path):
             try:
                 if Path(root, name).is_file():
                     return name, root
@@ -279,11 +356,15 @@ def placed(image_path: str, roots: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def _row(name: str, score: Score) -> str:
+def _row(name: str, score: Score) -> tuple[str, ...]:
     # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
     number = np.float32(score.mos) if math.isnan(score.raw) else score.mos
     mos = "" if math.isnan(score.mos) else str(number)
-    return f"{_field(name)},{mos},{score.status},{score.width},{score.height},{_field(shown(score.error))}\n"
+    return name, mos, score.status, str(score.width), str(score.height), shown(score.error)
+
+
+def _line(fields: Iterable[str]) -> bytes:
+    return (",".join(map(_field, fields)) + "\n").encode()
 
 
 def _field(text: str) -> str:
@@ -291,7 +372,7 @@ def _field(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text
 
 
-def _records(file: BinaryIO, path: Path) -> Iterator[tuple[list[str], int]]:
+def _records(file: BinaryIO, path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[tuple[list[str], int]]:
     """The whole rows of an open CSV below its header, each with the offset at which it ends; not a torn last one.
 
     Raises InputError, naming the byte, if it is no CSV of scores.
@@ -307,17 +388,17 @@ def _records(file: BinaryIO, path: Path) -> Iterator[tuple[list[str], int]]:
 
     rows = csv.reader(lines(), strict=True)
     try:
-        if (header := next(rows, [])) != list(COLUMNS):
+        if (header := next(rows, [])) != list(columns):
             raise ValueError(f"the columns {','.join(header)}")
         for row in rows:
-            if len(row) != len(COLUMNS):
+            if len(row) != len(columns):
                 raise ValueError(f"a row of {len(row)} fields")
             float(row[1] or math.nan)
             yield row, offset
     except (csv.Error, ValueError) as error:
         if str(error) != "unexpected end of data":  # torn within quotes
             raise InputError(
-                f"{path} should be a CSV in UTF-8 with the columns {','.join(COLUMNS)}. "
+                f"{path} should be a CSV in UTF-8 with the columns {','.join(columns)}. "
                 f"Received, up to byte {offset}: {error}"
             ) from error
 

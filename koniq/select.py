@@ -23,15 +23,17 @@ from koniq.distribution import is_scored
 from koniq.errors import InputError
 from koniq.page import check_scored
 from koniq.report import write_csv
-from koniq.scores import facts, facts_path, read
-from ku.generic import atomic_path
+from koniq.score_tables import read
+from koniq.scores import facts, facts_path
+from ku.files import atomic_path
 
 HEADER = "image_path,MOS"
 
 
 @dataclass(frozen=True)
 class Settings:
-    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
+    column: str = ""  # of the scores; MOS, if empty
     at_least: float | None = None  # keep pictures of this score and above
     percentile: float | None = None  # keep pictures at or above this percentile (0-100) of all scores
     order: Literal["input", "score"] = "input"  # of the rows: as in the CSV, or the best first
@@ -47,7 +49,7 @@ def threshold(mos: np.ndarray, percentile: float) -> float:
 def select(table: pd.DataFrame, least: float, order: str = "input") -> pd.DataFrame:
     """The pictures with a score of `least` or more, ties and all: image_path, MOS.
 
-    table: of `koniq.scores.read`. order: "input", or "score": the best first.
+    table: of `koniq.score_tables.read`. order: "input", or "score": the best first.
     """
     chosen = table.loc[is_scored(table) & table.MOS.ge(least), ["image_path", "MOS"]]
     return chosen.sort_values("MOS", ascending=False, kind="stable") if order == "score" else chosen
@@ -63,7 +65,9 @@ def check_out(out: Path, scores: Path) -> None:
         return
     if out.samefile(scores):
         raise InputError(f"out should be another file than the scores. Received: {out}")
-    if not out.is_file() or out.open(encoding="utf-8", errors="replace").readline().strip() != HEADER:
+    begun = out.is_file() and out.open(encoding="utf-8-sig", errors="replace").readline().strip()
+    # Scores in the study's columns begin alike, and the JSON beside them says so.
+    if begun != HEADER or "columns" in facts(out):
         raise InputError(
             f"out should be a new file, or an earlier selection ({HEADER}), so that nothing else is overwritten. "
             f"Received: {out}"
@@ -77,7 +81,7 @@ def main(s: Settings) -> None:
         raise InputError(f"One of at_least and percentile should be given, as a number. Received: {received}")
     if s.percentile is not None and not 0 <= s.percentile <= 100:
         raise InputError(f"percentile should be 0 to 100. Received: percentile={s.percentile}")
-    table = read(s.scores)
+    table = read(s.scores, s.column)
     check_scored(table, s.scores)
     out = s.out or s.scores.with_name(f"{s.scores.stem}_selected.csv")
     check_out(out, s.scores)

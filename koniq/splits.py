@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from koniq import cli
+from koniq import cli, tables
 from koniq.errors import InputError
 from ku.generic import atomic_path
 
@@ -72,7 +72,7 @@ def with_sets(path: Path, ids: pd.DataFrame) -> pd.DataFrame:
     if not beside.exists():
         write(ids.assign(set=split(ids, "group" if "group" in ids else "")), beside)
         return with_sets(path, ids)
-    sets = pd.read_csv(beside, dtype={"image_name": str})
+    sets = tables.read_typed(beside)
     columns = ["image_name", "MOS"]
     if not {*columns, "set"} <= {*sets} or not sets[columns].equals(ids[columns].reset_index(drop=True)):
         raise InputError(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from koniq import report
+from koniq.scale import USUAL, Scale
 
 # As lifelog cameras write it: b00000000_21i6bq_20150223_070647e.jpg, 20160811_131315_000.jpg
 TIME = r"(?<!\d)((?:19|20)\d{6})_(\d{6})(?!\d)[^/]*$"
@@ -56,19 +57,19 @@ def _quality(mos: pd.Series, group: pd.Series) -> pd.DataFrame:
     return pd.concat([groups.size().rename("pictures"), quartiles, groups.mean().rename("mean")], axis=1)
 
 
-def draw_hours(table: pd.DataFrame) -> bytes:
+def draw_hours(table: pd.DataFrame, scale: Scale = USUAL) -> bytes:
     """PNG of `by_hour`'s table."""
-    figure, panels = _draw(table.hour, table, "hour of day")
+    figure, panels = _draw(table.hour, table, "hour of day", scale)
     panels[1].set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3))
     return report.png(figure)
 
 
-def draw_periods(table: pd.DataFrame, unit: str) -> bytes:
+def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL) -> bytes:
     """PNG of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted."""
     steps = np.diff(table["first"].dt.to_period(unit).astype("int64"), prepend=0)
     steps[:1] = 0
     x = np.cumsum(np.minimum(steps, LONGEST_GAP))
-    figure, panels = _draw(x, table, PERIODS[unit])
+    figure, panels = _draw(x, table, PERIODS[unit], scale)
     for gap in np.flatnonzero(steps > LONGEST_GAP):
         for axes in panels:
             axes.axvline(x[gap] - LONGEST_GAP / 2, color="0.5", linewidth=0.8, linestyle=":")
@@ -79,13 +80,13 @@ def draw_periods(table: pd.DataFrame, unit: str) -> bytes:
     return report.png(figure)
 
 
-def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str):
+def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str, scale: Scale):
     """Median and quartiles above, numbers of pictures below, at the positions `x`."""
     figure, panels = report.new_figure(5.4, 3.6, rows=2, dpi=200, sharex=True, height_ratios=(3, 1))
     width = min(8, 300 / (np.ptp(x) + 1))  # points
     panels[0].vlines(x, table.q25, table.q75, linewidth=width, alpha=0.35, label="quartiles")
     panels[0].plot(x, table["median"], "o", markersize=max(1.5, 0.7 * width), label="median")
-    low, high = min(0, table.q25.min()), max(100, table.q75.max())
+    low, high = min(scale.low, table.q25.min()), max(scale.high, table.q75.max())
     panels[0].set(ylabel="MOS", ylim=(low, high))
     panels[0].grid(axis="y", alpha=0.3)
     panels[1].bar(x, table.pictures, color="0.6")

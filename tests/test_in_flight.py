@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq import apart, in_flight, prediction, scores
+from koniq import apart, cli, in_flight, prediction, scores
 from koniq.apart import Apart
 from koniq.errors import RunStopped
 from koniq.faults import Place

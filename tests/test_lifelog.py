@@ -84,7 +84,7 @@ def test_nothing_to_score_is_an_error(folder):
         ([str(folder / "*.gif")], "which matches nothing"),
         ([str(folder / "none.csv")], "signed agreement"),
         ([str(folder / "wrong.csv")], "column image_path and rows. Received: name; 1 rows"),
-        ([str(folder / "void.csv")], "column image_path. Received: No columns to parse"),
+        ([str(folder / "void.csv")], "names of its columns. Received: an empty file"),
     ):
         with pytest.raises(InputError, match=message):
             lifelog.inputs(sources)

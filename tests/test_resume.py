@@ -386,7 +386,7 @@ def test_a_selection_is_scored_and_read_again_from_where_it_lies(photos, tmp_pat
     assert about == scores.facts(out)
     assert scores.locate("60.png", about["roots"]) == photos / "60.png"
     elsewhere = photos.rename(tmp_path / "moved")
-    assert run(tmp_path / "moved.csv", "best.csv", images=str(elsewhere)) == 2  # bytes of a name need the root
+    assert run(tmp_path / "moved.csv", "best.csv", images=str(elsewhere)) == 3
     select.main(select.Settings(out, at_least=55, out=chosen))  # over itself
     chosen.with_name("mine.csv.json").write_text('{"mine": 1}')
     with pytest.raises(InputError, match="no JSON of something else beside it"):

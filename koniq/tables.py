@@ -1,0 +1,165 @@
+"""Tables that another program wrote: CSV with what Excel and its like make of it, and the names of files in them."""
+
+import codecs
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from koniq.errors import InputError
+
+SEPARATORS = (",", ";", "\t")  # Excel writes semicolons where a comma is the decimal sign, and tabs as "Unicode text"
+NAMES = ("image_path", "image_name")  # columns that are text even where every entry looks like a number
+NOTHING = {"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "NULL", "null", "None", "<NA>"}  # no value
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+DECIMAL_COMMA = re.compile(r"[+-]?((\d+,\d*|,?\d+)(e[+-]?\d+)?|inf|infinity)", re.IGNORECASE)
+
+
+def read(path: Path, any_bytes: bool = False) -> pd.DataFrame:
+    """The table at `path`, every entry as text, without its blank rows.
+
+    It is in UTF-8 or, by its byte order mark, in UTF-16; its lines end in LF or CRLF; commas, semicolons or tabs
+    separate its columns. In a table without commas between its columns, one of numbers with decimal commas has points.
+    any_bytes: bytes that are no UTF-8 are taken as Python has them in names of files. Raises InputError if it is no
+    such table, or has a row that is longer than its head.
+    """
+    text = _text(path, any_bytes)
+    separator = _separator(text)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    table: list[list[str]] = []
+    try:
+        head = next(filter(any, rows), [])
+        if re.fullmatch("sep=.?", head[0] if head else ""):  # a line that Excel understands
+            head = next(filter(any, rows), [])
+        head = [name.strip() for name in head]
+        for row in rows:
+            if len(row) > len(head) and any(row[len(head) :]):
+                raise csv.Error(f"{len(row)} fields in line {rows.line_num}, below a head of {len(head)}")
+            if row and (any(row) or len(head) == 1):
+                table.append((row + [""] * len(head))[: len(head)])
+    except csv.Error as error:
+        raise InputError(
+            f"{path} should be a table of as many fields in every row, those with a separator or a quotation mark in "
+            f"quotation marks. Received: {error}"
+        ) from error
+    if not head:
+        raise InputError(f"{path} should be a table (CSV) with the names of its columns. Received: an empty file")
+    found = pd.DataFrame(table, columns=head, dtype=object)
+    found = found.loc[:, [bool(name) or bool((found.iloc[:, at] != "").any()) for at, name in enumerate(head)]]
+    if twice := sorted(found.columns[found.columns.duplicated()]):
+        raise InputError(f"{path} should name each of its columns once. Received: several called {twice[0]!r}")
+    return found if separator == "," else found.apply(_with_points)
+
+
+def read_typed(path: Path, text: Iterable[str] = NAMES) -> pd.DataFrame:
+    """The table at `path` (see `read`): numbers in columns that hold nothing else, and nan for what is no value.
+
+    text: columns that stay text whatever is in them.
+    """
+    table, text = read(path), {*text}
+    return pd.DataFrame({name: _typed(table[name], name in text) for name in table})
+
+
+def numbers(column: pd.Series, path: Path) -> pd.Series:
+    """The numbers in a column of text, nan where there is no value. Raises InputError, naming the row, if one is none.
+
+    path: of the table, as the error calls it.
+    """
+    values = pd.to_numeric(column.where(~column.isin(NOTHING), None), errors="coerce").astype(float)
+    wrong = values.isna() & ~column.isin(NOTHING)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            f"The column {column.name} of {path} should hold numbers. Received: {column.iloc[row]!r} in row {row + 1}"
+        )
+    return values
+
+
+def separated(names: pd.Series) -> pd.Series:
+    """Names of files with slashes, where backslashes are the only separators that any of them has: Windows wrote them.
+
+    A backslash in an \\xNN, by which our CSVs show a byte that is no UTF-8, does not count as one.
+    """
+    if names.str.contains("/", regex=False).any() or not names.str.contains(r"\\(?!x[0-9a-f]{2})").any():
+        return names
+    return names.str.replace("\\", "/", regex=False)
+
+
+def spellings(name: str) -> Iterator[str]:
+    """What the file may be called that a table calls `name`, likeliest first.
+
+    That is `name`; with the bytes that stand in it as \\xNN; with slashes for its backslashes; and, if it has bytes
+    that are no UTF-8, what these are in the Windows code page 1252, in which Excel writes "CSV".
+    """
+    yield name
+    raw = name.encode("utf-8", "surrogateescape" if _has_bytes(name) else "replace")
+    if "\\x" in name:
+        yield os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), raw))
+    if "\\" in name:
+        yield name.replace("\\", "/")
+    if _has_bytes(name):
+        meant = raw.decode("cp1252", "replace")
+        yield from dict.fromkeys((meant, meant.replace("\\", "/")))
+
+
+def place(name: str, folder: Path) -> Path:
+    """Where the file lies that a list calls `name`, in `folder`; asks the disk only if there is more than one way."""
+    if "\\" not in name and not _has_bytes(name):
+        return folder / name
+    return next((folder / way for way in spellings(name) if os.path.lexists(folder / way)), folder / name)
+
+
+def _has_bytes(name: str) -> bool:
+    return not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name)
+
+
+def _text(path: Path, any_bytes: bool) -> str:
+    data = path.read_bytes()
+    mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
+    encoding = MARKS.get(mark, "utf-8")
+    data = data[len(mark) :]
+    try:
+        text = data.decode(encoding, "surrogateescape" if any_bytes and encoding == "utf-8" else "strict")
+        if "\0" in text:
+            raise ValueError(f"zero bytes, the first at character {text.index(chr(0)):,}")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        received = f"bytes that are no {encoding.upper()}, the first, {data[error.start]:#04x}, in line {line:,}"
+    except ValueError as error:
+        received = str(error)
+    else:
+        return text
+    raise InputError(
+        f'{path} should be text in UTF-8, or in UTF-16 with a byte order mark; Excel saves it as "CSV UTF-8". '
+        f"Received: {received}"
+    )
+
+
+def _separator(text: str) -> str:
+    """What separates the columns: whatever the first line that is not blank has most of."""
+    first = next((line for line in io.StringIO(text) if line.strip(" \r\n")), "")
+    if said := re.match("sep=(.)", first):
+        return said[1]
+    return max(SEPARATORS, key=first.count)
+
+
+def _with_points(column: pd.Series) -> pd.Series:
+    values = [value for value in column if value not in NOTHING]
+    if column.name in NAMES or not any("," in value for value in values):
+        return column
+    return column.str.replace(",", ".") if all(map(DECIMAL_COMMA.fullmatch, values)) else column
+
+
+def _typed(column: pd.Series, is_text: bool) -> pd.Series:
+    column = column.where(~column.isin([""] if is_text else NOTHING), np.nan)
+    if is_text:
+        return column.astype("str")
+    try:
+        return pd.to_numeric(column)
+    except (ValueError, TypeError):
+        return column.astype("str")
