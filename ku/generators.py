@@ -172,11 +172,11 @@ class DataGenerator(keras.utils.PyDataset):
             raise ValueError("ids should have at least one row. Received: ids with 0 rows")
         args = self.process_args
         if isinstance(args, Mapping):
-            if strange := [name for name in args if name not in _names(self.inputs)]:
+            if strange := [name for name in args if name not in names_in(self.inputs)]:
                 raise ValueError(f"process_args should be by input, {self.inputs}. Received: {strange}")
             args = list(args.values())
         named = [self.inputs, args, self.inputs_df, self.outputs, self.group_by]
-        wanted = [column for spec in named for column in _names(spec)]
+        wanted = [column for spec in named for column in names_in(spec)]
         if missing := [column for column in dict.fromkeys(wanted) if column not in self.ids]:
             raise ValueError(f"columns should be among those of ids, {list(self.ids.columns)}. Received: {missing}")
         if not self.inputs and not self.inputs_df:
@@ -184,11 +184,11 @@ class DataGenerator(keras.utils.PyDataset):
 
     def _pictures(self, rows: pd.DataFrame, rng: np.random.Generator) -> list[np.ndarray]:
         stacks = []
-        for column in _names(self.inputs):
+        for column in names_in(self.inputs):
             names = rows[column].astype(str)
             args = self.process_args
             args = args.get(column) if isinstance(args, Mapping) else args
-            values = rows[_names(args)].to_numpy(object)
+            values = rows[names_in(args)].to_numpy(object)
             for paths in self._grouped(names, rng):
                 pictures = [self._picture(path, row) for path, row in zip(paths, values, strict=True)]
                 stacks += [_stack(same_input, column) for same_input in zip(*pictures, strict=True)]
@@ -346,7 +346,9 @@ def column_sets(spec: Columns, name: str) -> list[list[str]]:
 
     Raises AssertionError, with the `name` of the argument, where it mixes names and lists.
     """
-    names = [] if spec is None else [spec] if isinstance(spec, str) else list(spec)
+    if spec is None or callable(spec):
+        return []
+    names = [spec] if isinstance(spec, str) else list(spec)
     lists = [isinstance(part, (list, tuple)) for part in names]
     if any(lists) and not all(lists):
         raise AssertionError(
@@ -357,13 +359,13 @@ def column_sets(spec: Columns, name: str) -> list[list[str]]:
     return [names] if names else []
 
 
-def _names(spec: Columns) -> list[str]:
+def names_in(spec: Columns) -> list[str]:
     """Every name in `spec`, however nested."""
     if spec is None or callable(spec):
         return []
     if isinstance(spec, str) or not isinstance(spec, Iterable):
         return [spec]
-    return [name for part in spec for name in _names(part)]
+    return [name for part in spec for name in names_in(part)]
 
 
 def _join(group: str, name: str) -> str:
