@@ -14,9 +14,11 @@ import keras
 import numpy as np
 import pandas as pd
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+from PIL import Image
 
 from ku.generic import H5Helper, force_list
 from ku.image_utils import read_image
+from ku.modes import opaque
 
 __all__ = ["DataGenerator", "DataGeneratorDisk", "DataGeneratorHDF5", "GeneratorStack", "H5Helper"]
 
@@ -46,7 +48,8 @@ class DataGenerator(keras.utils.PyDataset):
             each (a list that mixes names and lists raises an AssertionError at the first batch), or a function of
             the batch's rows.
         read_fn: `read_fn(name, generator)` reads one picture instead of the default.
-        process_fn: `process_fn(picture, *values)` -> picture or a list of them, one input each; the values
+        process_fn: `process_fn(picture, *values)` -> picture or a list of them, one input each, arrays or Pillow
+            images (which go in as grey or the RGB that a viewer shows); the values
             are the row's in the columns `process_args` (for all inputs, or by input: {input: columns}).
         group_names: sub-folders or HDF5 groups; a list gives one input each, of a list of lists one list
             is drawn for each batch. `random_group`: each picture is read from a group inside its own that is drawn
@@ -217,7 +220,8 @@ class DataGenerator(keras.utils.PyDataset):
         picture = self.read(path) if self.read_fn is None else self.read_fn(path, self)
         if self.process_fn is not None:
             picture = self.process_fn(picture, *values)
-        return picture if isinstance(picture, (list, tuple)) else [picture]
+        pictures = picture if isinstance(picture, (list, tuple)) else [picture]
+        return [np.asarray(opaque(p)) if isinstance(p, Image.Image) else p for p in pictures]
 
 
 class DataGeneratorDisk(DataGenerator):
