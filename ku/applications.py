@@ -43,7 +43,7 @@ from keras.layers import (
 )
 from keras.src.backend.config import keras_home
 
-from ku.generators import column_sets
+from ku.generators import names_in
 from ku.generic import atomic_path, force_list, plcc, srocc
 
 if TYPE_CHECKING:
@@ -318,10 +318,10 @@ def test_rating_model(
     ids = helper.ids[helper.ids["set"] == "test"] if ids_test is None else ids_test
     ids = ids.reset_index(drop=True)
     if output_column is None:
-        columns = column_sets(helper.gen_params["outputs"])
+        columns = names_in(helper.gen_params["outputs"])
         if not columns:
             raise ValueError("output_column should name the true rating. Received: output_column=None")
-        output_column = columns[0][0]
+        output_column = columns[0]
     passes = [{}] * groups if isinstance(groups, int) else [{"group_names": [g]} for g in force_list(groups)]
     if not passes:
         raise ValueError(f"groups should ask for at least one pass. Received: groups={groups}")

@@ -14,9 +14,11 @@ import keras
 import numpy as np
 import pandas as pd
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+from PIL import Image
 
 from ku.generic import H5Helper, force_list
 from ku.image_utils import read_image
+from ku.modes import opaque
 
 __all__ = ["DataGenerator", "DataGeneratorDisk", "DataGeneratorHDF5", "GeneratorStack", "H5Helper"]
 
@@ -46,7 +48,8 @@ class DataGenerator(keras.utils.PyDataset):
             each (a list that mixes names and lists raises an AssertionError at the first batch), or a function of
             the batch's rows.
         read_fn: `read_fn(name, generator)` reads one picture instead of the default.
-        process_fn: `process_fn(picture, *values)` -> picture or a list of them, one input each; the values
+        process_fn: `process_fn(picture, *values)` -> picture or a list of them, one input each, arrays or Pillow
+            images (which go in as grey or the RGB that a viewer shows); the values
             are the row's in the columns `process_args` (for all inputs, or by input: {input: columns}).
         group_names: sub-folders or HDF5 groups; a list gives one input each, of a list of lists one list
             is drawn for each batch. `random_group`: each picture is read from a group inside its own that is drawn
@@ -172,11 +175,11 @@ class DataGenerator(keras.utils.PyDataset):
             raise ValueError("ids should have at least one row. Received: ids with 0 rows")
         args = self.process_args
         if isinstance(args, Mapping):
-            if strange := [name for name in args if name not in _names(self.inputs)]:
+            if strange := [name for name in args if name not in names_in(self.inputs)]:
                 raise ValueError(f"process_args should be by input, {self.inputs}. Received: {strange}")
             args = list(args.values())
         named = [self.inputs, args, self.inputs_df, self.outputs, self.group_by]
-        wanted = [column for spec in named for column in _names(spec)]
+        wanted = [column for spec in named for column in names_in(spec)]
         if missing := [column for column in dict.fromkeys(wanted) if column not in self.ids]:
             raise ValueError(f"columns should be among those of ids, {list(self.ids.columns)}. Received: {missing}")
         if not self.inputs and not self.inputs_df:
@@ -184,11 +187,11 @@ class DataGenerator(keras.utils.PyDataset):
 
     def _pictures(self, rows: pd.DataFrame, rng: np.random.Generator) -> list[np.ndarray]:
         stacks = []
-        for column in _names(self.inputs):
+        for column in names_in(self.inputs):
             names = rows[column].astype(str)
             args = self.process_args
             args = args.get(column) if isinstance(args, Mapping) else args
-            values = rows[_names(args)].to_numpy(object)
+            values = rows[names_in(args)].to_numpy(object)
             for paths in self._grouped(names, rng):
                 pictures = [self._picture(path, row) for path, row in zip(paths, values, strict=True)]
                 stacks += [_stack(same_input, column) for same_input in zip(*pictures, strict=True)]
@@ -217,7 +220,8 @@ class DataGenerator(keras.utils.PyDataset):
         picture = self.read(path) if self.read_fn is None else self.read_fn(path, self)
         if self.process_fn is not None:
             picture = self.process_fn(picture, *values)
-        return picture if isinstance(picture, (list, tuple)) else [picture]
+        pictures = picture if isinstance(picture, (list, tuple)) else [picture]
+        return [np.asarray(opaque(p)) if isinstance(p, Image.Image) else p for p in pictures]
 
 
 class DataGeneratorDisk(DataGenerator):
@@ -346,7 +350,9 @@ def column_sets(spec: Columns, name: str) -> list[list[str]]:
 
     Raises AssertionError, with the `name` of the argument, where it mixes names and lists.
     """
-    names = [] if spec is None else [spec] if isinstance(spec, str) else list(spec)
+    if spec is None or callable(spec):
+        return []
+    names = [spec] if isinstance(spec, str) else list(spec)
     lists = [isinstance(part, (list, tuple)) for part in names]
     if any(lists) and not all(lists):
         raise AssertionError(
@@ -357,13 +363,13 @@ def column_sets(spec: Columns, name: str) -> list[list[str]]:
     return [names] if names else []
 
 
-def _names(spec: Columns) -> list[str]:
+def names_in(spec: Columns) -> list[str]:
     """Every name in `spec`, however nested."""
     if spec is None or callable(spec):
         return []
     if isinstance(spec, str) or not isinstance(spec, Iterable):
         return [spec]
-    return [name for part in spec for name in _names(part)]
+    return [name for part in spec for name in names_in(part)]
 
 
 def _join(group: str, name: str) -> str:

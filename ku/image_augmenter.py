@@ -25,14 +25,18 @@ RESAMPLE = {
 }
 
 
+def _check_pixels(x: np.ndarray) -> None:
+    if x.ndim not in (2, 3) or not x.size or not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
+        raise ValueError(f"x should be a uint8 or float array H x W (x C). Received: shape={x.shape}, dtype={x.dtype}")
+
+
 def _by_channel(x: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     """`change` of a uint8 or float array H x W (x C); floats come back as float32.
 
     Bicubic and Lanczos overshoot at edges. As Pillow clips 8-bit pictures, floats are clipped to the first of
     these ranges that held them before: 0..1, 0..255, or that of their values and 0.
     """
-    if x.ndim not in (2, 3) or not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
-        raise ValueError(f"x should be a uint8 or float array H x W (x C). Received: shape={x.shape}, dtype={x.dtype}")
+    _check_pixels(x)
     if x.dtype == np.uint8 and (x.ndim == 2 or x.shape[2] == 3):
         return np.array(change(Image.fromarray(x)))
     if x.ndim == 3:
@@ -59,6 +63,8 @@ def resize_image(
         raise ValueError(f"resample should be one of {', '.join(RESAMPLE)}. Received: resample={resample!r}")
     is_image = isinstance(x, Image.Image)
     x = as_image(x) if is_image else np.asarray(x)
+    if not is_image:
+        _check_pixels(x)
     height, width = x.size[::-1] if is_image else x.shape[:2]
     if isinstance(size, Real):
         if not (size > 0 and math.isfinite(size)):

@@ -715,7 +715,7 @@ class _ClassWeighted(keras.utils.PyDataset):
         x, y = map(for_keras, self.gen[index])
         if isinstance(y, tuple):
             raise ValueError(f"class_weights need a single output. Received: {len(y)} outputs")
-        classes = y.argmax(axis=1) if y.shape[1] > 1 else np.rint(y[:, 0]).astype(int)
+        classes = y.argmax(axis=1) if y.ndim > 1 and y.shape[1] > 1 else np.rint(y.ravel()).astype(int)
         return x, y, np.array([self.weights.get(c, 1) for c in classes.tolist()], np.float32)
 
     def on_epoch_end(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 
+_ORIENTED = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # what may hold an orientation
 _SOUND = ("L", "LA", "RGB", "RGBA")  # what Pillow filters as it should, alpha included
 
 
@@ -36,7 +37,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
     The EXIF orientation is applied; transparent parts go over white; integer grey is divided by 257 (12-bit TIFF: by
     16.06), and inverted where a TIFF says that 0 is white; float grey is taken as 0..1, or as 0..255 where it goes
-    above 1. Profiles are not applied.
+    above 1. Profiles are not applied, EXIF and XMP not kept.
     """
     image = upright(image)
     if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
@@ -46,6 +47,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         return _over_white(_with_key_of_8_bits(image))
     rgb = image.convert("RGB")
+    for name in _ORIENTED:
+        rgb.info.pop(name, None)  # lest a later step turns it again
     if image.mode not in ("P", "RGB", "RGBX"):
         rgb.info.pop("icc_profile", None)  # of CMYK or grey: in a file of RGB it would be wrong
     return rgb

@@ -244,6 +244,12 @@ def test_ratings_come_in_the_order_of_the_rows():
     np.testing.assert_allclose(y_pred, Helper.ids.MOS + 1)
     with pytest.raises(ValueError, match=r"at least one pass. Received: groups=0"):
         apps.test_rating_model(Helper(), groups=0)
+    helper = Helper()
+    helper.gen_params = helper.gen_params | {"outputs": lambda rows: rows.MOS}
+    with pytest.raises(ValueError, match="name the true rating"):
+        apps.test_rating_model(helper)
+    y_pred = apps.test_rating_model(helper, output_column="MOS", show_plot=False)[1]
+    np.testing.assert_array_equal(y_pred, y_true)
 
 
 @any_backend

@@ -340,6 +340,14 @@ def test_cells_that_hold_arrays_are_stacked(make):
     np.testing.assert_array_equal(y[1][3], [[7, -7, 0], [7, 1, 2]])
 
 
+def test_pillow_pictures_go_in_as_a_viewer_shows_them(make):
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    palette.putpalette([9, 8, 7, 6, 5, 4])
+    deep = Image.fromarray(np.array([[257, 65535]], np.uint16))
+    x, _ = make(inputs="name", read_fn=lambda *_: palette, process_fn=lambda picture: [picture, deep])[0]
+    assert [part[0].tolist() for part in x] == [[[[9, 8, 7], [6, 5, 4]]], [[[1] * 3, [255] * 3]]]
+
+
 def test_inputs_may_be_nested(make):
     x, _ = make(table(10).assign(other="1.png"), inputs=[["name"], ["other"]], batch_size=4)[1]
     assert [part[:, 0, 0, 0].tolist() for part in x] == [[4, 5, 6, 7], [1] * 4]

@@ -90,9 +90,18 @@ def test_resize_says_what_is_wrong(im, size, resample, message):
         resize_image(im, size, resample)
 
 
-def test_resize_refuses_other_types(im):
-    with pytest.raises(ValueError, match="dtype=int64"):
-        resize_image(im.astype(np.int64), 2)
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, bool])
+def test_resize_refuses_other_types(im, size, dtype):
+    """At the picture's own size, too: else what a script does not meet in its tests, it meets later."""
+    with pytest.raises(ValueError, match=f"dtype={np.dtype(dtype)}"):
+        resize_image(im.astype(dtype), size)
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (1, 2, 3, 4)])
+def test_resize_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=r"array H x W \(x C\)\. Received: shape="):
+        resize_image(np.zeros(shape), 2)
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,10 @@ def test_class_weights(make_helper):
     helper.params.class_weights = [0, 0, 0, 1]
     helper.train(helper.make_generator(ids), None, lr=1.0, verbose=False)
     assert not same(before, helper.model.get_weights())
+    zeros = make_helper({"outputs": lambda rows: rows.MOS}, class_weights=dict.fromkeys(range(4), 0.0))
+    before = zeros.model.get_weights()
+    zeros.train(zeros.make_generator(ids), None, lr=1.0, verbose=False)
+    assert same(before, zeros.model.get_weights())
     two = make_helper({"outputs": [["MOS"], ["MOS"]]}, net(2), loss=["MSE", "MSE"], class_weights=[1])
     with pytest.raises(Exception, match="class_weights need a single output"):
         two.train(verbose=False)

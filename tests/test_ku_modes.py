@@ -176,7 +176,20 @@ def test_orientation_counts_once_and_only_if_there(tmp_path):
         with Image.open(path) as image:
             write_image(image, tmp_path / "written.jpg", quality=100)
         close(decode_image(tmp_path / "written.jpg"), grey(GREY), 20)
-        close(decode_image(path), grey(GREY), 20)
+        decoded = decode_image(path)
+        close(decoded, grey(GREY), 20)
+        close(resize_image(decoded, (12, 6)), grey(GREY), 20)
+
+
+def test_an_orientation_that_stays_in_the_metadata_turns_nothing_twice():
+    """Pillow takes it out of XMP where it is written in double quotes, or as an element, alone."""
+    image = Image.fromarray(np.rot90(GREY)).convert("RGB")
+    image.info["xmp"] = b'<x tiff:Orientation="6" /><tiff:Orientation >6</tiff:Orientation >'
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.info["exif"] = b"Exif\0\0" + exif.tobytes()
+    close(as_rgb(as_rgb(image)), grey(GREY))
+    assert not {"exif", "xmp"} & set(as_rgb(image).info)
 
 
 def test_plain_pictures_are_returned_as_they_are():
