@@ -169,7 +169,7 @@ def score(
             engine = plan.start()
             with native_silence():
                 paths = Inputs([item for _, item in left])
-                scores = predict(engine, paths, workers, "scoring", lambda path: decoded(path, plan.network))
+                scores = predict(engine, paths, workers, "scoring", lambda path: decoded(path, engine.network))
                 for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
                     if number < len(rows.again):
                         file.replace(row, found)

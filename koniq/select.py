@@ -60,11 +60,8 @@ def check_out(out: Path, scores: Path) -> None:
         raise InputError(f"out should end in .csv. Received: {out}")
     if out.exists() and out.samefile(scores):
         raise InputError(f"out should be another file than the scores. Received: {out}")
-    if facts_path(out).exists() and FROM not in facts(out):
-        raise InputError(f"out should have no JSON of something else beside it. Received: {out}")
-    if not out.exists():
-        return
-    if not out.is_file() or out.open(encoding="utf-8", errors="replace").readline().strip() != HEADER:
+    begun = out.is_file() and out.open(encoding="utf-8", errors="replace").readline().strip()
+    if (out.exists() and begun != HEADER) or (facts_path(out).exists() and FROM not in facts(out)):
         raise InputError(
             f"out should be a new file, or an earlier selection ({HEADER}), so that nothing else is overwritten. "
             f"Received: {out}"
