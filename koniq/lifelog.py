@@ -3,7 +3,7 @@
 import glob
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from koniq import contents
 from koniq.devices import native_silence
 from koniq.engines import Plan
 from koniq.errors import InputError, first_few
-from koniq.network import Network
 from koniq.prediction import Score, decode, predict
 from koniq.resume import todo
 from koniq.scores import ScoreFile, facts, placed, shown
 
+Opened = tuple[Score, np.ndarray | None]  # what koniq.prediction.decode gives
 FEW = 10  # scores that are printed one by one
 # Of pictures that Pillow does not read; they have rows, too, and these say so.
 OTHER_ENDINGS = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
@@ -168,8 +168,12 @@ def score(
         if left := rows.again + rows.new:
             engine = plan.start()
             with native_silence():
+
+                def decoded(path: Path) -> Opened:
+                    return with_content(path, lambda path: decode(path, engine.network))
+
                 paths = Inputs([item for _, item in left])
-                scores = predict(engine, paths, workers, "scoring", lambda path: decoded(path, engine.network))
+                scores = predict(engine, paths, workers, "scoring", decoded)
                 for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
                     if number < len(rows.again):
                         file.replace(row, found)
@@ -181,8 +185,8 @@ def score(
         print(file.summary())
 
 
-def decoded(path: Path, network: Network) -> tuple[Score, np.ndarray | None]:
-    """See `koniq.prediction.decode`; what was in the file, too."""
+def with_content(path: Path, opened: Callable[[Path], Opened]) -> Opened:
+    """What `opened` gives for a picture, its score with what was in the file."""
     content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
-    found, pixels = decode(path, network)
+    found, pixels = opened(path)
     return replace(found, content=content), pixels
