@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.processes import measured
 from koniq import cli, devices, engines, kuti_bridge, weights
-from koniq.lifelog import decoded
+from koniq.lifelog import Opened, with_content
 from koniq.network import KONCEPT512, Network
 from koniq.paths import ROOT
 from koniq.prediction import Engine, decode, predict
@@ -131,8 +131,12 @@ def alone(engine: Engine, paths: Sequence[Path]) -> float:
 def whole(engine: Engine, facts: dict, paths: Sequence[Path], out: Path, workers: int) -> float:
     """Pictures a second of what lifelog_predict.py does once its engine has started."""
     began = time.perf_counter()
+
+    def decoded(path: Path) -> Opened:
+        return with_content(path, lambda path: decode(path, engine.network))
+
     with ScoreFile(out, facts, overwrite=True) as file:
-        scores = predict(engine, paths, workers, decoded=lambda path: decoded(path, engine.network))
+        scores = predict(engine, paths, workers, decoded=decoded)
         for path, score in zip(paths, scores, strict=True):
             file.append(path.name, score)
     return len(paths) / (time.perf_counter() - began)

@@ -3,7 +3,7 @@
 import glob
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -23,6 +23,7 @@ from koniq.resume import Todo, todo
 from koniq.scores import ScoreFile, facts, placed
 from ku.files import shown
 
+Opened = tuple[Score, np.ndarray | None]  # what koniq.prediction.decode gives
 FEW = 10  # scores that are printed one by one
 # Of pictures that Pillow does not read; they have rows, too, and these say so.
 OTHER_ENDINGS = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
@@ -201,13 +202,11 @@ def _score(rows: Todo, places: Sequence[Path], plan: Plan, workers: int, file: S
         if suspects := len(paths.suspects):
             print(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
 
-        def decoded(path: Path) -> tuple[Score, np.ndarray | None]:
-            content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
-            found, pixels = apart.decode(path) if path in paths.suspects else decode(path, plan.network, place)
-            return replace(found, content=content), pixels
+        def opened(path: Path) -> Opened:
+            return apart.decode(path) if path in paths.suspects else decode(path, plan.network, place)
 
         engine = plan.start()
-        scores = predict(engine, paths, workers, "scoring", decoded)
+        scores = predict(engine, paths, workers, "scoring", lambda path: with_content(path, opened))
         with native_silence():
             for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
                 if number < len(rows.again):
@@ -218,3 +217,10 @@ def _score(rows: Todo, places: Sequence[Path], plan: Plan, workers: int, file: S
                 if len(left) <= FEW:
                     print(f"{row.image_path}: {found.error or format(found.mos, '.2f')}")
         file.flush()
+
+
+def with_content(path: Path, opened: Callable[[Path], Opened]) -> Opened:
+    """What `opened` gives for a picture, its score with what was in the file."""
+    content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
+    found, pixels = opened(path)
+    return replace(found, content=content), pixels

@@ -28,6 +28,7 @@ from koniq.scores import facts, facts_path
 from ku.files import atomic_path
 
 HEADER = "image_path,MOS"
+FROM = "selected_from"  # what the JSON beside a selection says, and that beside scores does not
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,11 @@ def check_out(out: Path, scores: Path) -> None:
     """Raise InputError unless `out` is a new CSV, or one of an earlier selection."""
     if out.suffix.lower() != ".csv":
         raise InputError(f"out should end in .csv. Received: {out}")
-    if not out.exists():
-        if facts_path(out).exists() and "roots" not in facts(out):
-            raise InputError(f"out should have no JSON of something else beside it. Received: {out}")
-        return
-    if out.samefile(scores):
+    if out.exists() and out.samefile(scores):
         raise InputError(f"out should be another file than the scores. Received: {out}")
     begun = out.is_file() and out.open(encoding="utf-8-sig", errors="replace").readline().strip()
     # Scores in the study's columns begin alike, and the JSON beside them says so.
-    if begun != HEADER or "columns" in facts(out):
+    if (out.exists() and begun != HEADER) or (facts_path(out).exists() and FROM not in facts(out)):
         raise InputError(
             f"out should be a new file, or an earlier selection ({HEADER}), so that nothing else is overwritten. "
             f"Received: {out}"
@@ -89,8 +86,9 @@ def main(s: Settings) -> None:
     least = threshold(mos, s.percentile) if s.at_least is None else s.at_least
     chosen = select(table, least, s.order)
     with atomic_path(facts_path(out)) as path:  # so that the list says itself where its pictures are
-        about = facts(s.scores)
-        path.write_text(json.dumps({"roots": [str(s.scores.parent.resolve())], **about}, indent=2) + "\n")
+        about = {FROM: s.scores.name, "roots": [str(s.scores.parent.resolve())], **facts(s.scores)}
+        about.pop("columns", None)  # which scores have that may be gone on with
+        path.write_text(json.dumps(about, indent=2) + "\n")
     write_csv(chosen, out)
     without = len(table) - len(mos)
     print(f"{out}: {len(chosen):,} of {len(mos):,} scored pictures, with a score of {least!r} or more")

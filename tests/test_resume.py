@@ -383,17 +383,18 @@ def test_a_selection_is_scored_and_read_again_from_where_it_lies(photos, tmp_pat
     assert mos(tmp_path / "again.csv") == {"50.png": 50, "60.png": 60, "caf\\xe9.png": 90}
     assert scores.facts(tmp_path / "again.csv")["roots"] == [str(photos)]
     about = scores.facts(chosen)
-    assert about == scores.facts(out)
+    assert about == scores.facts(out) | {"selected_from": "s.csv"}
     assert scores.locate("60.png", about["roots"]) == photos / "60.png"
     elsewhere = photos.rename(tmp_path / "moved")
     assert run(tmp_path / "moved.csv", "best.csv", images=str(elsewhere)) == 3
+    assert mos(tmp_path / "moved.csv")["60.png"] == 60
     select.main(select.Settings(out, at_least=55, out=chosen))  # over itself
     chosen.with_name("mine.csv.json").write_text('{"mine": 1}')
-    with pytest.raises(InputError, match="no JSON of something else beside it"):
+    with pytest.raises(InputError, match="an earlier selection"):
         select.main(select.Settings(out, at_least=55, out=chosen.with_name("mine.csv")))
     scores.facts_path(out).unlink()  # scores of another program: their folder is what is known
     select.main(select.Settings(out, at_least=55, out=chosen))
-    assert scores.facts(chosen) == {"roots": [str(out.parent)]}
+    assert scores.facts(chosen)["roots"] == [str(out.parent)]
 
 
 def test_a_list_without_roots_is_taken_as_before(photos, tmp_path):
