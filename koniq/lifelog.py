@@ -171,7 +171,7 @@ def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool
 
 def _score(left: Inputs, plan: Plan, out: Path, workers: int, file: ScoreFile) -> None:
     place = Place(left.places)
-    names = [shown(name) for name, _ in left.pictures]
+    names = [name for name, _ in left.pictures]
     with Apart(plan.network, place) as apart, InFlight(out, names, left) as paths:
         if suspects := len(paths.suspects):
             print(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
