@@ -32,7 +32,7 @@ class Settings:
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
 
 
-def main(s: Settings) -> None:
+def main(s: Settings) -> int:
     path = find(s.weights)
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
@@ -41,7 +41,8 @@ def main(s: Settings) -> None:
     plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths, calibrate=s.calibrate)
     scores = predict(plan.start(), paths, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
-    test_report(out, data, s.set, scores, title(path))
+    found = test_report(out, data, s.set, scores, title(path))
+    return cli.UNSCORED if found.n.min() < len(rows) else 0
 
 
 if __name__ == "__main__":

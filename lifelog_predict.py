@@ -34,17 +34,19 @@ class Settings:
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
     )
+    retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
     overwrite: bool = False  # begin the file anew
 
 
-def main(s: Settings) -> None:
+def main(s: Settings) -> int:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
     plan = engines.plan(
         path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
     )
-    lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite)
+    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry)
+    return cli.UNSCORED if without else 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.processes import measured
 from koniq import cli, devices, engines, kuti_bridge, weights
+from koniq.lifelog import decoded
 from koniq.network import KONCEPT512, Network
 from koniq.paths import ROOT
 from koniq.prediction import Engine, decode, predict
@@ -131,7 +132,8 @@ def whole(engine: Engine, facts: dict, paths: Sequence[Path], out: Path, workers
     """Pictures a second of what lifelog_predict.py does once its engine has started."""
     began = time.perf_counter()
     with ScoreFile(out, facts, overwrite=True) as file:
-        for path, score in zip(paths, predict(engine, paths, workers), strict=True):
+        scores = predict(engine, paths, workers, decoded=lambda path: decoded(path, engine.network))
+        for path, score in zip(paths, scores, strict=True):
             file.append(path.name, score)
     return len(paths) / (time.perf_counter() - began)
 

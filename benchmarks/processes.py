@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from koniq.paths import ROOT
 
@@ -12,13 +12,16 @@ MEASURED = (
 )
 
 
-def measured(command: Sequence[object], limit: float = 1e6) -> tuple[list[str], int]:
+def measured(command: Sequence[object], limit: float = 1e6, codes: Container[int] = (0,)) -> tuple[list[str], int]:
     """The lines that a command prints, and the most bytes that it had in memory (of its processes, the largest).
 
-    limit: seconds after which it is killed. Raises CalledProcessError, with its stderr, if it fails. A Python with
-    nothing in it starts the command, for a new process counts as its own what the one before it had in memory.
+    limit: seconds after which it is killed. Raises CalledProcessError, with its stderr, if it ends with none of the
+    `codes`. A Python with nothing in it starts the command, for a new process counts as its own what the one before it
+    had in memory.
     """
     command = [sys.executable, "-c", MEASURED, str(limit), *map(str, command)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode not in codes:
+        done.check_returncode()
     *lines, peak = done.stdout.splitlines()
     return lines, int(peak) << 10

@@ -234,7 +234,9 @@ def write(report: Report, path: Path) -> None:
     rows = [asdict(finding) for finding in report.findings]
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
-            pd.DataFrame(rows, columns=["kind", "image_name", "detail", "fault"]).to_csv(temporary, index=False)
+            pd.DataFrame(rows, columns=["kind", "image_name", "detail", "fault"]).to_csv(
+                temporary, index=False, errors="backslashreplace"
+            )
         else:
             facts = {"name": report.name, "folder": str(report.folder), "expected": report.expected}
             facts |= {"right": not report.faults, "verdict": report.verdict(), "findings": rows}

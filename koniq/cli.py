@@ -1,45 +1,117 @@
-"""How every script takes its settings and ends: one sentence and exit code 2 for what a user can mend, no traceback."""
+"""How every command takes its settings and ends: exit codes for scripts, and one sentence, no traceback, for a mistake.
 
+All of them have `--quiet` and `--version` besides their own settings.
+"""
+
+import dataclasses
+import io
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Literal, TextIO, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
+from koniq import __version__, devices
 from koniq.errors import InputError, RunStopped
 
 Settings = TypeVar("Settings")
 
 POSITIVE = ("batch_size", "patience", "workers", "input_size", "learning_rates", "epochs")
+STOPPED, BAD_INPUT, UNSCORED, INTERRUPTED = 1, 2, 3, 130
+EXIT_CODES = """Exit codes:
+  0    done; where pictures are scored, each of them has its score
+  1    stopped: it could not go on (koniq.check: something is not as it should be)
+  2    something that was given is missing or wrong
+  3    done, and there are pictures without a score: their rows say why
+  130  interrupted"""
+FLAGS = {
+    "quiet": "print errors alone: no lines, no bars; what comes out is in the files and in the exit code",
+    "version": "print the version and the commit, and end",
+}
+
+_errors: TextIO | None = None  # where errors go while everything else is silent
 
 
-def run(main: Callable[[Settings], None], settings: type[Settings], arguments: list[str] | None = None) -> None:
+def run(main: Callable[[Settings], int | None], settings: type[Settings], arguments: list[str] | None = None) -> None:
     """Read `settings`, a dataclass whose comments are its help, from the command line, and call `main` with them.
 
-    Ends the process with exit code 2 if something given is missing or wrong, 1 if the run could not go on, 130 if it
-    was interrupted.
+    Ends the process with an exit code other than 0 as EXIT_CODES says: UNSCORED, or another one, is what `main`
+    returns. A name that the terminal cannot show is printed with escapes.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--version" in arguments:  # before what is required
+        print(f"koniq {__version__}, commit {devices.commit() or 'unknown'}")
+        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # tyro's, of a default that `check` finds wrong
-            chosen = tyro.cli(settings, args=arguments, description=sys.modules[main.__module__].__doc__)
+            chosen, quiet = _read(settings, arguments, sys.modules[main.__module__].__doc__)
         check(chosen)
         warnings.filterwarnings("ignore", module="PIL")  # of odd pictures; what matters of them becomes their status
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
-        main(chosen)
+        with _silence() if quiet else ExitStack():
+            code = main(chosen)
     except InputError as error:
-        sys.exit(_say(error, 2))
+        code = complain(error, BAD_INPUT)
     except (RunStopped, OSError) as error:
-        sys.exit(_say(error, 1))
+        code = complain(error, STOPPED)
     except Exception as error:
         names = ("ResourceExhaustedError", "OutOfMemoryError")  # of TensorFlow, and of PyTorch on a GPU
         if type(error).__name__ not in names and "DefaultCPUAllocator" not in str(error):
             raise
-        sys.exit(_say("the device is out of memory; try a smaller batch_size, or mixed precision", 1))
+        code = complain("the device is out of memory; try a smaller batch_size, or mixed precision", STOPPED)
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted; what was written stays, and the same command (training: --resume) goes on", 130))
+        code = complain(
+            "interrupted; what was written stays, and the same command (training: --resume) goes on", INTERRUPTED
+        )
+    if code:
+        sys.exit(code)
+
+
+def _read(settings: type[Settings], arguments: list[str], about: str | None) -> tuple[Settings, bool]:
+    """The settings by the command line, and whether it says --quiet."""
+    fields = [("settings", Annotated[settings, tyro.conf.arg(name="")])]
+    for name, text in FLAGS.items():
+        flag = Annotated[bool, tyro.conf.arg(help=text), tyro.conf.FlagCreatePairsOff]
+        fields.append((name, flag, dataclasses.field(default=False)))
+    command = dataclasses.make_dataclass("Command", fields)
+    chosen = tyro.cli(command, args=arguments, description=f"{(about or '').rstrip()}\n\n{EXIT_CODES}")
+    return chosen.settings, chosen.quiet
+
+
+def complain(error: object, code: int = STOPPED) -> int:
+    """Print an error, which --quiet does not keep back. Returns `code`, that of what it ends with."""
+    kind = type(error).__name__ if isinstance(error, OSError) else "Error"
+    print(f"{kind}: {error}", file=_errors or sys.stderr)
+    return code
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing is printed but by `complain`, and by native code to stderr: its last words are of what it died of."""
+    global _errors
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(Path(os.devnull).open("w"))
+        sys.stdout.flush()
+        kept = os.dup(1)  # the descriptor, too: of processes below this one
+        stack.callback(os.close, kept)
+        os.dup2(nowhere.fileno(), 1)
+        stack.callback(os.dup2, kept, 1)
+        _errors = sys.stderr
+        stack.enter_context(redirect_stdout(nowhere))
+        stack.enter_context(redirect_stderr(nowhere))  # no terminal, so that there are no bars
+        try:
+            yield
+        finally:
+            _errors = None
 
 
 def check(settings: object) -> None:
@@ -63,8 +135,3 @@ def check(settings: object) -> None:
     lengths = [len(getattr(settings, name, ())) for name in ("epochs", "learning_rates")]
     if lengths[0] != lengths[1]:
         raise InputError(f"epochs and learning_rates should be one a stage. Received: {lengths[0]} and {lengths[1]}")
-
-
-def _say(error: object, code: int) -> int:
-    print(f"{type(error).__name__ if isinstance(error, OSError) else 'Error'}: {error}", file=sys.stderr)
-    return code

@@ -3,6 +3,7 @@
 python -m koniq.compare a.csv b.csv
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import tyro
 from koniq import cli, distribution, page, report
 from koniq.errors import InputError
 from koniq.metrics import agreement
-from koniq.scores import facts, read
+from koniq.scores import facts, locate, read
 
 LABELS = {
     "srcc": "SRCC",
@@ -32,23 +33,77 @@ MANY = 2000  # points; more are drawn as a density
 class Settings:
     first: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote
     second: tyro.conf.Positional[Path]  # another, of the same pictures by another model
+    by_name: bool = False  # pair by the file's name alone what no path pairs: of folders of one content
     images: str = ""  # where their image_path start, if the pictures are not where they were scored
     out: Path | None = None  # a folder; None: A_and_B beside A.csv
     sheet: int = 24  # pictures on the contact sheet
 
 
-def join(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+def keys(tables: Sequence[pd.DataFrame], abouts: Sequence[dict], by_name: bool = False) -> list[pd.Series]:
+    """What each of two tables' pictures are paired by, a text a row.
+
+    That is the whole path; or image_path, where one of the two does not say what it starts from. If no whole path is in
+    both, a folder has moved, or is on another machine: then it is image_path again, if the two have a root in common
+    or one has none that is there; without a root in common, of pictures in a folder below the root only. by_name: what
+    no path pairs is paired by the file's name alone, where it stands for one picture in each table.
+
+    tables, abouts: as in `compare`.
+    """
+    paths = [table.image_path for table in tables]
+    roots = [about.get("roots", []) for about in abouts]
+    found = paths
+    if all(roots):
+        found = [_whole(names, folders) for names, folders in zip(paths, roots, strict=True)]
+        common = bool({*roots[0]} & {*roots[1]})
+        if not found[0].isin(found[1]).any() and (common or not all(map(_is_there, roots))):
+            found = [
+                names.where(common | names.str.contains("/", regex=False), whole)
+                for names, whole in zip(paths, found, strict=True)
+            ]
+    return _by_name(paths, found) if by_name else found
+
+
+def _whole(names: pd.Series, roots: Sequence[str]) -> pd.Series:
+    """The whole paths of pictures in the folders `roots`; in the first, if they are in none."""
+
+    def whole(name: str) -> str:
+        path = locate(name, roots) if len(roots) > 1 else None
+        return os.path.normpath(path or os.path.join(roots[0], name))  # noqa: PTH118  Path is slow
+
+    return names.map(whole)
+
+
+def _is_there(roots: Sequence[str]) -> bool:
+    return any(Path(root).is_dir() for root in roots)
+
+
+def _by_name(paths: Sequence[pd.Series], found: Sequence[pd.Series]) -> list[pd.Series]:
+    """The keys `found`; where one is in one table only, the file's name, if it is that of one such row."""
+    named = []
+    for path, key, other in zip(paths, found, found[::-1], strict=True):
+        name = path.str.rsplit("/", n=1).str[-1]
+        rest = ~key.isin(other)
+        alone = rest & ~name.where(rest).duplicated(keep=False)
+        named.append(key.where(~alone, "\0" + name))  # no path has a NUL
+    return named
+
+
+def join(
+    first: pd.DataFrame, second: pd.DataFrame, by: Sequence[pd.Series] | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """The pictures that both score, and how many there are of each other kind.
 
-    first, second: tables of `koniq.scores.read`. A name that a table has more than once is paired in order. Returns
-    image_path, first, second, difference (second - first), the largest in size first; and the numbers.
+    first, second: tables of `koniq.scores.read`. by: of `keys`; None: image_path. What a table has more than once is
+    paired in order. Returns image_path (of the first), first, second, difference (second - first), the largest in size
+    first; and the numbers.
     """
     sides = []
-    for name, table in (("first", first), ("second", second)):
+    by = by or (first.image_path, second.image_path)
+    for name, table, key in zip(("first", "second"), (first, second), by, strict=True):
         mos = table.MOS.where(distribution.is_scored(table))
-        nth = table.groupby("image_path").cumcount()
-        sides.append(pd.DataFrame({"image_path": table.image_path, "nth": nth, name: mos}))
-    rows = sides[0].merge(sides[1], how="outer", on=["image_path", "nth"], indicator="where")
+        side = pd.DataFrame({"key": key, "nth": table.groupby(key).cumcount(), name: mos})
+        sides.append(side.assign(image_path=table.image_path) if name == "first" else side)
+    rows = sides[0].merge(sides[1], how="outer", on=["key", "nth"], indicator="where")
     a, b, both = rows["first"].notna(), rows["second"].notna(), rows["where"] == "both"
     counts = {
         "scored by both": int((a & b).sum()),
@@ -81,16 +136,26 @@ def warnings(abouts: Sequence[dict]) -> list[str]:
 
 
 def compare(
-    tables: Sequence[pd.DataFrame], abouts: Sequence[dict], names: Sequence[str], roots: Sequence[str], sheet: int = 24
+    tables: Sequence[pd.DataFrame],
+    abouts: Sequence[dict],
+    names: Sequence[str],
+    roots: Sequence[str],
+    sheet: int = 24,
+    by_name: bool = False,
 ) -> dict:
     """The files of a comparison, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
     tables, abouts: two each, of `koniq.scores.read` and `facts`. names: of the models. roots: the folders that
-    image_path starts from. Raises InputError if fewer than 2 pictures have a score by both.
+    image_path starts from. by_name: see `keys`. Raises InputError if fewer than 2 pictures have a score by both.
     """
-    pairs, counts = join(*tables)
+    pairs, counts = join(*tables, keys(tables, abouts, by_name))
     if len(pairs) < 2:
         summary = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+        if not by_name and (others := len(join(*tables, keys(tables, abouts, by_name=True))[0]) - len(pairs)):
+            summary += (
+                f". By their paths they are not the same pictures, but {others:,} have the same name: --by-name pairs "
+                "these"
+            )
         raise InputError(f"At least 2 pictures should have a score in both CSVs. Received: {summary}")
     found = agreement(pairs["first"], pairs["second"])
     scores = {"A": pairs["first"], "B": pairs["second"]}
@@ -189,7 +254,7 @@ def main(s: Settings) -> None:
     recorded = [root for about in abouts for root in about.get("roots", ())]
     roots = [s.images] if s.images else recorded or [str(path.parent) for path in paths]
     names = _names(paths, abouts)
-    files = compare(tables, abouts, names, roots, s.sheet)
+    files = compare(tables, abouts, names, roots, s.sheet, s.by_name)
     page.write(out, files)
     print(f"A: {names[0]}\nB: {names[1]}\n{len(files['differences.csv']):,} pictures have a score by both")
     for label, value, interval in map(_shown, files["agreement.csv"].itertuples()):

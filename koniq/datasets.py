@@ -11,6 +11,7 @@ from koniq import sample, splits
 from koniq.errors import InputError, first_few
 from koniq.paths import IMAGES, METADATA
 from koniq.splits import SETS
+from ku.files import shown
 
 LIVE_TABLES = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
 RATER_TRAINING = tuple(f"t{n}.bmp" for n in range(1, 8))  # of LIVE-itW: they trained its raters
@@ -165,7 +166,8 @@ def _own_table(table: str, images: str) -> tuple[str, pd.DataFrame, Path, str]:
     path = Path(table)
     beside = path.parent / "images"
     folder = Path(images) if images else beside if beside.is_dir() else path.parent
-    return path.stem, splits.with_sets(path, read_table(path, path.stem, needs_set=False)), folder, "MOS"
+    name = shown(path.stem)
+    return name, splits.with_sets(path, read_table(path, name, needs_set=False)), folder, "MOS"
 
 
 READERS: dict[str, Callable] = {"koniq10k": koniq10k, "live_itw": live_itw, "sample": built_in_sample}

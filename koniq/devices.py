@@ -61,7 +61,8 @@ def native_silence() -> Iterator[None]:
     python, stderr, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     if python is sys.__stderr__:  # else somebody collects it elsewhere already
-        sys.stderr = open(stderr, "w", buffering=1, closefd=False)  # noqa: SIM115  a descriptor has no path
+        like = {"encoding": python.encoding, "errors": python.errors}
+        sys.stderr = open(stderr, "w", buffering=1, closefd=False, **like)  # noqa: SIM115  a descriptor has no path
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ from koniq.errors import InputError, RunStopped
 from koniq.paths import DOWNLOADS, METADATA, ROOT
 from koniq.sources import ITEMS, Item, Part, Source, named
 from koniq.transfer import SourceFailed
-from ku.generic import atomic_path, turn
+from ku.files import atomic_path, lock_path, real_path, replace_file, turn
 
 LIVE_TABLES = {f"{name}.mat" for name in datasets.LIVE_TABLES.values()}
 BROKEN = ("unreadable", "wrong size")  # findings that no fetched picture may have; others may be of the release
@@ -71,7 +71,7 @@ def main(s: Settings) -> None:
     if failed:
         *others, last = failed.values()
         for error in others:
-            print(f"Error: {error}", file=sys.stderr)
+            cli.complain(error)
         raise last
 
 
@@ -133,7 +133,7 @@ def check_file(kind: str, digest: str, path: Path) -> None:
 
 def _ensure_pictures(item: Item, part: Part, s: Settings) -> None:
     root = Path(s.root)
-    target, downloads = root / part.target, _below(root, DOWNLOADS)
+    target, downloads = real_path(root / part.target), _below(root, DOWNLOADS)
     for left in target.parent.glob(f".{target.name}-fetch-*.tmp"):  # of a process that was killed
         shutil.rmtree(left)
     there = _there(item, target, _below(root, METADATA))
@@ -172,7 +172,7 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
     The pictures are found by their names, in whatever folder they lie; those that are in place already stay as they
     are. Raises InputError if the archive is refused or lacks pictures (with `allow_missing`: if it has none of them).
     """
-    target, metadata = root / part.target, _below(root, METADATA)
+    target, metadata = real_path(root / part.target), _below(root, METADATA)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-fetch-", suffix=".tmp") as temporary:
         pictures, tables = Path(temporary) / "pictures", Path(temporary) / "tables"
@@ -188,8 +188,9 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
         there = datasets.found(names, target) if target.exists() else [None] * len(names)
         lacking = [name for name, path in zip(names, there, strict=True) if not path]
         # Of two files of one name, the one in the folder that is named as the target.
+        folder_name = PurePosixPath(part.target).name
         by_name = {
-            file.name.casefold(): file for file in sorted(files, key=lambda file: file.parent.name == target.name)
+            file.name.casefold(): file for file in sorted(files, key=lambda file: file.parent.name == folder_name)
         }
         for name in lacking:
             if name.casefold() in by_name:
@@ -205,7 +206,7 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
                     shutil.copyfile(table, path)
         if target.exists():
             for picture in pictures.iterdir():
-                picture.replace(target / picture.name)
+                replace_file(picture, target / picture.name, durable=False)  # of thousands
         else:
             pictures.replace(target)
     count = len(lacking) - len(report.of("absent", "unrated"))
@@ -281,7 +282,7 @@ def _by_hand(item: Item, root: Path) -> Path:
 @contextmanager
 def _alone(name: str, root: Path) -> Iterator[None]:
     """Waits until no other process fetches the same item."""
-    path = _below(root, DOWNLOADS) / f".{name}.lock"
+    path = lock_path(_below(root, DOWNLOADS) / name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with turn(path, lambda: print(f"Another process is fetching {name}; waiting for it.", file=sys.stderr)):
         yield

@@ -31,6 +31,7 @@ from koniq.paths import ROOT
 from koniq.pictures import of_training
 from koniq.prediction import Engine
 from koniq.report import write_csv
+from ku.files import replace_file
 
 if TYPE_CHECKING:
     import tf_keras
@@ -217,8 +218,8 @@ def train(
         helper.train(helper.make_generator(data.part("training")), validation, lr, last, verbose=verbose)
     helper.load_model()
     found, best = checkpoint(helper), run.folder / f"{helper.model.name}_best.weights.h5"
-    weights.record_path(found).replace(weights.record_path(best))
-    found.replace(best)
+    replace_file(weights.record_path(found), weights.record_path(best))
+    replace_file(found, best)
     found.parent.rmdir()
     run.finish()
     print(f"The run lies in {run.folder}, its best weights in {best.name}")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from koniq import contents
 from koniq.apart import Apart
 from koniq.devices import native_silence
 from koniq.engines import Plan
@@ -19,7 +20,10 @@ from koniq.errors import InputError, first_few
 from koniq.faults import Place, is_machine, said, stopped
 from koniq.in_flight import InFlight
 from koniq.prediction import Score, decode, predict
-from koniq.scores import ScoreFile, shown
+from koniq.resume import Todo, todo
+from koniq.room import ROOM
+from koniq.scores import ScoreFile, facts, placed
+from ku.files import shown
 
 FEW = 10  # scores that are printed one by one
 # Of pictures that Pillow does not read; they have rows, too, and these say so.
@@ -49,10 +53,11 @@ class Inputs(Sequence[Path]):
 def inputs(sources: Sequence[str], images: str = "") -> Inputs:
     """The pictures that `sources` mean.
 
-    A source is a list (.csv with the column image_path, relative to `images`, or else to the folder `lsc21-image`
-    beside the list, or else to the list's own), a folder (see `pictures_in`; named from there, or, if there are other
-    sources, with the folder), a glob, or a single file. A path in a list or a single file need not exist: that it is
-    missing is a result. Raises InputError if there is nothing to score.
+    A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside
+    it, as koniq.select writes one, or else to the folder `lsc21-image` beside it, or else to its own), a folder (see
+    `pictures_in`; named from there, or, if there are other sources, with the folder), a glob, or a single file. A path
+    in a list or a single file need not exist: that it is missing is a result. Raises InputError if there is nothing to
+    score.
     """
     found: list[tuple[str, Path]] = []
     places: list[Path] = []
@@ -151,39 +156,64 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
         )
     beside = table.parent / "lsc21-image"
     folder = Path(images) if images else beside if beside.is_dir() else table.parent
-    return [(name, folder) for name in listed.image_path]
+    roots = [] if images else facts(table).get("roots", [])
+    if not roots:
+        return [(name, folder) for name in listed.image_path]
+    found = (placed(name, [*roots, str(folder)]) or (name, roots[0]) for name in listed.image_path)
+    folders = {root: Path(root) for root in (*roots, str(folder))}
+    return [(name, folders[root]) for name, root in found]
 
 
-def score(pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False) -> None:
+def score(
+    pictures: Inputs, plan: Plan, out: Path, workers: int, overwrite: bool = False, retry: Sequence[str] | None = None
+) -> int:
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
-    A row for each, in order: image_path, MOS, status, width, height, error. Raises InputError if `out` is another
-    process's, or was begun with other facts; RunStopped if the disk is full. See ScoreFile.
+    A row for each, in order: image_path, MOS, status, width, height, error. What is scored again, koniq.resume says.
+    Returns how many rows of the file have no score. Raises InputError if `out` is another process's, or was begun with
+    other facts or for other pictures; RunStopped if the disk is full, or the pictures' drive goes away. See ScoreFile.
     """
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite) as file:
-        left = replace(pictures, pictures=file.left(pictures.pictures))
-        if done := len(pictures) - len(left):
-            print(f"{done:,} of them are in {out} already")
-        if left:
-            _score(left, plan, out, workers, file)
+        rows = todo(file, pictures.pictures, retry, workers)
+        if rows.kept:
+            print(f"{len(rows.kept):,} of them are in {out} already")
+        if rows.again:
+            print(f"{len(rows.again):,} of them are scored again ({rows})")
+        if len(pictures) <= FEW:
+            for row, found in file.found([row for row, _ in rows.kept]).items():
+                print(f"{row.image_path}: {found}")
+        if rows.again or rows.new:
+            _score(rows, pictures.places, plan, workers, file)
         print(file.summary())
+        return len(file.unscored)
 
 
-def _score(left: Inputs, plan: Plan, out: Path, workers: int, file: ScoreFile) -> None:
-    place = Place(left.places)
-    names = [name for name, _ in left.pictures]
-    with Apart(plan.network, place) as apart, InFlight(out, names, left) as paths:
+def _score(rows: Todo, places: Sequence[Path], plan: Plan, workers: int, file: ScoreFile) -> None:
+    left = rows.again + rows.new
+    names = [row.image_path for row, _ in left]
+    place = Place(places)
+    with (
+        Apart(plan.network, place) as apart,
+        InFlight(file.path, names, Inputs([item for _, item in left])) as paths,
+    ):
         if suspects := len(paths.suspects):
             print(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
 
         def decoded(path: Path) -> tuple[Score, np.ndarray | None]:
-            return apart.decode(path) if path in paths.suspects else decode(path, plan.network, place)
+            with ROOM.entered():  # it opens the file, too
+                content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
+            found, pixels = apart.decode(path) if path in paths.suspects else decode(path, plan.network, place)
+            return replace(found, content=content), pixels
 
         engine = plan.start()
-        found = predict(engine, paths, workers, "scoring", decoded)
+        scores = predict(engine, paths, workers, "scoring", decoded)
         with native_silence():
-            for (name, _), score in zip(left.pictures, found, strict=True):
-                file.append(name, score)
+            for number, ((row, _), found) in enumerate(zip(left, scores, strict=True)):
+                if number < len(rows.again):
+                    file.replace(row, found)
+                else:
+                    file.append(row.image_path, found)
                 paths.scored()
                 if len(left) <= FEW:
-                    print(f"{shown(name)}: {score.error or format(score.mos, '.2f')}")
+                    print(f"{row.image_path}: {found.error or format(found.mos, '.2f')}")
+        file.flush()

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -24,7 +23,8 @@ from koniq.errors import InputError, RunStopped
 from koniq.faults import Place
 from koniq.network import Network
 from koniq.prediction import Engine
-from ku.generic import srocc, turn
+from ku.files import atomic_folder, lock_path, turn
+from ku.generic import srocc
 
 if TYPE_CHECKING:
     import openvino
@@ -126,20 +126,13 @@ def _make(folder: Path, about: dict, title: str, work: Callable, *arguments: Any
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     waiting = "Waiting for another process that prepares the same network ..."
-    with turn(folder.with_name(f".{folder.name}.lock"), lambda: print(waiting, flush=True)):
+    with turn(lock_path(folder), lambda: print(waiting, flush=True)):
         if _is_of(folder, about):
             return
         print(f"{title}, once ...", flush=True)
-        temporary = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-        temporary.mkdir()
-        try:
+        with atomic_folder(folder) as temporary:
             found = _apart(work, *arguments, temporary)
             (temporary / "about.json").write_text(json.dumps({**about, **(found or {})}, indent=2) + "\n")
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _apart(work: Callable, *arguments: Any) -> Any:

@@ -17,7 +17,7 @@ from koniq.distribution import is_scored
 from koniq.errors import InputError, first_few
 from koniq.report import one_line, shortened
 from koniq.scores import locate
-from ku.generic import atomic_path
+from ku.files import atomic_path, shown
 from ku.image_utils import decode_image
 
 PAGE = "report.html"
@@ -118,7 +118,7 @@ def write(folder: Path, files: Mapping[str, str | bytes | pd.DataFrame]) -> None
         if isinstance(content, pd.DataFrame):
             content = content.to_csv(index=False)
         with atomic_path(folder / name) as path:
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            path.write_bytes(shown(content).encode() if isinstance(content, str) else content)
 
 
 def provenance(facts: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from koniq.contents import Content
 from koniq.errors import RunStopped
 from koniq.faults import Place, is_missing, wants_memory, wants_room
 from koniq.network import Network
@@ -22,6 +23,7 @@ from koniq.room import ROOM, size_in_memory
 from ku.image_utils import resize_image, to_rgb
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+UNSCORED = ("missing", "unreadable", "truncated", "too_large", "not_finite")  # what a picture without a score may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,12 @@ class Score:
 
     path: Path
     mos: float = nan  # nan unless status is "ok"
-    status: str = "ok"  # ok, missing, unreadable, truncated, too_large, not_finite
+    status: str = "ok"  # or one of UNSCORED
     width: int = 0  # as the picture is meant to be seen, pixels; 0 if that is not known
     height: int = 0
     error: str = ""  # the reason, if status is not "ok"
     raw: float = nan  # the network's own score, where `mos` is a calibrated one
+    content: Content | None = None  # what was in the file, where that was asked for
 
 
 @dataclass(frozen=True)

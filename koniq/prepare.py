@@ -25,7 +25,7 @@ from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import KONCEPT512, Network
 from koniq.pictures import PREPARED_VERSION, Prepared, prepared_path, whole
-from ku.generic import atomic_path, lock_file
+from ku.files import atomic_path, lock_file, lock_path, real_path, replace_file, shown
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,11 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
     call goes on from there, whatever ended the last one. Raises InputError if a picture does not open, or if another
     process prepares the same file.
     """
+    path = real_path(path)
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock = lock_file(path.with_name(f".{path.name}.lock"))
+        lock = lock_file(lock_path(path))
     except BlockingIOError as error:
         raise InputError(f"Another process is preparing {path}; wait for it.") from error
     with lock:
@@ -74,7 +75,7 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
             "input_size": network.input_size,
             "resize": network.resize,
             "name": data.name,
-            "source": str(data.folder),
+            "source": shown(str(data.folder)),
             "sources": _fingerprint(data.ids),
         }
         sums_path = part.with_suffix(".sums")
@@ -96,7 +97,7 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
 
         _all(workers, fill, range(len(data.ids)), data.ids.image_name, data.ids.image_path)
         pixels.flush()
-        part.replace(path)
+        replace_file(part, path)
         sums_path.unlink()
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from koniq import datasets, replication_report, results, sample
+from koniq import cli, datasets, replication_report, results, sample
 from koniq.errors import InputError, RunStopped, first_few
 from koniq.paths import MODELS, RESULTS, ROOT
 from koniq.recipes import ABSENT, Chosen, Framework, Row, arguments, run_name, settings_of
@@ -200,7 +200,7 @@ def _call(command: Sequence[str], log: Path) -> str:
     """
     last = ""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
         print(f"$ {shlex.join(command)}", file=file, flush=True)
         process = subprocess.Popen(
             command,
@@ -222,7 +222,9 @@ def _call(command: Sequence[str], log: Path) -> str:
         finally:
             process.wait()
             process.stdout.close()
-    return f"{last or f'exit code {process.returncode}'}; see {log}" if process.returncode else ""
+    if process.returncode in (0, cli.UNSCORED):
+        return ""
+    return f"{last or f'exit code {process.returncode}'}; see {log}"
 
 
 def _measured(done: Sequence[Planned], path: Path) -> pd.DataFrame:

@@ -39,11 +39,12 @@ def write(table: pd.DataFrame, runs: Sequence[Path], folder: Path) -> None:
         draw_curves(runs, folder / "curves.png")
         draw_scatters(runs, folder / "scatter.png")
     if folder.resolve() == RESULTS:
-        path, text = ROOT / "README.md", filled((ROOT / "README.md").read_text(), blocks(table, "results/"))
+        path = ROOT / "README.md"
+        text = filled(path.read_text(encoding="utf-8"), blocks(table, "results/"))
     else:
         path, text = folder / "report.md", "\n\n".join(blocks(table).values()) + "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def filled(text: str, blocks: Mapping[str, str]) -> str:

@@ -53,7 +53,7 @@ def test_report(folder: Path, data: DataSet, part: str, scores: Iterable[Score],
     draw_scatter(scored.MOS, scored.predicted, f"{model} on {data.name} ({part})", data.label, folder / "scatter.png")
     text = test_markdown(data, part, found, model, len(table) - len(scored))
     with atomic_path(folder / "report.md") as path:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     print(f"{text}\nPredictions, metrics, scatter and report lie in {folder}")
     return found
 

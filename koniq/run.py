@@ -16,7 +16,7 @@ from koniq.errors import InputError, RunStopped
 from koniq.network import Network
 from koniq.paths import MODELS
 from koniq.report import draw_curves, slug, write_csv
-from ku.generic import atomic_path, lock_file
+from ku.files import atomic_path, lock_file
 
 FREE = ("run", "resume", "overwrite", "workers")  # settings that may differ when a run is resumed
 LATER = {"micro_batch": 0, "statistics": "moving"}  # settings that older runs do not have, and what they did

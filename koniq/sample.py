@@ -7,17 +7,19 @@ human scores: the sample shows that the programs work and learn, and nothing abo
 
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tyro
 from PIL import Image, ImageEnhance, ImageFilter
 from tqdm import tqdm
 
+from koniq import cli
 from koniq.paths import SAMPLE
+from ku.files import atomic_folder, lock_path, turn
 
 # Training, validation and test never share a scene. Names are functions of skimage.data.
 SCENES = {
@@ -178,22 +180,37 @@ def ensure(folder: Path = SAMPLE) -> Path:
         "pictures": PICTURES,
         "labels": "synthetic: they follow from the distortion; no person has rated these pictures",
     }
-    about = folder / "sample.json"
-    if about.is_file() and json.loads(about.read_text()) == note:
+
+    def is_there() -> bool:
+        about = folder / "sample.json"
+        return about.is_file() and json.loads(about.read_text()) == note
+
+    if is_there():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample-") as temporary:
-        new = Path(temporary) / "sample"
+    with turn(lock_path(folder), lambda: print("Waiting for another process that writes the sample ...", flush=True)):
+        if not is_there():
+            _write(folder, note)
+    return folder
+
+
+def _write(folder: Path, note: dict) -> None:
+    with atomic_folder(folder, durable=False) as new:  # thousands of files, that can be written again
         (new / IMAGES_NAME).mkdir(parents=True)
         (new / "metadata").mkdir()
         write_pictures(new / IMAGES_NAME).to_csv(new / "metadata" / TABLE_NAME, index=False)
         write_lifelog(new / "LSC21")
         (new / "sample.json").write_text(json.dumps(note))
-        if folder.exists():
-            shutil.rmtree(folder)
-        new.rename(folder)
-    return folder
+
+
+@dataclass(frozen=True)
+class Settings:
+    folder: tyro.conf.Positional[str] = str(SAMPLE)  # where to
+
+
+def main(s: Settings) -> None:
+    print(f"The built-in sample (synthetic labels) lies in {ensure(Path(s.folder))}")
 
 
 if __name__ == "__main__":
-    print(f"The built-in sample (synthetic labels) lies in {ensure()}")
+    cli.run(main, Settings)

@@ -5,8 +5,10 @@ import json
 import math
 import os
 import re
+import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -14,13 +16,15 @@ from typing import BinaryIO, Self
 import numpy as np
 import pandas as pd
 
+from koniq.contents import Content, Journal, Row, append_whole
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
-from ku.generic import atomic_path, lock_file
+from ku.files import atomic_path, lock_file, lock_path, shown
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
 HEADER = (",".join(COLUMNS) + "\n").encode()
-ABOUT = ("model", "versions", "device")  # facts that may differ when a file is gone on with
+ABOUT = ("model", "versions", "device", "roots")  # facts that may differ when a file is gone on with; see koniq.resume
+STEP = 30  # seconds of replaced rows that a killed run loses at most
 
 
 def facts_path(out: Path) -> Path:
@@ -56,7 +60,9 @@ class ScoreFile:
     """A CSV of scores that is written to, a row an input: image_path, MOS, status, width, height, error.
 
     Rows are appended whole, so that a run may be killed at any moment: opened again, the file loses at most a torn
-    last row, and `left` gives the inputs that have no row yet. What the scores depend on stands in a JSON beside it.
+    last row. Rows are replaced in a new file that takes this one's place, in steps. What the scores depend on stands
+    in a JSON beside it, what was in the pictures in a `Journal`. What of some inputs is still to do, `koniq.resume`
+    says.
 
     facts: what the scores depend on; all but ABOUT must be as they were when the file was begun.
     overwrite: begin anew. Raises InputError if another process writes the file, if it is none of this kind, or if it
@@ -65,21 +71,21 @@ class ScoreFile:
 
     def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False):
         self.path = path
-        self.done: Counter[str] = Counter()  # rows by image_path
-        self.statuses: Counter[str] = Counter()
-        self._sum = self._squares = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise InputError(f"out should be a file to write to. Received: {path}, which is a folder")
         path.touch()
         try:
-            self._file = lock_file(path, "r+b")
+            self._lock = lock_file(lock_path(path))
         except BlockingIOError as error:
             raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
+        self._file = path.open("r+b", buffering=0)
+        self.journal: Journal | None = None
+        self.done: Counter[str] = Counter()  # rows by image_path
         try:
             self._open(json.loads(json.dumps(facts)), overwrite)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def _open(self, facts: dict, overwrite: bool) -> None:
@@ -89,20 +95,42 @@ class ScoreFile:
                 f"out should be a new file, or one that lifelog_predict.py wrote. Received: {self.path}, which is "
                 "none; give another --out"
             )
+        self.journal = Journal(self.path)
         if overwrite or begun != HEADER:
+            self.journal.clear()
             self._file.truncate(0)
             self.end = 0
-            with atomic_path(facts_path(self.path)) as path:
-                path.write_text(json.dumps(facts, indent=2) + "\n")
+            self._note(facts)
             self._write(HEADER)
-            return
-        self._check(facts)
-        self._file.seek(0)
-        self.end = len(HEADER)
-        for row, end in _records(self._file, self.path):
-            self._count(row[0], row[2], float(row[1] or math.nan))
-            self.end = end
+        else:
+            self._check(facts)
+        self._load()
         self._file.truncate(self.end)
+
+    def _load(self) -> None:
+        """Count the rows that are there."""
+        self.done = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.unscored: dict[Row, str] = {}  # the rows without a score, and their status
+        self._sum = self._squares = 0.0
+        self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
+        self._stepped = time.monotonic()
+        self.end = len(HEADER)
+        for row, fields, end in self._rows():
+            self._count(row, fields[2], float(fields[1] or math.nan))
+            self.end = end
+
+    def _rows(self) -> Iterator[tuple[Row, list[str], int]]:
+        """The rows of the file: which, its fields, and the offset at which it ends."""
+        seen: Counter[str] = Counter()
+        with self.path.open("rb") as file:
+            for fields, end in _records(file, self.path):
+                yield Row(fields[0], seen[fields[0]]), fields, end
+                seen[fields[0]] += 1
+
+    def _note(self, facts: dict) -> None:
+        with atomic_path(facts_path(self.path)) as path:
+            path.write_text(json.dumps(facts, indent=2) + "\n")
 
     def _check(self, now: dict) -> None:
         before = facts(self.path)
@@ -119,43 +147,91 @@ class ScoreFile:
                 f"Received: {received}. Give another --out, or --overwrite to begin anew"
             )
 
-    def _count(self, name: str, status: str, mos: float) -> None:
-        self.done[name] += 1
+    @property
+    def roots(self) -> list[str]:
+        """The folders that image_path starts from, absolute, as the JSON beside the file has them."""
+        return facts(self.path).get("roots", [])
+
+    def note_roots(self, roots: list[str]) -> None:
+        """Say in the JSON beside the file where image_path starts from now."""
+        if roots != self.roots:
+            self._note({**facts(self.path), "roots": roots})
+
+    def _count(self, row: Row, status: str, mos: float) -> None:
+        self.done[row.image_path] += 1
         self.statuses[status] += 1
         if status == "ok":
             self._sum += mos
             self._squares += mos * mos
-
-    def left(self, inputs: Iterable[tuple[str, Path]]) -> list[tuple[str, Path]]:
-        """Those of `inputs`, (image_path, folder) each, without a row, in order. What is named twice has two rows."""
-        rows, left = self.done.copy(), []
-        for item in inputs:
-            name = shown(item[0])
-            if rows[name]:
-                rows[name] -= 1
-            else:
-                left.append(item)
-        return left
+        else:
+            self.unscored[row] = status
 
     def append(self, name: str, score: Score) -> None:
         """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
-        self._write(_row(shown(name), score).encode())
-        self._count(shown(name), score.status, score.mos)
+        self.flush()
+        row = Row(shown(name), self.done[shown(name)])
+        if score.content:  # before its row, so that no content is taken for that of an earlier score
+            self.remember([(row, score.content)])
+        self._write(_row(row.image_path, score).encode())
+        self._count(row, score.status, score.mos)
+
+    def replace(self, row: Row, score: Score) -> None:
+        """Put a score in the place of a row that is there: in the file after STEP seconds, or by `flush`."""
+        self._replaced[row] = _row(row.image_path, score).encode(), score.content
+        if time.monotonic() - self._stepped > STEP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that were replaced, all or none. Raises RunStopped if there is no room."""
+        if not self._replaced:
+            return
+        target = self.path.resolve()  # not a link to it
+        data, replaced, start = target.read_bytes(), self._replaced, len(HEADER)
+        try:
+            with atomic_path(target) as temporary:
+                with temporary.open("wb") as file:
+                    file.write(HEADER)
+                    for row, _, end in self._rows():
+                        file.write(replaced[row][0] if row in replaced else data[start:end])
+                        start = end
+                shutil.copymode(target, temporary)
+                self._file.close()  # an open file cannot be replaced everywhere
+        except OSError as error:
+            raise self._stopped(error) from error
+        finally:
+            if self._file.closed:
+                self._file = self.path.open("r+b", buffering=0)
+        self._load()
+        # After their rows: else, killed between the two, an old score would be taken for that of the new content.
+        self.remember([(row, content) for row, (_, content) in replaced.items() if content])
+
+    def remember(self, contents: Collection[tuple[Row, Content]]) -> None:
+        """Note what was in the pictures of some rows. Raises RunStopped if there is no room."""
+        try:
+            self.journal.append(contents)
+        except OSError as error:
+            raise self._stopped(error) from error
 
     def _write(self, data: bytes) -> None:
-        file = self._file.fileno()  # past Python's buffer, which would keep what a full disk did not take
-        os.lseek(file, self.end, os.SEEK_SET)
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            self.end = append_whole(self._file, self.end, data)
         except OSError as error:
-            os.ftruncate(file, self.end)
-            raise RunStopped(
-                f"{self.path} could not be written to: {error.strerror}. Its {self.done.total():,} rows are whole; "
-                "make room, and give the same command again to go on from there."
-            ) from error
-        self.end += len(data)
+            raise self._stopped(error) from error
+
+    def _stopped(self, error: OSError) -> RunStopped:
+        return RunStopped(
+            f"{self.path} could not be written to: {error.strerror}. Its {self.done.total():,} rows are whole; "
+            "make room, and give the same command again to go on from there."
+        )
+
+    def found(self, rows: Collection[Row]) -> dict[Row, str]:
+        """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
+        wanted = set(rows)
+        return {
+            row: fields[5] or format(float(fields[1] or math.nan), ".2f")
+            for row, fields, _ in self._rows()
+            if row in wanted
+        }
 
     def summary(self) -> str:
         """How many rows of each status, and the mean and standard deviation of the scores."""
@@ -169,23 +245,35 @@ class ScoreFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        try:
+            self.flush()
+        except RunStopped:
+            if error is None:  # else that one says what ended the run
+                raise
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._file.close()
-
-
-def shown(name: str) -> str:
-    """A file name as the CSV has it: bytes of it that are no UTF-8 stand there as \\xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if self.journal:
+            self.journal.close()
+        self._lock.close()
 
 
 def locate(image_path: str, roots: Iterable[str]) -> Path | None:
     """The picture that a CSV calls `image_path`, in the first of the folders `roots` that has it; None if none has."""
+    found = placed(image_path, roots)
+    return found and Path(found[1], found[0])
+
+
+def placed(image_path: str, roots: Iterable[str]) -> tuple[str, str] | None:
+    """The same as the file's own name, from that folder on, and the folder."""
     raw = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes([int(byte[1], 16)]), image_path.encode("utf-8", "replace"))
     for root in roots:
         for name in (image_path, os.fsdecode(raw)):
-            path = Path(root, name)
             try:
-                if path.is_file():
-                    return path
+                if Path(root, name).is_file():
+                    return name, root
             except (OSError, ValueError):  # a name that no file can have
                 continue
     return None

@@ -4,9 +4,11 @@ python -m koniq.select lifelog_mos.csv --at-least 50        # MOS
 
 python -m koniq.select lifelog_mos.csv --percentile 80      # the best fifth
 
-No picture is touched. The list can be scored again: lifelog_predict.py takes it.
+No picture is touched. The list can be scored again: lifelog_predict.py takes it, and finds the pictures by the JSON
+beside it.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,8 @@ from koniq.distribution import is_scored
 from koniq.errors import InputError
 from koniq.page import check_scored
 from koniq.report import write_csv
-from koniq.scores import read
+from koniq.scores import facts, facts_path, read
+from ku.generic import atomic_path
 
 HEADER = "image_path,MOS"
 
@@ -32,7 +35,7 @@ class Settings:
     at_least: float | None = None  # keep pictures of this score and above
     percentile: float | None = None  # keep pictures at or above this percentile (0-100) of all scores
     order: Literal["input", "score"] = "input"  # of the rows: as in the CSV, or the best first
-    out: Path | None = None  # image_path, MOS; None: NAME_selected.csv beside NAME.csv
+    out: Path | None = None  # image_path, MOS, and a JSON beside it; None: NAME_selected.csv beside NAME.csv
 
 
 def threshold(mos: np.ndarray, percentile: float) -> float:
@@ -55,6 +58,8 @@ def check_out(out: Path, scores: Path) -> None:
     if out.suffix.lower() != ".csv":
         raise InputError(f"out should end in .csv. Received: {out}")
     if not out.exists():
+        if facts_path(out).exists() and "roots" not in facts(out):
+            raise InputError(f"out should have no JSON of something else beside it. Received: {out}")
         return
     if out.samefile(scores):
         raise InputError(f"out should be another file than the scores. Received: {out}")
@@ -79,6 +84,9 @@ def main(s: Settings) -> None:
     mos = table.MOS[is_scored(table)].to_numpy()
     least = threshold(mos, s.percentile) if s.at_least is None else s.at_least
     chosen = select(table, least, s.order)
+    with atomic_path(facts_path(out)) as path:  # so that the list says itself where its pictures are
+        about = facts(s.scores)
+        path.write_text(json.dumps({"roots": [str(s.scores.parent.resolve())], **about}, indent=2) + "\n")
     write_csv(chosen, out)
     without = len(table) - len(mos)
     print(f"{out}: {len(chosen):,} of {len(mos):,} scored pictures, with a score of {least!r} or more")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from koniq.errors import InputError
+from ku.files import real_path, replace_file
 
 TIMEOUT = (10, 60)  # seconds for a connection, and for the next bytes
 BLOCK = 1 << 16  # bytes at a time, the most that a killed process loses
@@ -57,6 +58,7 @@ def fetch(
     that bring nothing new. What has come so far lies beside `target` in `.NAME.part`, from which a later call goes
     on too.
     """
+    target = real_path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     most, failures = 0, 0
@@ -83,7 +85,7 @@ def fetch(
     except InputError as error:
         _discard(part)
         raise SourceFailed(f"sent something else: {error}") from error
-    part.replace(target)
+    replace_file(part, target)
     _discard(part)
 
 

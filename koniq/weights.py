@@ -18,7 +18,7 @@ from koniq.errors import InputError
 from koniq.mapping import Layers, State, check_fit, grouped, renamed, to_keras, to_torch
 from koniq.network import KONCEPT512, NETWORKS, Network
 from koniq.paths import MODELS, TRAINED_MODELS
-from ku.generic import atomic_path
+from ku.files import atomic_path, shown
 
 if TYPE_CHECKING:
     import keras
@@ -288,4 +288,4 @@ def network_of(weights: Path, input_size: tuple[int, int] | None = None, resize:
 
 def title(path: Path) -> str:
     """What reports call a weights file: the name of its run, or its own without the ending."""
-    return path.resolve().parent.name if any(map(path.match, BEST)) else record_path(path).stem
+    return shown(path.resolve().parent.name if any(map(path.match, BEST)) else record_path(path).stem)

@@ -7,7 +7,9 @@ model.fit(gen, epochs=2, shuffle=False)  # the generator has its own shuffled pl
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
@@ -25,26 +27,30 @@ class DataGenerator(keras.utils.PyDataset):
     """Batches of the rows of `ids`, planned ahead; `read(name)` is a subclass's.
 
     `g[i]` -> (list of inputs, list of outputs). The inputs are one stack N x ... for each column of `inputs`
-    (times its groups, times what `process_fn` returns), then those of `inputs_df`; an output is float32,
-    N x columns. The plan (`ids_index`: one row for each row used, in order) is drawn at construction and at
-    each `on_epoch_end()`, so what a batch holds does not depend on the threads that load it.
+    (times its groups, times what `process_fn` returns), then those of `inputs_df`. An output, as an input of
+    `inputs_df`, is float32, N x columns; of cells that hold arrays N x their shape, or N x columns x their shape
+    where it has several columns. What a function returns for either is handed on as it is, whatever its number of
+    rows; inputs of pictures come before it, in one list.
+    The plan (`ids_index`: one row for each row used, in order) is drawn at construction and at each
+    `on_epoch_end()`, so what a batch holds does not depend on the threads that load it.
     Attributes may be reassigned; call `on_epoch_end()` after those that the plan depends on.
 
     Args:
         ids: the rows; `ids_fn()`, if given, returns the next `ids` at each epoch's end.
         data_path: folder or file in which the names of `inputs` lie.
-        batch_size: rows in a batch; `fixed_batches` drops the incomplete ones, `group_by` names a column
-            whose values are never mixed in a batch.
+        batch_size: rows in a batch; `fixed_batches` drops the incomplete one, `group_by` names a column whose
+            values are never mixed in a batch: the last batch of each may then be incomplete, `fixed_batches` or not.
         shuffle: plan the rows in random order; `deterministic`: None for fresh chance, True for seed 42, else
             a seed or a NumPy Generator.
-        inputs: columns of names. `inputs_df`, `outputs`: columns of numbers, or lists of columns, one array
-            each, or a function of the batch's rows that returns an array or a list of arrays.
+        inputs: columns of names. `inputs_df`, `outputs`: columns of numbers or arrays, or lists of columns, one array
+            each (a list that mixes names and lists raises an AssertionError at the first batch), or a function of
+            the batch's rows.
         read_fn: `read_fn(name, generator)` reads one picture instead of the default.
         process_fn: `process_fn(picture, *values)` -> picture or a list of them, one input each; the values
             are the row's in the columns `process_args` (for all inputs, or by input: {input: columns}).
         group_names: sub-folders or HDF5 groups; a list gives one input each, of a list of lists one list
-            is drawn for each batch. `random_group`: one input, each picture from a group drawn of the list
-            (of all groups, where no list is given).
+            is drawn for each batch. `random_group`: each picture is read from a group inside its own that is drawn
+            among those that hold it, base/ANY/NAME (from any at the top, where no `group_names` are given).
         input_shape: (height, width, ...) to which pictures read from disk are resized; None, ("orig",) and
             (None, None, 3) leave them as they are.
         workers, use_multiprocessing, max_queue_size: see `keras.utils.PyDataset`.
@@ -98,8 +104,12 @@ class DataGenerator(keras.utils.PyDataset):
         """The array called `name` (or `group/name`)."""
         raise NotImplementedError
 
-    def all_groups(self) -> list[str]:
-        """Every group under `data_path`, sorted."""
+    def groups_in(self, group: str) -> list[str]:
+        """The names of the groups right inside `group` ('': the top), sorted."""
+        raise NotImplementedError
+
+    def holds(self, name: str) -> bool:
+        """Whether there is an array called `name`."""
         raise NotImplementedError
 
     def on_epoch_end(self) -> None:
@@ -115,10 +125,10 @@ class DataGenerator(keras.utils.PyDataset):
         if not -len(self) <= index < len(self):
             raise IndexError(f"index should be below {len(self)} batches. Received: index={index}")
         rows = self._planned_ids.iloc[self._batches[index]]
-        inputs = self._pictures(rows, np.random.default_rng([self._seed, index % len(self)]))
-        inputs += _tables(rows, self.inputs_df, "inputs_df")
-        outputs = _tables(rows, self.outputs, "outputs")
-        return inputs, [output.astype(np.float32, copy=False) for output in outputs]
+        pictures = self._pictures(rows, np.random.default_rng([self._seed, index % len(self)]))
+        tables = _tables(rows, self.inputs_df, "inputs_df")
+        inputs = [*pictures, *force_list(tables)] if pictures else tables
+        return inputs, _tables(rows, self.outputs, "outputs")
 
     def _plan(self) -> None:
         self._check()
@@ -129,12 +139,11 @@ class DataGenerator(keras.utils.PyDataset):
             codes, values = pd.factorize(self.ids[self.group_by].iloc[order], use_na_sentinel=False)
             groups = {value: order[codes == code] for code, value in enumerate(values)}
         batches = [(value, rows[i : i + step]) for value, rows in groups.items() for i in range(0, len(rows), step)]
-        if self.fixed_batches:
+        if self.fixed_batches and self.group_by is None:
             batches = [(value, rows) for value, rows in batches if len(rows) == step]
             if not batches:
                 raise ValueError(
-                    "fixed_batches should leave at least one whole batch. "
-                    f"Received: batch_size={step}, {n} rows, group_by={self.group_by!r}"
+                    f"fixed_batches should leave at least one whole batch. Received: batch_size={step}, {n} rows"
                 )
         if self.shuffle and self.group_by is not None:
             batches = [batches[i] for i in self._rng.permutation(len(batches))]
@@ -143,6 +152,7 @@ class DataGenerator(keras.utils.PyDataset):
             batches.insert(1, batches.pop(other))
         self._batches = [rows for _, rows in batches]
         self._planned_ids = self.ids
+        self._groups_in: dict[tuple, list[str]] = {}  # of (data_path, group): to list a folder takes time
         self._seed = int(self._rng.integers(2**63))
         sizes = [len(rows) for rows in self._batches]
         self.ids_index = pd.DataFrame(
@@ -162,11 +172,11 @@ class DataGenerator(keras.utils.PyDataset):
             raise ValueError("ids should have at least one row. Received: ids with 0 rows")
         args = self.process_args
         if isinstance(args, Mapping):
-            if strange := [name for name in args if name not in force_list(self.inputs)]:
+            if strange := [name for name in args if name not in _names(self.inputs)]:
                 raise ValueError(f"process_args should be by input, {self.inputs}. Received: {strange}")
             args = list(args.values())
         named = [self.inputs, args, self.inputs_df, self.outputs, self.group_by]
-        wanted = [column for spec in named for columns in column_sets(spec) for column in columns]
+        wanted = [column for spec in named for column in _names(spec)]
         if missing := [column for column in dict.fromkeys(wanted) if column not in self.ids]:
             raise ValueError(f"columns should be among those of ids, {list(self.ids.columns)}. Received: {missing}")
         if not self.inputs and not self.inputs_df:
@@ -174,11 +184,11 @@ class DataGenerator(keras.utils.PyDataset):
 
     def _pictures(self, rows: pd.DataFrame, rng: np.random.Generator) -> list[np.ndarray]:
         stacks = []
-        for column in force_list(self.inputs):
+        for column in _names(self.inputs):
             names = rows[column].astype(str)
             args = self.process_args
             args = args.get(column) if isinstance(args, Mapping) else args
-            values = rows[[c for columns in column_sets(args) for c in columns]].to_numpy(object)
+            values = rows[_names(args)].to_numpy(object)
             for paths in self._grouped(names, rng):
                 pictures = [self._picture(path, row) for path, row in zip(paths, values, strict=True)]
                 stacks += [_stack(same_input, column) for same_input in zip(*pictures, strict=True)]
@@ -186,15 +196,22 @@ class DataGenerator(keras.utils.PyDataset):
 
     def _grouped(self, names: Iterable[str], rng: np.random.Generator) -> list[list[str]]:
         """`names` as paths below `data_path`, one list an input."""
-        groups = column_sets(self.group_names)
-        if not groups and self.random_group:
-            groups = [self.all_groups()]
-        if not groups:
-            return [list(names)]
-        chosen = groups[rng.integers(len(groups))]
+        groups = column_sets(self.group_names, "group_names") or [[""]]
+        chosen = [group.rstrip("/") for group in groups[rng.integers(len(groups))]]
         if self.random_group:
-            return [[f"{chosen[rng.integers(len(chosen))]}/{name}" for name in names]]
-        return [[f"{group}/{name}" for name in names] for group in chosen]
+            return [[self._drawn(group, name, rng) for name in names] for group in chosen]
+        return [[_join(group, name) for name in names] for group in chosen]
+
+    def _drawn(self, group: str, name: str, rng: np.random.Generator) -> str:
+        """The path of `name` in a group inside `group`, drawn among those that hold it."""
+        key = self.data_path, group
+        if key not in self._groups_in:
+            self._groups_in[key] = [_join(group, inner) for inner in self.groups_in(group)]
+        inside = self._groups_in[key]
+        if not inside:
+            raise ValueError(f"random_group should have groups to draw from, inside {group!r}. Received: none there")
+        paths = [_join(inside[i], name) for i in rng.permutation(len(inside))]
+        return next((path for path in paths if self.holds(path)), paths[0])
 
     def _picture(self, path: str, values: Iterable) -> Sequence[np.ndarray]:
         picture = self.read(path) if self.read_fn is None else self.read_fn(path, self)
@@ -207,12 +224,16 @@ class DataGeneratorDisk(DataGenerator):
     """A `DataGenerator` of the pictures in the folder `data_path`, read as float32 H x W x 3."""
 
     def read(self, name: str) -> np.ndarray:
-        size = tuple(self.input_shape or ())[:2]
-        fixed = len(size) == 2 and all(isinstance(length, (int, np.integer)) for length in size)
-        return read_image(Path(self.data_path or "") / name, image_size=size if fixed else 1)
+        return read_image(self._place(name), image_size=fixed_size(self.input_shape) or 1)
 
-    def all_groups(self) -> list[str]:
-        return sorted(path.name for path in Path(self.data_path).iterdir() if path.is_dir())
+    def groups_in(self, group: str) -> list[str]:
+        return sorted(path.name for path in self._place(group).iterdir() if path.is_dir())
+
+    def holds(self, name: str) -> bool:
+        return self._place(name).exists()
+
+    def _place(self, name: str) -> Path:
+        return Path(self.data_path or "") / name
 
 
 class DataGeneratorHDF5(DataGenerator):
@@ -232,9 +253,16 @@ class DataGeneratorHDF5(DataGenerator):
         with self._lock:
             return self._file().read_data([name])[0]
 
-    def all_groups(self) -> list[str]:
+    def groups_in(self, group: str) -> list[str]:
         with self._lock:
-            return sorted(self._file().group_names)
+            parent = self._file().hf.get(group or "/")
+            if not isinstance(parent, h5py.Group):
+                raise ValueError(f"group_names should be groups in {self.data_path}. Received: {group!r}")
+            return sorted(name for name in parent if parent.get(name, getclass=True) is h5py.Group)
+
+    def holds(self, name: str) -> bool:
+        with self._lock:
+            return name in self._file().hf
 
     def close(self) -> None:
         """Close the file; the next batch opens it again."""
@@ -280,54 +308,92 @@ class GeneratorStack(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         batches = [g[index] for g in self.generator_list]
-        return [x for xs, _ in batches for x in xs], [y for _, ys in batches for y in ys]
+        return tuple([array for part in side for array in force_list(part)] for side in zip(*batches, strict=True))
 
     def on_epoch_end(self) -> None:
         for g in self.generator_list:
             g.on_epoch_end()
 
 
+def for_keras(part: Any) -> Any:
+    """One side of a batch as Keras wants it: arrays, no pandas; to tf.data a list is one tensor."""
+    arrays = [np.asarray(x) if isinstance(x, (pd.Series, pd.DataFrame)) else x for x in force_list(part)]
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
 def _accept_lists(standardize: Callable) -> Callable:
     def standardize_batch(adapter: PyDatasetAdapter, batch):
         if isinstance(adapter.py_dataset, (DataGenerator, GeneratorStack)):
-            batch = tuple(part[0] if len(part) == 1 else tuple(part) for part in batch if part)
+            batch = tuple(for_keras(part) for part in batch if not (isinstance(part, list) and not part))
         return standardize(adapter, batch)
 
     return standardize_batch
 
 
-# To tf.data a list is one tensor, so Keras on TensorFlow fails on batches that hold lists. Only those of the
-# generators above become tuples on their way into a model.
+# Keras on TensorFlow fails on batches that hold lists. Only those of the generators above become tuples on their
+# way into a model.
 PyDatasetAdapter._standardize_batch = _accept_lists(PyDatasetAdapter._standardize_batch)
 
 
-def column_sets(spec: Columns) -> list[list[str]]:
-    """The lists of names in `spec`: one for a name or a flat list, several for a list of lists."""
-    if spec is None or callable(spec):
-        return []
-    names = [spec] if isinstance(spec, str) else list(spec)
-    if any(isinstance(name, (list, tuple)) for name in names):
-        return [[name] if isinstance(name, str) else list(name) for name in names]
+def fixed_size(input_shape: Sequence | None) -> tuple[int, int] | None:
+    """The (height, width) that pictures are resized to by an `input_shape`, or None where they keep their own."""
+    size = tuple(input_shape or ())[:2]
+    return size if len(size) == 2 and all(isinstance(length, (int, np.integer)) for length in size) else None
+
+
+def column_sets(spec: Columns, name: str) -> list[list[str]]:
+    """The lists of names in `spec`: one for a name or a flat list, several for a list of lists.
+
+    Raises AssertionError, with the `name` of the argument, where it mixes names and lists.
+    """
+    names = [] if spec is None else [spec] if isinstance(spec, str) else list(spec)
+    lists = [isinstance(part, (list, tuple)) for part in names]
+    if any(lists) and not all(lists):
+        raise AssertionError(
+            f"{name} should be a list of names, or a list of lists of names. Received: {name}={spec!r}"
+        )
+    if any(lists):
+        return [list(part) for part in names]
     return [names] if names else []
 
 
-def _tables(rows: pd.DataFrame, spec: Columns, name: str) -> list[np.ndarray]:
+def _names(spec: Columns) -> list[str]:
+    """Every name in `spec`, however nested."""
+    if spec is None or callable(spec):
+        return []
+    if isinstance(spec, str) or not isinstance(spec, Iterable):
+        return [spec]
+    return [name for part in spec for name in _names(part)]
+
+
+def _join(group: str, name: str) -> str:
+    return f"{group}/{name}" if group else name
+
+
+def _tables(rows: pd.DataFrame, spec: Columns, name: str) -> Any:
+    """One float32 array for each list of columns in `spec`, or what a function makes of the rows."""
     if callable(spec):
-        values = spec(rows)
-        arrays = [np.asarray(v) for v in (values if isinstance(values, (list, tuple)) else [values])]
-        if any(len(array) != len(rows) for array in arrays):
-            shapes = [array.shape for array in arrays]
-            raise ValueError(f"{name} should return {len(rows)} rows. Received: shapes={shapes}")
-    else:
-        arrays = [rows[columns].to_numpy(np.float32) for columns in column_sets(spec)]
-    return [array[:, None] if array.ndim == 1 else array for array in arrays]
+        return spec(rows)
+    return [_table(rows, columns, name) for columns in column_sets(spec, name)]
 
 
-def _stack(pictures: Sequence[np.ndarray], column: str) -> np.ndarray:
-    shapes = sorted({np.shape(picture) for picture in pictures})
+def _table(rows: pd.DataFrame, columns: list[str], name: str) -> np.ndarray:
+    values = rows[columns]
+    try:
+        if not any(isinstance(cell, (np.ndarray, list, tuple)) for cell in values.iloc[0]):
+            return values.to_numpy(np.float32)
+        cells = {column: [np.asarray(cell, np.float32) for cell in values[column]] for column in columns}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} should be columns of numbers or arrays. Received: {columns} ({error})") from error
+    stacks = [_stack(arrays, column) for column, arrays in cells.items()]
+    return stacks[0] if len(stacks) == 1 else _stack(stacks, columns, axis=1)
+
+
+def _stack(arrays: Sequence[np.ndarray], name: str | list[str], axis: int = 0) -> np.ndarray:
+    shapes = sorted({np.shape(array) for array in arrays})
     if len(shapes) > 1:
         raise ValueError(
-            f"pictures of one batch should share a shape (see input_shape, group_by). "
-            f"Received: {column!r} with shapes {shapes}"
+            f"arrays of one batch should share a shape (see input_shape, group_by). "
+            f"Received: {name!r} with shapes {shapes}"
         )
-    return np.stack(pictures)
+    return np.stack(arrays, axis)

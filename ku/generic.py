@@ -2,16 +2,13 @@
 
 import hashlib
 import math
-import os
 import re
 import tarfile
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
@@ -19,67 +16,13 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from ku.files import atomic_path, make_dirs
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 # Files
-
-
-def make_dirs(filename: str | Path) -> None:
-    """Create the folder that `filename` lies in; a name that ends in a slash is the folder itself."""
-    is_folder = str(filename).endswith(("/", os.sep))
-    (Path(filename) if is_folder else Path(filename).parent).mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, of its suffixes; renamed onto it on success, else removed."""
-    path = Path(path)
-    make_dirs(path)
-    suffixes = "".join(path.suffixes)
-    stem = path.name.removesuffix(suffixes)
-    temporary = path.with_name(f".{stem}.{os.getpid()}-{threading.get_native_id()}.tmp{suffixes}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def lock_file(path: str | Path, mode: str = "ab") -> IO:
-    """The file at `path`, open and this process's own until it is closed, however the process ends.
-
-    Raises BlockingIOError if another process has it. On Windows, which knows no such locks, nobody is kept out.
-    """
-    file = Path(path).open(mode)  # noqa: SIM115  closed by who asked for it
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass
-    except BlockingIOError:
-        file.close()
-        raise
-    return file
-
-
-@contextmanager
-def turn(path: str | Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock at `path`, once no other process does. `waiting` is called, once, if there is one to wait for."""
-    said = False
-    while True:
-        try:
-            file = lock_file(path)
-            break
-        except BlockingIOError:
-            if not said:
-                waiting()
-            said = True
-            time.sleep(0.5)
-    with file:
-        yield
 
 
 class H5Helper:

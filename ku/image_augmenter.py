@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ku.generic import mapmm
+from ku.modes import as_image, as_uint8, opaque
 
 Size = Real | Sequence[Real]  # (height, width), or one number for both; up to 1 a share, above it pixels
 
@@ -22,20 +23,6 @@ RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
-
-
-def as_uint8(x: np.ndarray) -> np.ndarray:
-    """Values of 0..255 rounded and clipped to uint8; a uint8 array is returned as it is."""
-    x = np.asarray(x)
-    return x if x.dtype == np.uint8 else np.clip(np.rint(x), 0, 255).astype(np.uint8)
-
-
-def as_image(x: np.ndarray | Image.Image) -> Image.Image:
-    """A Pillow image of an array of 0..255, H x W (x 1 or 3); a Pillow image is returned as it is."""
-    if isinstance(x, Image.Image):
-        return x
-    x = as_uint8(x)
-    return Image.fromarray(x[..., 0] if x.ndim == 3 and x.shape[2] == 1 else x)
 
 
 def _by_channel(x: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
@@ -62,16 +49,16 @@ def resize_image(
 ) -> np.ndarray | Image.Image:
     """A picture at `size`, (height, width) or a number meaning a zoom, by one of Pillow's filters.
 
-    The filters widen when they shrink, so nothing aliases but "nearest". A Pillow image gives a Pillow image,
-    a uint8 array H x W (x C) a uint8 array, a float array a float32 one, clipped to the range it came in:
-    0..1, 0..255, or that of its values and 0.
-    A picture already of that size is not resampled.
+    The filters widen when they shrink, so nothing aliases but "nearest". A uint8 array H x W (x C) gives a uint8 array,
+    a float array a float32 one, clipped to the range it came in: 0..1, 0..255, or that of its values and 0. A Pillow
+    image gives a Pillow image, of mode L, LA, RGB or RGBA, see `ku.modes.as_image`: of others, palettes among them,
+    Pillow would take the nearest pixel, or let values leave their range. A picture already of that size is not
+    resampled.
     """
     if resample not in RESAMPLE:
         raise ValueError(f"resample should be one of {', '.join(RESAMPLE)}. Received: resample={resample!r}")
     is_image = isinstance(x, Image.Image)
-    if not is_image:
-        x = np.asarray(x)
+    x = as_image(x) if is_image else np.asarray(x)
     height, width = x.size[::-1] if is_image else x.shape[:2]
     if isinstance(size, Real):
         if not (size > 0 and math.isfinite(size)):
@@ -262,7 +249,8 @@ def imshuffle_pair(
 class ImageAugmenter:
     """A chain of changes to one picture: `ImageAugmenter(im, rng=rng).rotate(5).crop(224).fliplr().result`.
 
-    image: a Pillow image, or a uint8 or float array H x W (x C), which is copied. uint8 stays uint8.
+    image: a uint8 or float array H x W (x C), which is copied, uint8 stays uint8; or a Pillow image of any mode, taken
+        as grey where it is L, else as the RGB that a viewer shows.
     remap: first stretch its values to 0..255, as uint8.
     verbose: print each step and the shape it gives.
     rng: where chance comes from.
@@ -276,9 +264,7 @@ class ImageAugmenter:
         *,
         rng: np.random.Generator | None = None,
     ):
-        if isinstance(image, Image.Image) and image.mode != "L":
-            image = image.convert("RGB")
-        image = np.array(image)
+        image = np.array(opaque(image) if isinstance(image, Image.Image) else image)
         self.result: np.ndarray = as_uint8(mapmm(image, (0, 255))) if remap else image
         self.verbose = verbose
         self.rng = np.random.default_rng() if rng is None else rng

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from ku.generic import H5Helper, ShortNameBuilder, atomic_path, chunks, force_list, minmax
-from ku.image_augmenter import RESAMPLE, ImageAugmenter, as_image, resize_image
+from ku.image_augmenter import RESAMPLE, ImageAugmenter, resize_image
+from ku.modes import as_image, as_rgb, opaque, upright
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,8 +53,7 @@ log = logging.getLogger(__name__)
 def decode_image(source: Source) -> Image.Image:
     """The RGB picture, 8 bits a channel, in a file (a path or an open one) or in its bytes.
 
-    The EXIF orientation is applied; of an animation the first frame counts; transparent parts go over white;
-    16-bit grey is divided by 257; float grey is taken as 0..1, or as 0..255 where it goes above 1.
+    Of an animation the first frame counts; what becomes of modes other than RGB: `ku.modes.as_rgb`.
     Errors are Pillow's own: `UnidentifiedImageError`, `OSError`, `DecompressionBombError` and the like.
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -61,25 +61,8 @@ def decode_image(source: Source) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The RGB picture, see `decode_image`, of an open one, which is turned upright itself."""
-    ImageOps.exif_transpose(image, in_place=True)  # in place: a copy of a huge picture may not fit
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
-        grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        scale = 1 / 257 if image.mode != "F" else 255 if grey.max() <= 1 else 1
-        return as_image(grey * np.float32(scale)).convert("RGB")
-    if image.has_transparency_data:
-        return _over_white(image)
-    return image.convert("RGB")
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    """A picture over white, some rows at a time: of a huge one, four copies would not fit."""
-    whole = Image.new("RGB", image.size)
-    rows = max((1 << 20) // image.width, 1)
-    for top in range(0, image.height, rows):
-        layer = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
-        whole.paste(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"), (0, top))
-    return whole
+    """The RGB picture, see `decode_image`, of an open one, which is itself turned upright."""
+    return as_rgb(upright(image, in_place=True))  # in place: a copy of a huge picture may not fit
 
 
 def read_image(path: Source, image_size: Real | Sequence[int] = 1) -> np.ndarray:
@@ -110,14 +93,15 @@ def write_image(
 ) -> None:
     """Write an array of 0..255 or a Pillow image in the format of the path's suffix, or else of `fmt`.
 
+    The file holds 8-bit grey or RGB, whatever the mode of the image: what a viewer shows of it, alpha over white.
     quality: 0-100, of the lossy formats.
     """
     formats = Image.registered_extensions()
     kind = formats.get(Path(dst_path).suffix.lower()) or formats.get("." + fmt.lower().lstrip("."))
     if kind not in Image.SAVE:
         raise ValueError(f"fmt should be a format Pillow writes. Received: fmt={fmt!r}, dst_path={dst_path}")
-    with atomic_path(dst_path) as temporary:
-        as_image(arr).save(temporary, format=kind, quality=quality)
+    with atomic_path(dst_path, durable=False) as temporary:  # one of thousands, as a rule
+        opaque(arr).save(temporary, format=kind, quality=quality)
 
 
 def glob_images(
@@ -304,7 +288,7 @@ def view_stack(
     """
     import matplotlib.pyplot as plt
 
-    ims = [np.asarray(im) for im in ims]
+    ims = [np.asarray(opaque(im) if isinstance(im, Image.Image) else im) for im in ims]
     if not ims:
         raise ValueError("ims should hold a picture or more. Received: ims=[]")
     columns = math.ceil(math.sqrt(len(ims)))

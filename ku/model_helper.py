@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ku.generators import DataGeneratorDisk, DataGeneratorHDF5
+from ku.generators import DataGeneratorDisk, DataGeneratorHDF5, fixed_size, for_keras
 from ku.generic import (
     H5Helper,
     ShortNameBuilder,
@@ -181,11 +181,14 @@ class ModelHelper:
     # Names and places
 
     def set_model_name(self) -> ShortNameBuilder:
-        """Builds `model_name` from the model, the loss and the batch size, and the parts of `update_name`."""
+        """Builds `model_name` from the model, the loss and the batch size, and the parts of `update_name`.
+
+        Inputs for pictures of any size are named by the `input_shape` of `gen_params`, where it has a height and width.
+        """
         self.model_name = ShortNameBuilder(
             prefix=self.root_name,
             bsz=self.gen_params.get("batch_size", 32),
-            i=_shapes(self.model.inputs),
+            i=_shapes(self.model.inputs, fixed_size(self.gen_params.get("input_shape"))),
             l=[_name(loss) for loss in keras.tree.flatten(self.params.loss)],
             o=_shapes(self.model.outputs),
         )
@@ -235,7 +238,7 @@ class ModelHelper:
 
         batch = self.make_generator(self.ids)[0]
         print(get_sizes(batch))
-        return view_stack(batch[0][input_idx])
+        return view_stack(force_list(batch[0])[input_idx])
 
     # Training
 
@@ -394,7 +397,7 @@ class ModelHelper:
         each epoch then ends one batch late, and gives some rows twice and others not at all.
         """
         if keras.backend.backend() == "torch" and gen.workers > 1:
-            self.model.test_on_batch(*map(_for_keras, gen[0]))
+            self.model.test_on_batch(*map(for_keras, gen[0]))
 
     def set_trainable(self, index: int | str) -> None:
         """Makes the layers from `index` on (a position or a name) trainable, and freezes those before."""
@@ -660,9 +663,12 @@ def _name(function: Any) -> str:
     return getattr(function, "__name__", None) or getattr(function, "name", str(function))
 
 
-def _shapes(tensors: Sequence[keras.KerasTensor]) -> str:
-    """Such as '384x512x3', with N for any size, joined by '-'."""
-    return "-".join("x".join(str(n or "N") for n in tensor.shape[1:]) for tensor in tensors)
+def _shapes(tensors: Sequence[keras.KerasTensor], size: tuple[int, int] | None = None) -> str:
+    """Such as '384x512x3', with N for any size, joined by '-'. size: the (height, width) of pictures of any size."""
+    shapes = [tensor.shape[1:] for tensor in tensors]
+    if size:
+        shapes = [[n or m for n, m in zip(s, (*size, None), strict=True)] if len(s) == 3 else s for s in shapes]
+    return "-".join("x".join(str(n or "N") for n in shape) for shape in shapes)
 
 
 @contextmanager
@@ -680,19 +686,12 @@ def _replanned(gen: keras.utils.PyDataset, attributes: Mapping[str, Any]) -> Ite
         gen.on_epoch_end()
 
 
-def _for_keras(arrays: list[np.ndarray] | tuple | np.ndarray) -> tuple | np.ndarray:
-    """One side of a batch: TensorFlow's data sets take no lists."""
-    if not isinstance(arrays, list):
-        return arrays
-    return arrays[0] if len(arrays) == 1 else tuple(arrays)
-
-
 class _InMemory(keras.utils.PyDataset):
     """The batches of `gen`, read once."""
 
     def __init__(self, gen: keras.utils.PyDataset):
         super().__init__()
-        self.batches = [tuple(map(_for_keras, gen[i])) for i in range(len(gen))]
+        self.batches = [tuple(map(for_keras, gen[i])) for i in range(len(gen))]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -713,7 +712,7 @@ class _ClassWeighted(keras.utils.PyDataset):
         return len(self.gen)
 
     def __getitem__(self, index: int) -> tuple:
-        x, y = map(_for_keras, self.gen[index])
+        x, y = map(for_keras, self.gen[index])
         if isinstance(y, tuple):
             raise ValueError(f"class_weights need a single output. Received: {len(y)} outputs")
         classes = y.argmax(axis=1) if y.shape[1] > 1 else np.rint(y[:, 0]).astype(int)

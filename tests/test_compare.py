@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import shown
+from commands import ended
 from PIL import Image
 from scipy import stats
 from scored import write_scores
@@ -191,3 +192,58 @@ def test_models_are_named_so_that_they_differ(tmp_path):
 def test_nothing_in_common_is_an_error():
     with pytest.raises(InputError, match="Received: 0 scored by both"):
         compare.compare([scores([("a", 1.0)]), scores([("b", 1.0)])], [{}, {}], ["a", "b"], [])
+
+
+def keyed(rows, roots=None):
+    return scores([(name, float(number)) for number, name in enumerate(rows)]), {} if roots is None else {
+        "roots": roots
+    }
+
+
+def paired(first, second, by_name=False):
+    (a, about_a), (b, about_b) = first, second
+    pairs, _ = compare.join(a, b, compare.keys([a, b], [about_a, about_b], by_name))
+    return sorted(zip(pairs.image_path, pairs["first"], pairs["second"], strict=True))
+
+
+def test_pictures_are_paired_by_their_paths(tmp_path):
+    """Not by names that two folders share, whose pictures have nothing to do with each other."""
+    for day in ("1", "2"):
+        (tmp_path / day / "am").mkdir(parents=True)
+        (tmp_path / day / "a.jpg").touch()
+    first, second = (keyed(["a.jpg", "am/b.jpg"], [str(tmp_path / day)]) for day in "12")
+    assert paired(first, second) == []
+    assert len(paired(first, first)) == 2
+    above = keyed(["1/am/b.jpg", "2/a.jpg", "1/a.jpg"], [str(tmp_path)])
+    assert paired(first, above) == [("a.jpg", 0, 2), ("am/b.jpg", 1, 0)]
+    absolute = keyed([str(tmp_path / "2/a.jpg"), str(tmp_path / "1/a.jpg")], [str(tmp_path)])
+    assert paired(absolute, above) == [(str(tmp_path / "1/a.jpg"), 1, 2), (str(tmp_path / "2/a.jpg"), 0, 1)]
+    several = keyed(["1/a.jpg", "a.jpg"], [str(tmp_path / "1"), str(tmp_path)])
+    assert ("1/a.jpg", 0, 2) in paired(several, above)
+
+
+def test_a_folder_that_moved_or_is_on_another_machine_is_paired(tmp_path):
+    here, there = (keyed(["am/a.jpg", "b.jpg"], [root]) for root in (str(tmp_path), "/mnt/nowhere"))
+    assert paired(here, there) == [("am/a.jpg", 0, 0)]  # b.jpg may be any
+    assert paired(here, there, by_name=True) == [("am/a.jpg", 0, 0), ("b.jpg", 1, 1)]
+    both = keyed(["am/a.jpg", "b.jpg"], [str(tmp_path), "/mnt/nowhere"])  # gone on with after it had moved
+    assert len(paired(both, there)) == 2
+    assert len(paired(here, keyed(["am/a.jpg", "b.jpg"]))) == 2  # nothing says that it is another folder
+
+
+def test_names_alone_pair_where_asked_and_where_they_stand_for_one_picture():
+    first, second = keyed(["x/a.jpg", "x/b.jpg", "y/b.jpg", "c.jpg"]), keyed(["a.jpg", "b.jpg", "z/c.jpg"])
+    assert paired(first, second) == []
+    assert paired(first, second, by_name=True) == [("c.jpg", 3, 2), ("x/a.jpg", 0, 0)]
+
+
+def test_pictures_of_one_name_in_two_folders_are_named_not_paired(tmp_path, capsys):
+    csvs = []
+    for day in "ab":
+        (tmp_path / day).mkdir()
+        rows = [("1.jpg", 10.0), ("2.jpg", 20.0), ("3.jpg", 25.0)]
+        csvs.append(write_scores(tmp_path / f"{day}.csv", rows, roots=[str(tmp_path / day)]))
+    assert ended(compare, *csvs) == 2
+    assert "not the same pictures, but 3 have the same name: --by-name pairs these" in capsys.readouterr().err
+    assert ended(compare, *csvs, "--by-name") == 0
+    assert "3 pictures have a score by both" in capsys.readouterr().out

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq import apart, in_flight, openvino_engine, prediction, scores
+from koniq import apart, cli, in_flight, openvino_engine, prediction, scores
 from koniq.apart import Apart
 from koniq.errors import RunStopped
 from koniq.faults import Place
@@ -67,8 +67,8 @@ def test_a_picture_that_kills_the_run_kills_it_once(pictures, hooked, tmp_path):
     while not codes or codes[-1] == -signal.SIGKILL:
         done = subprocess.run([*command, out], check=False, capture_output=True, text=True)
         codes.append(done.returncode)
-        assert journal.exists() == (codes[-1] != 0)
-    assert codes == [-signal.SIGKILL] * 2 + [0], done.stderr
+        assert journal.exists() == (codes[-1] == -signal.SIGKILL)
+    assert codes == [-signal.SIGKILL] * 2 + [cli.UNSCORED], done.stderr
     assert "at when it was killed are decoded apart" in done.stdout
     table = scores.read(out)
     assert table.image_path.is_monotonic_increasing

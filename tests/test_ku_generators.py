@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ku.generators import DataGeneratorDisk, DataGeneratorHDF5, GeneratorStack, H5Helper
+from ku.image_utils import write_image
 
 pytestmark = pytest.mark.any_backend
 
@@ -113,7 +114,7 @@ def test_batches_never_mix_groups():
         assert sorted(plan.groupby("batch_index").size()) == [1, 2, 2, 2, 2]
     generator.fixed_batches = True
     generator.on_epoch_end()
-    assert [len(y) for _, (y,) in generator] == [2, 2, 2, 2]
+    assert sorted(len(y) for _, (y,) in generator) == [1, 2, 2, 2, 2]
 
 
 def test_reassigned_batch_size_and_new_rows_hold_from_the_next_plan():
@@ -132,7 +133,7 @@ def test_columns_as_inputs():
     assert [y.shape for y in two[1]] == [(4, 1), (4, 1)]
     function = columns(4, inputs_df=lambda rows: [rows.MOS + 1, np.zeros((len(rows), 2, 2), "u1")], shuffle=False)
     x1, x2 = function[0][0]
-    np.testing.assert_array_equal(x1[:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(x1, [1, 2, 3, 4])
     assert (x2.shape, x2.dtype) == ((4, 2, 2), np.uint8)
 
 
@@ -200,6 +201,150 @@ def test_arrays_from_hdf5(h5_file):
     assert set(drawn[:, 0, 0] - np.arange(7)) <= {10, 20}
 
 
+@pytest.fixture(params=[DataGeneratorDisk, DataGeneratorHDF5])
+def make(request, tmp_path):
+    """Generators of a folder or of a file: grey k as k.png, 10 + k of 4 x 6 in `a`, 20 + k of 2 x 3 in `b`, 30 + k in
+    `b/x` and 40 + k in `b/y`, which lacks 0.png.
+    """
+    pictures = {
+        f"{group}{k}.png": np.full((*shape, 3), grey + k, np.uint8)
+        for group, grey, shape in [
+            ("", 0, (4, 6)),
+            ("a/", 10, (4, 6)),
+            ("b/", 20, (2, 3)),
+            ("b/x/", 30, (2, 3)),
+            ("b/y/", 40, (2, 3)),
+        ]
+        for k in range(10)
+        if (group, k) != ("b/y/", 0)
+    }
+    if request.param is DataGeneratorDisk:
+        for name, picture in pictures.items():
+            write_image(picture, tmp_path / name)
+        path = tmp_path
+    else:
+        path = tmp_path / "arrays.h5"
+        with H5Helper(path, "w") as h5:
+            for name, picture in pictures.items():
+                h5.write_data([picture], [name])
+
+    def make(ids=None, data_path=path, **args):
+        return request.param(table(10) if ids is None else ids, data_path, **{"shuffle": False, **args})
+
+    return make
+
+
+@pytest.mark.parametrize("data_path", [None, ""])
+def test_without_pictures_no_data_path_is_needed(make, data_path):
+    x, y = make(data_path=data_path, inputs_df=[["MOS"], ["half"]], outputs="twice", batch_size=4)[2]
+    assert [part.tolist() for part in (*x, *y)] == [[[8], [9]], [[4], [4.5]], [[16], [18]]]
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(3, [1, 1, 2, 3, 3]), (4, [2, 4, 4]), (5, [2, 4, 4])])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_fixed_batches_keep_the_last_batch_of_each_group(make, batch_size, sizes, shuffle):
+    ids = table(10).assign(group=list("aabbabbcca"))
+    generator = make(
+        ids, inputs="name", outputs="MOS", group_by="group", fixed_batches=True, batch_size=batch_size, shuffle=shuffle
+    )
+    assert len(generator) == len(sizes)
+    assert sorted(len(y) for _, (y,) in generator) == sizes
+    assert sorted(row_numbers(generator)) == list(range(10))
+    assert generator.ids_index.groupby("batch_index").group_by.nunique().eq(1).all()
+
+
+def test_each_group_is_an_input_of_its_own_size(make):
+    for group_names in (["a/", "b/"], ["a", "b"]):
+        (a, b), _ = make(inputs="name", group_names=group_names, batch_size=4)[1]
+        assert (a.shape, b.shape) == ((4, 4, 6, 3), (4, 2, 3, 3))
+        assert (a[:, 0, 0, 0].tolist(), b[:, 0, 0, 0].tolist()) == ([14, 15, 16, 17], [24, 25, 26, 27])
+
+
+def test_random_group_reads_from_any_group_inside(make):
+    """And of those inside, from one that holds the picture."""
+    generator = make(inputs="name", group_names=["b/"], random_group=True, batch_size=10, deterministic=1)
+    drawn = set()
+    for _ in range(8):
+        (x,), _ = generator[0]
+        np.testing.assert_array_equal(x, generator[0][0][0])
+        tens, rows = np.divmod(x[:, 0, 0, 0].astype(int), 10)
+        assert rows.tolist() == list(range(10))
+        assert tens[0] == 3
+        drawn |= set(tens.tolist())
+        assert len(set(tens.tolist())) > 1
+        generator.on_epoch_end()
+    assert drawn == {3, 4}
+
+
+def test_random_group_of_several_groups_gives_an_input_each_and_of_none_takes_those_at_the_top(make):
+    def read(path, _):
+        return np.array([len(path.split("/")), "xy".find(path.split("/")[-2])])
+
+    generator = make(inputs="name", group_names=["b", "b/"], random_group=True, read_fn=read)
+    first, second = generator[0][0]
+    assert first[:, 0].tolist() == second[:, 0].tolist() == [3] * 10
+    assert first[:, 1].tolist() != second[:, 1].tolist()
+    (x,), _ = make(inputs="name", random_group=True, read_fn=lambda path, _: np.array("ab".index(path.split("/")[0])))[
+        0
+    ]
+    assert set(x.tolist()) == {0, 1}
+
+
+def test_random_group_says_where_nothing_can_be_drawn(make):
+    with pytest.raises(ValueError, match=r"groups to draw from, inside 'a'\. Received: none there"):
+        make(inputs="name", group_names="a", random_group=True)[0]
+    with pytest.raises((ValueError, OSError), match=r"groups in .*Received: 'none'|none"):
+        make(inputs="name", group_names="none", random_group=True)[0]
+
+
+@pytest.mark.parametrize("name", ["outputs", "inputs_df", "group_names"])
+def test_a_list_of_names_and_lists_fails_at_the_first_batch(make, name):
+    args = {"inputs": "name", "outputs": "MOS", name: ["MOS", ["MOS"]]}
+    generator = make(**args)
+    message = rf"^{name} should be a list of names, or a list of lists .* Received: {name}=\['MOS', \['MOS'\]\]$"
+    with pytest.raises(AssertionError, match=message):
+        generator[0]
+
+
+def test_what_a_function_returns_is_handed_on_as_it_is(make):
+    seen = []
+
+    def odd(rows):
+        seen.append(rows[rows.MOS % 2 == 1][["half"]].to_numpy())
+        return seen[-1]
+
+    x, y = make(inputs_df=odd, outputs=odd, batch_size=4)[1]
+    assert x is seen[0]
+    assert y is seen[1]
+    assert y.tolist() == [[2.5], [3.5]]
+    assert y.dtype == np.float64
+    x, y = make(inputs="name", inputs_df=odd, outputs=lambda rows: [rows.MOS.iloc[:1], 7], batch_size=4)[1]
+    assert x[0].shape == (4, 4, 6, 3)
+    assert x[1] is seen[2]
+    assert y[0].tolist() == [4]
+    assert y[1] == 7
+    stack = GeneratorStack([make(inputs_df=odd, outputs=odd), make(inputs_df="MOS", outputs="MOS")])
+    assert [[part.shape for part in side] for side in stack[0]] == [[(5, 1), (10, 1)]] * 2
+
+
+def test_cells_that_hold_arrays_are_stacked(make):
+    ids = table(10).assign(
+        square=[np.full((2, 2), k) for k in range(10)],
+        line=[[k, -k, 0] for k in range(10)],
+        lines=[(k, 1, 2) for k in range(10)],
+    )
+    x, y = make(ids, inputs_df="square", outputs=[["line"], ["line", "lines"], ["MOS"]], batch_size=4)[1]
+    assert [part.shape for part in (*x, *y)] == [(4, 2, 2), (4, 3), (4, 2, 3), (4, 1)]
+    assert {part.dtype for part in (*x, *y)} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(x[0][:, 1, 1], [4, 5, 6, 7])
+    np.testing.assert_array_equal(y[1][3], [[7, -7, 0], [7, 1, 2]])
+
+
+def test_inputs_may_be_nested(make):
+    x, _ = make(table(10).assign(other="1.png"), inputs=[["name"], ["other"]], batch_size=4)[1]
+    assert [part[:, 0, 0, 0].tolist() for part in x] == [[4, 5, 6, 7], [1] * 4]
+
+
 def test_stack_joins_batches():
     stack = GeneratorStack([columns(shuffle=False, batch_size=4), columns(shuffle=False, batch_size=4, outputs="half")])
     x, y = stack[1]
@@ -234,8 +379,13 @@ def test_bad_batches(folder):
     generator = columns(batch_size=4)
     with pytest.raises(IndexError, match="index=2"):
         generator[2]
-    with pytest.raises(ValueError, match=r"should return 7 rows. Received: shapes=\[\(3,\)\]"):
-        columns(outputs=lambda rows: np.zeros(3))[0]
+    with pytest.raises(ValueError, match=r"outputs should be columns of numbers or arrays. Received: \['name'\]"):
+        columns(outputs="name")[0]
+    ragged = table(2).assign(cell=[np.zeros(2), np.zeros(3)], other=[np.zeros(1), np.zeros(1)])
+    with pytest.raises(ValueError, match=r"share a shape .*'cell' with shapes \[\(2,\), \(3,\)\]"):
+        DataGeneratorDisk(ragged, None, inputs_df="cell")[0]
+    with pytest.raises(ValueError, match=r"share a shape .*\['cell', 'other'\] with shapes \[\(1, 1\), \(1, 2\)\]"):
+        DataGeneratorDisk(ragged[:1], None, inputs_df=["cell", "other"])[0]
     mixed = DataGeneratorDisk(table(2), folder, inputs="name", process_fn=lambda x: x[:, : 1 + int(x[0, 0, 0])])
     with pytest.raises(ValueError, match=r"share a shape .*'name' with shapes \[\(4, 1, 3\), \(4, 2, 3\)\]"):
         mixed[0]
@@ -272,6 +422,20 @@ def test_models_take_a_generator(folder, n_in, n_out, workers):
     alike = np.concatenate(alike if n_out == 1 else [y[0] for y in alike])
     assert np.isfinite(loss).all()
     assert sorted(alike[:, 0]) == pytest.approx(sorted(first[:, 0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("target", [lambda odd: odd.to_numpy(), lambda odd: odd, lambda odd: odd.MOS])
+def test_models_take_what_functions_return(target):
+    """Fewer rows than a batch has, as arrays, tables or columns."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+
+    def odd(rows):
+        return rows.loc[rows.MOS % 2 == 1, ["MOS"]]
+
+    generator = columns(8, inputs_df=odd, outputs=lambda rows: target(odd(rows)), batch_size=4, shuffle=False)
+    assert model.evaluate(generator, verbose=0) == pytest.approx(0)
+    assert model.predict(generator, verbose=0)[:, 0].tolist() == [1, 3, 5, 7]
 
 
 def test_threads_do_not_change_what_a_batch_holds(h5_file):

@@ -96,6 +96,55 @@ def test_model_name_says_what_the_model_is(make_helper):
 
 
 @any_backend
+@pytest.mark.parametrize(
+    ("input_shape", "name"),
+    [
+        ((384, 512, 3), "384x512x3"),
+        ([384, 512], "384x512x3"),
+        (("orig",), "NxNx3"),
+        ((None, None, 3), "NxNx3"),
+        (None, "NxNx3"),
+    ],
+)
+def test_model_name_of_an_open_input_size_takes_that_of_the_generators(input_shape, name):
+    """A body of any size, a head, `gen_params` in a mapping: as scripts of the ancestor make their helper."""
+    pictures, numbers = keras.Input((None, None, 3)), keras.Input((4,))
+    body = keras.Model(pictures, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pictures)))
+    head = keras.layers.Dense(1, name="MOS")(body.output)
+    ids = pd.DataFrame({"image_name": ["a.jpg"], "MOS": [1.0], "set": ["training"]})
+    gen_params = munch.Munch(
+        batch_size=8,
+        data_path="images",
+        input_shape=input_shape,
+        inputs=["image_name"],
+        outputs=["MOS"],
+        process_fn=lambda picture: picture[:, ::-1],
+        fixed_batches=True,
+    )
+    helper = ModelHelper(
+        keras.Model(body.input, head),
+        "KonCept512",
+        ids,
+        gen_params,
+        loss="MSE",
+        metrics=["MAE"],
+        monitor_metric="val_loss",
+    )
+    assert helper.model_name() == f"KonCept512_bsz8_i{name}_lMSE_o1"
+    two = keras.Model([pictures, numbers], keras.layers.concatenate([body.output, numbers]))
+    assert ModelHelper(two, "two", ids, gen_params).model_name() == f"two_bsz8_i{name}-4_lMSE_o8"
+    half = keras.Input((None, 96, 3))
+    known = ModelHelper(keras.Model(half, half), "half", ids, gen_params).model_name()
+    assert known == f"half_bsz8_i{name.split('x')[0]}x96x3_lMSE_oNx96x3"
+
+
+@any_backend
+def test_a_batch_of_a_function_is_shown(make_helper):
+    helper = make_helper({"inputs": [], "inputs_df": lambda rows: np.zeros((3, 4, 4))})
+    assert len(helper.test_generator().axes) == 4
+
+
+@any_backend
 def test_generators_take_the_parameters(make_helper, tmp_path):
     helper = make_helper(munch.Munch(batch_size=3), multiproc=True, workers=4, max_queue_size=7)
     gen = helper.make_generator(helper.ids, "training", batch_size=2)

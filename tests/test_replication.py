@@ -22,7 +22,7 @@ from koniq.paths import RESULTS, ROOT
 from koniq.prediction import Score
 from koniq.published import PICTURES, PUBLISHED
 from koniq.recipes import Row
-from ku.generic import lock_file
+from ku.files import lock_file
 
 TINY = ROOT / "tests/tiny.py"
 needs_torch = pytest.mark.skipif(

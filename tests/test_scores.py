@@ -12,7 +12,9 @@ import pytest
 
 from koniq.errors import InputError
 from koniq.prediction import Score
-from koniq.scores import COLUMNS, ScoreFile, facts, facts_path, locate, read, shown
+from koniq.resume import todo
+from koniq.scores import COLUMNS, ScoreFile, facts, facts_path, locate, read
+from ku.files import shown
 
 NAMES = [
     *(
@@ -39,6 +41,11 @@ def written(path, names=NAMES, **more):
             )
             file.append(name, score)
     return path
+
+
+def left(file):
+    """Those of NAMES that have no row yet."""
+    return [name for _, (name, _) in todo(file, [(name, Path("/nowhere")) for name in NAMES]).new]
 
 
 def test_every_name_comes_back(tmp_path):
@@ -77,8 +84,7 @@ def test_torn_at_any_byte_only_the_torn_row_is_lost(tmp_path):
         if size >= ends[0]:
             assert len(read(torn)) == rows
         with ScoreFile(torn, FACTS) as file:
-            left = file.left([(name, Path()) for name in NAMES])
-            assert [name for name, _ in left] == NAMES[rows:], size
+            assert left(file) == NAMES[rows:], size
         assert torn.read_bytes() == whole[: ends[rows]]
 
 
@@ -87,7 +93,7 @@ def test_gone_on_with_it_is_the_file_that_was_never_interrupted(tmp_path):
     for cut in range(0, len(NAMES) + 1, 5):
         part = written(tmp_path / f"part{cut}.csv", NAMES[:cut])
         with ScoreFile(part, FACTS) as file:
-            for name, _ in file.left([(name, Path()) for name in NAMES]):
+            for name in left(file):
                 number = NAMES.index(name)
                 failed = number % 3 == 2
                 file.append(
@@ -106,10 +112,10 @@ def test_an_input_named_twice_has_two_rows(tmp_path):
     with ScoreFile(tmp_path / "a.csv", FACTS) as file:
         file.append("a.jpg", Score(Path(), 1))
         inputs = [(name, Path()) for name in ("a.jpg", "b.jpg", "a.jpg")]
-        assert file.left(inputs) == inputs[1:]
+        assert [item for _, item in todo(file, inputs).new] == inputs[1:]
         file.append("b.jpg", Score(Path(), 2))
         file.append("a.jpg", Score(Path(), 1))
-        assert file.left(inputs) == []
+        assert todo(file, inputs).new == []
 
 
 @pytest.mark.parametrize(("key", "value"), [("weights", "abd"), ("resize", "nearest"), ("calibrated_on", "x")])

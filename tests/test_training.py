@@ -18,7 +18,7 @@ from tiny import TINY as NETWORK
 
 from koniq import datasets
 from koniq.pictures import whole as pixels
-from ku.generic import lock_file
+from ku.files import lock_file
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "tiny.py"

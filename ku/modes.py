@@ -1,0 +1,107 @@
+"""What a picture shows: any mode of Pillow, and any array of grey levels, as 8-bit grey or RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
+
+_SOUND = ("L", "LA", "RGB", "RGBA")  # what Pillow filters as it should, alpha included
+
+
+def as_uint8(x: np.ndarray) -> np.ndarray:
+    """Values of 0..255 rounded and clipped to uint8, nan as 0; booleans as 0 and 255; uint8 is returned as it is."""
+    x = np.asarray(x)
+    if x.dtype == bool:
+        return x * np.uint8(255)
+    return x if x.dtype == np.uint8 else np.clip(np.rint(np.nan_to_num(x, nan=0)), 0, 255).astype(np.uint8)
+
+
+def upright(image: Image.Image, *, in_place: bool = False) -> Image.Image:
+    """The picture turned as its EXIF orientation says: itself where it stands so already, or is turned in place."""
+    name = getattr(image, "filename", "")
+    if name and image.format == "TIFF":
+        image.filename = ""  # else Pillow 13 maps the file into memory with height and width exchanged
+    image.load()  # of a TIFF this turns the picture, and takes its orientation away
+    if name:
+        image.filename = name
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image
+    turned = ImageOps.exif_transpose(image, in_place=in_place)
+    return image if in_place else turned
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A new picture in RGB, 8 bits a channel: what a viewer shows of a picture of any mode.
+
+    The EXIF orientation is applied; transparent parts go over white; integer grey is divided by 257 (12-bit TIFF: by
+    16.06), and inverted where a TIFF says that 0 is white; float grey is taken as 0..1, or as 0..255 where it goes
+    above 1. Profiles are not applied.
+    """
+    image = upright(image)
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
+        image = _grey(image)
+    elif image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
+    if image.has_transparency_data:
+        return _over_white(_with_key_of_8_bits(image))
+    rgb = image.convert("RGB")
+    if image.mode not in ("P", "RGB", "RGBX"):
+        rgb.info.pop("icc_profile", None)  # of CMYK or grey: in a file of RGB it would be wrong
+    return rgb
+
+
+def as_image(x: np.ndarray | Image.Image) -> Image.Image:
+    """A Pillow image of 8 bits a channel: L, LA, RGB or RGBA.
+
+    x: an array of 0..255, H x W or H x W x 1 to 4, or a Pillow image, returned as it is if it is one of these, upright
+    and without a colour that means transparent; all else becomes RGB, see `as_rgb`.
+    """
+    if isinstance(x, Image.Image):
+        return x if x.mode in _SOUND and "transparency" not in x.info and upright(x) is x else as_rgb(x)
+    x = as_uint8(x)
+    if not x.size or not (x.ndim == 2 or (x.ndim == 3 and x.shape[2] <= 4)):
+        raise ValueError(f"x should be a picture, H x W or H x W x 1 to 4. Received: an array of shape {x.shape}")
+    return Image.fromarray(x[..., 0] if x.ndim == 3 and x.shape[2] == 1 else x)
+
+
+def opaque(x: np.ndarray | Image.Image) -> Image.Image:
+    """`as_image` without alpha, which goes over white: L or RGB, which every format of files holds."""
+    image = as_image(x)
+    return image if image.mode in ("L", "RGB") else as_rgb(image)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """A picture over white, some rows at a time: of a huge one, another copy would not fit."""
+    rgb = Image.new("RGB", image.size, "white")
+    rows = max((1 << 20) // max(image.width, 1), 1)
+    for top in range(0, image.height, rows):
+        layer = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        rgb.paste(layer, (0, top), mask=layer)
+    return rgb
+
+
+def _with_key_of_8_bits(image: Image.Image) -> Image.Image:
+    """Of a PNG of 16 bits a channel Pillow keeps the upper 8, but all 16 of the colour that means transparent."""
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:
+        image = image.copy()
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    return image
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of integers or floats, white where they are the value that means transparent."""
+    levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    tags = getattr(image, "tag_v2", {})
+    white = 2 ** min((16, *tags.get(BITSPERSAMPLE, ()))) - 1
+    if image.mode == "F":
+        white = 1 if levels.max() <= 1 else 255
+    key = image.info.get("transparency")
+    clear = None if key is None else levels == key
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == 0:
+        levels = white - levels
+    grey = as_uint8(levels * np.float32(255 / white))
+    if clear is not None:
+        grey[clear] = 255
+    return Image.fromarray(grey)
