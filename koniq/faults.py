@@ -17,12 +17,12 @@ def _numbers(*names: str) -> frozenset[int]:
 # A process or a system that can open no more, a server or a drive that is not there: no picture does that.
 FULL = _numbers("EMFILE", "ENFILE")
 MACHINE = FULL | _numbers(
-    *("ESTALE", "ENOTCONN", "ENODEV", "ENXIO", "ENOMEDIUM", "ESHUTDOWN", "ENOLINK", "ENOLCK", "EREMOTEIO"),
+    *("ESTALE", "ENOTCONN", "ENODEV", "ENXIO", "ENOMEDIUM", "ESHUTDOWN", "ENOLINK", "ENOLCK"),
     *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET"),
     *("ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EKEYEXPIRED", "EKEYREVOKED"),
 )
 # One bad block, one file of somebody else's; or a whole drive.
-DOUBTFUL = _numbers("EIO", "EACCES", "ENOMEM")
+DOUBTFUL = _numbers("EIO", "EREMOTEIO", "EACCES", "ENOMEM")
 # Without a number, and still sure of what they say.
 SPEAKING = MemoryError | UnidentifiedImageError | Image.DecompressionBombError
 

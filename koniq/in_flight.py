@@ -18,7 +18,7 @@ def path_of(out: Path) -> Path:
 class InFlight(Sequence[Path]):
     """The paths of the pictures to score, in order, of which those handed out and not scored yet are known on the disk.
 
-    names: of each, as the CSV has it. `suspects` are the paths among them that an earlier run was at when it was
+    names: of each, its image_path. `suspects` are the paths among them that an earlier run was at when it was
     killed. The file is an aid: a run that cannot write it goes on. A context manager; however it is left, no process
     was killed, and nothing is kept but the suspects that still have no row.
     """

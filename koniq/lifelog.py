@@ -20,6 +20,7 @@ from koniq.faults import Place, is_machine, said, stopped
 from koniq.in_flight import InFlight
 from koniq.prediction import Score, decode, predict
 from koniq.resume import Todo, todo
+from koniq.room import ROOM
 from koniq.scores import ScoreFile, facts, placed
 from ku.files import shown
 
@@ -221,6 +222,7 @@ def _score(rows: Todo, places: Sequence[Path], plan: Plan, workers: int, file: S
 
 def with_content(path: Path, opened: Callable[[Path], Opened]) -> Opened:
     """What `opened` gives for a picture, its score with what was in the file."""
-    content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
+    with ROOM.entered():  # it opens the file, too
+        content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
     found, pixels = opened(path)
     return replace(found, content=content), pixels

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from koniq import devices, weights
+from koniq.apart import Apart
 from koniq.errors import InputError, RunStopped
+from koniq.faults import Place
 from koniq.network import Network
-from koniq.prediction import Engine, decode
+from koniq.prediction import Engine
 from ku.files import atomic_folder, lock_path, turn
 from ku.generic import srocc
 
@@ -161,7 +163,7 @@ def _quantize(exact: Path, network: Network, pictures: Sequence[Path], batch_siz
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
-    opened = [pixels for path in pictures if (pixels := decode(path, network)[1]) is not None]
+    opened = _opened(pictures, network)
     known, unknown = opened[::2][:CALIBRATION], opened[1::2][:CHECK]
     if len(unknown) < FEWEST:
         raise InputError(
@@ -193,6 +195,12 @@ def _quantize(exact: Path, network: Network, pictures: Sequence[Path], batch_siz
         "agreement": f"SRCC {srcc:.5f}, {apart.mean():.2f} MOS apart in the mean and {apart.max():.2f} at most, on "
         f"{len(unknown)} pictures that it was not calibrated on"
     }
+
+
+def _opened(pictures: Sequence[Path], network: Network) -> list[np.ndarray]:
+    """The pixels of those pictures that have any. One that ends the process that decodes it has none."""
+    with Apart(network, Place()) as apart:
+        return [pixels for path in pictures if (pixels := apart.decode(path)[1]) is not None]
 
 
 def _keep_to_ourselves() -> None:

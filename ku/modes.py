@@ -26,7 +26,11 @@ def upright(image: Image.Image, *, in_place: bool = False) -> Image.Image:
     image.load()  # of a TIFF this turns the picture, and takes its orientation away
     if name:
         image.filename = name
-    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # broken EXIF says nothing; a copy of a JPEG raises on what the JPEG itself passed over
+        return image
+    if orientation == 1:
         return image
     turned = ImageOps.exif_transpose(image, in_place=in_place)
     return image if in_place else turned

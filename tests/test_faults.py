@@ -243,17 +243,19 @@ def test_what_was_no_room_beside_others_is_opened_alone(folder, tmp_path, monkey
 
 def test_more_threads_than_files_may_be_open(tmp_path):
     """60 threads that decode, in a process that may have 40 files open."""
-    Image.effect_noise((1000, 800), 50).save(tmp_path / "0.jpg")
+    Image.effect_noise((100, 80), 50).save(tmp_path / "0.jpg")
     for number in range(1, 80):
         (tmp_path / f"{number}.jpg").write_bytes((tmp_path / "0.jpg").read_bytes())
     code = """
-import resource, sys
+import resource, sys, time
 import numpy as np
 from pathlib import Path
 sys.path.insert(0, "tests")
 from tiny import TINY
-from PIL import Image
+from PIL import Image, ImageFile
 from koniq.prediction import Engine, predict
+load = ImageFile.ImageFile.load
+ImageFile.ImageFile.load = lambda *which: (time.sleep(0.1), load(*which))[1]  # a slow drive: all are open at a time
 Image.init()
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 engine = Engine("none", TINY, 60, lambda batch: np.zeros(len(batch), np.float32))

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq import apart, cli, in_flight, prediction, scores
+from koniq import apart, cli, in_flight, openvino_engine, prediction, scores
 from koniq.apart import Apart
 from koniq.errors import RunStopped
 from koniq.faults import Place
@@ -109,6 +109,12 @@ def test_apart_neither_death_nor_delay_is_waited_for(hooked, tmp_path):
             assert process.decode(tmp_path / name)[0].error == error
 
 
+def test_int8_is_calibrated_beside_a_picture_that_kills(hooked, tmp_path):
+    for name in ("a.png", "killer.png", "z.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    assert len(openvino_engine._opened(sorted(tmp_path.glob("*.png")), TINY)) == 2
+
+
 def test_apart_no_picture_is_blamed_for_a_process_that_does_not_start(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "ROOT", tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -129,7 +135,7 @@ def test_apart_is_where_the_system_should_end_a_process_first(pictures):
 
 
 def journal(out, count=100):
-    names = [f'{number}, "é"\n.jpg' for number in range(count)]
+    names = [f'{number}, "é\udce9"\n.jpg' for number in range(count)]
     return InFlight(out, names, [Path("root", name) for name in names])
 
 

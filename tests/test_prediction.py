@@ -97,6 +97,11 @@ def test_a_picture_is_seen_upright_and_resized_as_the_network_says(tmp_path):
     np.testing.assert_array_equal(nearest, np.asarray(upright.resize((32, 24), Image.Resampling.NEAREST)))
 
 
+def test_a_picture_with_broken_exif_is_scored(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=b"Exif\0\0\xff\xff\xff\xff\0\0\0\x08")
+    assert decode(tmp_path / "a.jpg", TINY)[0].status == "ok"
+
+
 def test_scores_do_not_depend_on_the_batch(grey):
     model = TINY.build()
     runs = [[score.mos for score in predict(of_model(model, TINY, size), grey)] for size in (1, 3, 8, 8)]

@@ -205,7 +205,7 @@ def test_killed_twenty_times_and_gone_on_with_the_file_is_the_same(trained, tmp_
 def tortured(test_data, trained, tmp_path_factory):
     """The table of scores of the torture chamber, and the most bytes that the run had in memory."""
     out = tmp_path_factory.mktemp("tortured") / "out.csv"
-    used = peak(LIFELOG, test_data / "torture", "--weights", trained, "--out", out)
+    used = peak(LIFELOG, test_data / "torture", "--weights", trained, "--precision", "float32", "--out", out)
     return scores.read(out).set_index("image_path"), used
 
 
@@ -242,9 +242,9 @@ def test_the_torture_chamber_in_64_files_and_2_gib(test_data, trained, tortured,
     names.insert(300, str(deep))
     pd.DataFrame({"image_path": names}).to_csv(tmp_path / "list.csv", index=False)
     monkeypatch.setenv("TINY_LIMITS", f"64 {2 << 30}")
-    arguments = ["--weights", trained, "--workers", 8, "--out", tmp_path / "limited.csv"]
+    arguments = ["--weights", trained, "--workers", 8, "--precision", "float32", "--out", tmp_path / "limited.csv"]
     done = call(LIFELOG, tmp_path / "list.csv", *arguments, tiny=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == cli.UNSCORED, done.stderr
     limited = scores.read(tmp_path / "limited.csv").set_index("image_path")
     assert limited.index.tolist() == names
     assert limited.loc[str(deep), ["status", "error"]].tolist() == ["too_large", "not enough memory to decode it"]
