@@ -105,10 +105,12 @@ def pictures_in(folder: Path) -> list[str]:
 
     for at, folders, files in os.walk(folder, followlinks=True, onerror=failed):
         status = os.stat(at)  # noqa: PTH116  Path is slow, and this is for every file of a life
-        if (status.st_dev, status.st_ino) in seen:  # a link in a circle, or a second way to the same folder
+        # Some file systems number no files: all folders would be one.
+        place = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(at)
+        if place in seen:  # a link in a circle, or a second way to the same folder
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(place)
         folders.sort()
         for name in (*files, *(name for name in folders if _ending(name) in endings)):
             kind = found if _ending(name) in endings or _is_picture(f"{at}/{name}") else others

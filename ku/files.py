@@ -16,7 +16,7 @@ from typing import IO
 # where Python has no fcntl.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF}  # of one that knows no fsync
-_said: set[str] = set()
+_without_locks: set[int] = set()  # file systems of which this was said
 
 
 def make_dirs(filename: str | Path) -> None:
@@ -178,10 +178,7 @@ def lock_file(path: str | Path) -> Lock:
             pass
         except OSError as error:
             if error.errno in NO_LOCKS:
-                _say_once(
-                    f"Note: the file system of {path.parent} has no locks ({error.strerror}): see to it that no "
-                    "second process writes there."
-                )
+                _say_once(path.parent, error)
                 break
             file.close()
             raise
@@ -189,10 +186,11 @@ def lock_file(path: str | Path) -> Lock:
     return Lock(path, file)
 
 
-def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
-        print(text, file=sys.stderr, flush=True)
+def _say_once(folder: Path, error: OSError) -> None:
+    if (disk := folder.stat().st_dev) not in _without_locks:
+        _without_locks.add(disk)
+        text = f"Note: the file system of {folder} has no locks ({error.strerror}): see to it that no second process"
+        print(text, "writes there.", file=sys.stderr, flush=True)
 
 
 @contextmanager

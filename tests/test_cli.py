@@ -1,10 +1,23 @@
+import importlib
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pytest
+from tqdm import tqdm
 
-from koniq import cli
+from koniq import __version__, cli, devices
 from koniq.errors import InputError, RunStopped
+
+ROOT = Path(__file__).resolve().parent.parent
+# Those that run by `python -m koniq.NAME`, and the study's scripts.
+COMMANDS = [
+    f"koniq.{path.stem}" for path in sorted((ROOT / "koniq").glob("*.py")) if "__main__" in path.read_text("utf-8")
+]
+SCRIPTS = [path.stem for path in sorted(ROOT.glob("*.py")) if "__main__" in path.read_text("utf-8")]
 
 
 @dataclass(frozen=True)
@@ -67,3 +80,60 @@ def test_exit_codes(capsys):
 def test_a_fault_of_the_program_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run(raising(ZeroDivisionError()), Settings, [])
+
+
+@pytest.mark.parametrize("code", [None, 0, cli.UNSCORED])
+def test_what_main_returns_is_the_exit_code(code):
+    try:
+        cli.run(lambda settings: code, Settings, [])
+        ended = 0
+    except SystemExit as end:
+        ended = end.code
+    assert ended == (code or 0)
+
+
+def test_quiet_prints_errors_alone(capfd):
+    def main(settings):
+        assert settings == Settings(batch_size=4)
+        print("a line")
+        for _ in tqdm(range(3), desc="a bar"):
+            print("a note", file=sys.stderr)
+        subprocess.run([sys.executable, "-c", "print('of a process below')"], check=True)
+        os.write(1, b"of native code")
+        cli.complain("the first of two failed")
+        raise RunStopped("the loss is nan")
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, Settings, ["--quiet", "--batch-size", "4"])
+    assert end.value.code == 1
+    assert tuple(capfd.readouterr()) == ("", "Error: the first of two failed\nError: the loss is nan\n")
+    print("all is as before")
+    assert capfd.readouterr().out == "all is as before\n"
+
+
+def test_a_fault_of_the_program_is_no_secret_to_quiet():
+    code = "from koniq import cli, sample\ndef main(s): print(1 / 0)\ncli.run(main, sample.Settings, ['--quiet'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+    assert cli._errors is None
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, *COMMANDS])
+def test_every_command_has_quiet_version_and_exit_codes(capsys, name):
+    command = importlib.import_module(name)
+    with pytest.raises(SystemExit) as end:
+        cli.run(command.main, command.Settings, ["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert "--quiet " in text
+    assert "--version " in text
+    assert cli.EXIT_CODES in text
+    cli.run(command.main, command.Settings, ["--version"])
+    assert capsys.readouterr().out == f"koniq {__version__}, commit {devices.commit() or 'unknown'}\n"
+
+
+def test_the_readme_has_the_exit_codes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for code in (0, cli.STOPPED, cli.BAD_INPUT, cli.UNSCORED, cli.INTERRUPTED):
+        assert f"| {code} |" in text

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 import numpy as np
@@ -100,6 +101,25 @@ def left_over(root):
     meant = ("koniq", "koniq/metadata", TABLE.target, "datasets", "datasets/downloads")
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.name.endswith(".lock")}
     return sorted(found - set(meant) - {"koniq/images"})
+
+
+@pytest.mark.parametrize("there", [(), NAMES[:1]])
+def test_pictures_go_to_the_disk_that_a_link_leads_to(root, there):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == root.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with TemporaryDirectory(dir=memory) as disk, served({"a.zip": ZIP}) as server:
+        link = root / PICTURES.target
+        link.parent.mkdir(parents=True)
+        link.symlink_to(Path(disk, "pictures"))
+        if there:
+            Path(disk, "pictures").mkdir()
+            for name in there:
+                Path(disk, "pictures", name).write_bytes(SMALL[name])
+        ensured(KONIQ, PICTURES, root, server.url("a.zip"))
+        assert link.is_symlink()
+        assert installed(root) == SMALL
+        assert [path.name for path in Path(disk).iterdir()] == ["pictures"]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,22 @@ def test_a_folder_is_scored_with_a_row_for_every_picture(rated, trained, tmp_pat
     assert "5 ok, 1 unreadable" in done.stdout
 
 
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_scripts_that_call_ours_have_exit_codes_and_silence(rated, trained, tmp_path, engine):
+    out, pictures = tmp_path / "scores.csv", rated.parent / "images"
+    arguments = ["--weights", trained, "--out", out, "--engine", engine, "--quiet"]
+    fine = [pictures / f"{n}.png" for n in range(5)]
+    done = call(LIFELOG, *fine, *arguments, tiny=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert scores.read(out).status.tolist() == ["ok"] * 5
+    for _ in range(2):  # the second time all of it is there
+        done = call(LIFELOG, *fine, pictures / "5.png", *arguments, tiny=True)
+        assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    done = call(LIFELOG, tmp_path / "none.csv", *arguments, tiny=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: The list of pictures should be ")
+
+
 def test_a_changed_model_or_resize_is_not_mixed_in(rated, trained, tmp_path):
     out, pictures = tmp_path / "scores.csv", rated.parent / "images"
     arguments = [LIFELOG, pictures, "--weights", trained, "--out", out]
