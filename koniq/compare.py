@@ -71,7 +71,14 @@ def warnings(abouts: Sequence[dict]) -> list[str]:
         for key in ("input_size", "resize")
         if None not in (values := [about.get(key) for about in abouts]) and values[0] != values[1]
     ]
-    loose = [letter for letter, about in zip("AB", abouts, strict=True) if not page.is_calibrated(about)]
+    unrated = [letter for letter, about in zip("AB", abouts, strict=True) if page.synthetic(about)]
+    if unrated:
+        found.append(
+            f"The labels that the model of {' and that of '.join(unrated)} learnt are synthetic: they follow from "
+            "known distortions, and no person gave them. Mean difference, limits and shares below a score say nothing."
+        )
+    sides = [(letter, about) for letter, about in zip("AB", abouts, strict=True) if letter not in unrated]
+    loose = [letter for letter, about in sides if not page.is_calibrated(about)]
     if loose:
         found.append(
             f"Nothing says that the scores of {' and '.join(loose)} are calibrated to the MOS scale. Unless both are, "

@@ -158,6 +158,7 @@ def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFram
     """The built-in sample, made first if it is not there. See koniq.sample."""
     folder = sample.ensure()
     ids = read_table(Path(table or folder / "metadata" / sample.TABLE_NAME), "The built-in sample")
+    ids = ids.assign(group=ids.image_name.map(sample.scene_of))
     return "built-in sample", ids, Path(images or folder / sample.IMAGES_NAME), "synthetic MOS"
 
 

@@ -50,6 +50,8 @@ class Plan:
         record.pop(KEY, None)
         if self.to_mos:  # first, where a message that shows the beginning shows it
             record = {KEY: str(self.to_mos), **record}
+            if self.to_mos.label != record.get("label", "MOS"):  # it was made on other labels than the training's
+                record["label"] = self.to_mos.label
         return {
             "model": weights.title(self.weights),
             **self.about,
@@ -64,7 +66,7 @@ class Plan:
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
         if self.to_mos:
-            print(f"In MOS: {self.to_mos}; --no-calibrate gives the network's own scores")
+            print(f"In {self.to_mos.label}: {self.to_mos}; --no-calibrate gives the network's own scores")
         return replace(self._start(), to_mos=self.to_mos)
 
     def _start(self) -> Engine:
