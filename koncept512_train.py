@@ -16,7 +16,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
-    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
@@ -48,7 +48,7 @@ def main(s: Settings) -> None:
 
     run = training.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     model = training.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
-    helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers, s.statistics)
+    helper, data = training.helper(run, model, network, data, s)
     run.begin(data, network, device, helper.checkpoint.path)
     training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
     conclude(run.folder, engines.of_model(model, network), data, s.workers)

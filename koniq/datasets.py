@@ -1,7 +1,7 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,19 @@ class DataSet:
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
     folder: Path | None = None  # of its pictures
+    skips: bool = False  # whether pictures that are not there, or do not open, may be left out
+    broken: tuple[str, ...] = ()  # pictures of the table that do not open, and were left out
+
+    @property
+    def of_table(self) -> int:
+        """How many pictures the table names, those that were left out among them."""
+        return len(self.ids) + len(self.absent) + len(self.broken)
+
+    def without(self, broken: Iterable[str]) -> "DataSet":
+        """The same without pictures that do not open, which it counts."""
+        broken = tuple(broken)
+        ids = self.ids[~self.ids.image_name.isin(broken)].reset_index(drop=True)
+        return replace(self, ids=ids, broken=(*self.broken, *broken))
 
     def has(self, name: str) -> bool:
         """Whether there are pictures in a set."""
@@ -64,13 +77,10 @@ class DataSet:
         """One line: the name, the number of pictures by set, and how many of the table are not there."""
         counts = self.ids.set.value_counts()
         parts = ", ".join(f"{counts[name]:,} {name}" for name in SETS if name in counts)
-        absent = (
-            f"; {len(self.absent):,} of the table's {len(self.ids) + len(self.absent):,} are not there"
-            if self.absent
-            else ""
-        )
+        absent = f"; {len(self.absent):,} of the table's {self.of_table:,} are not there" if self.absent else ""
+        broken = f"; {len(self.broken):,} of the table's {self.of_table:,} do not open" if self.broken else ""
         again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
-        return f"{self.name}: {parts} ({self.label}){absent}{again}"
+        return f"{self.name}: {parts} ({self.label}){absent}{broken}{again}"
 
 
 def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = False) -> DataSet:
@@ -78,7 +88,8 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
 
     `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
     in the usual place. Names are matched to files whatever their letter case. Raises InputError if the table or the
-    folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set.
+    folder is not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set. Whether
+    pictures open is seen when they are read: `skip_missing` is kept for then.
     """
     name, ids, folder, label = read(dataset, table, images)
     if not folder.is_dir():
@@ -94,7 +105,9 @@ def load(dataset: str, table: str = "", images: str = "", skip_missing: bool = F
             f"{folder} should hold the {len(ids):,} pictures of {name}'s table, and {len(absent):,} of them are "
             f"not there ({first_few(absent)}).{hint}"
         )
-    return DataSet(name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label, folder)
+    return DataSet(
+        name, ids[ids.image_path.notna()].reset_index(drop=True), absent, repeated, label, folder, skip_missing
+    )
 
 
 def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
