@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq import devices, openvino_engine, weights
+from koniq import devices, openvino_engine, seen, weights
 from koniq.calibration import KEY, Calibration, kept
 from koniq.errors import InputError
 from koniq.network import Network
@@ -42,7 +42,9 @@ class Plan:
     @cached_property
     def about(self) -> dict:
         """The hash of the weights, which only those who ask for it wait for, and the record of the network."""
-        return {"weights": file_hash(self.weights), **self.network.record()}
+        found = file_hash(self.weights)
+        seen.tell_if_replaced(self.weights, f"sha256:{found}")
+        return {"weights": found, **self.network.record()}
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
