@@ -35,7 +35,7 @@ class Settings:
     dataset: str = "koniq10k"  # what they were trained on: koniq10k, sample, or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
-    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
+    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
     seed: int = 0  # of the batches
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from koniq import cli, datasets
 from koniq.datasets import DataSet
-from koniq.errors import InputError
+from koniq.errors import InputError, first_few
 from koniq.network import KONCEPT512, Network
 from koniq.pictures import (
     HASH_BYTES,
@@ -55,7 +55,9 @@ def main(s: Settings) -> None:
     network = KONCEPT512.at(s.input_size, s.resize)
     path = Path(s.out) if s.out else prepared_path(data.folder, network)
     if path.is_file():
-        reason = Prepared(path).unfit(data.ids, network)
+        made = Prepared(path)
+        lacking = [] if data.skips else [name for name in data.ids.image_name if name not in made.places]
+        reason = made.unfit(data.ids, network) or (f"it lacks {first_few(lacking)}" if lacking else "")
         if not reason:
             print(f"{path} is there, and up to date.")
             return

@@ -1,4 +1,4 @@
-"""Hashes of files whose hosts state none: kept when a file was first seen and checked, in hashes.json in its folder."""
+"""Hashes of files whose hosts state none, kept when a file was first seen and checked, in a JSON in its folder."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from ku.generic import atomic_path
 
 def place(path: Path) -> Path:
     """Where the hashes of the files of a folder are kept: {name: "sha256:..."}."""
-    return path.with_name("hashes.json")
+    return path.with_name("fetched_hashes.json")
 
 
 def digest(path: Path) -> str:

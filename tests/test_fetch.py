@@ -355,7 +355,7 @@ def test_weights_from_the_first_mirror_that_gives_weights(root, weights):
         ensured(KONCEPT, ORIGINAL, root, *urls)
         assert [path for path, _ in server.requests[:3]] == ["/well/cut.h5", "/well/table.csv", "/page/x"]
     assert (root / ORIGINAL.target).read_bytes() == weights
-    assert left_over(root) == ["trained_models", "trained_models/hashes.json", ORIGINAL.target]
+    assert left_over(root) == ["trained_models", "trained_models/fetched_hashes.json", ORIGINAL.target]
 
 
 @pytest.mark.parametrize("keras3", [False, True])
@@ -416,7 +416,7 @@ def test_a_file_of_pytorch_that_is_not_the_network_is_refused(tmp_path):
 
 def test_another_file_than_the_one_first_seen_is_told(root, weights, tmp_path, capsys):
     other = koncept512(tmp_path / "other.h5", fill=b"of another training")
-    target, hashes = root / ORIGINAL.target, root / "trained_models/hashes.json"
+    target, hashes = root / ORIGINAL.target, root / "trained_models/fetched_hashes.json"
     with served({"a.h5": weights, "b.h5": other}) as server:
         ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
         first = hashes.read_bytes()
@@ -425,12 +425,12 @@ def test_another_file_than_the_one_first_seen_is_told(root, weights, tmp_path, c
         capsys.readouterr()
         assert engines.plan(target, "keras").about["weights"] == hashlib.sha256(other).hexdigest()
         assert f"{target} is another file than the one that was fetched" in capsys.readouterr().out
-        with pytest.raises(RunStopped, match=r"take its line out of .*hashes.json, and give the command again"):
+        with pytest.raises(RunStopped, match=r"take its line out of .*fetched_hashes.json, and give the command again"):
             ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
         assert target.read_bytes() == other
         target.unlink()
         with pytest.raises(
-            RunStopped, match=r"sent another file .* \(the file first seen is the one of .*hashes.json\)"
+            RunStopped, match=r"sent another file .* \(the file first seen is the one of .*fetched_hashes.json\)"
         ):
             ensured(KONCEPT, ORIGINAL, root, server.url("b.h5"))
         assert not target.exists()
@@ -442,7 +442,7 @@ def test_another_file_than_the_one_first_seen_is_told(root, weights, tmp_path, c
         ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))  # right, and from now on the one that is known
         assert json.loads(hashes.read_text()) == {target.name: f"sha256:{hashlib.sha256(other).hexdigest()}"}
         hashes.write_text("[1]")
-        with pytest.raises(InputError, match=r"hashes.json should hold the hashes .* Move it away"):
+        with pytest.raises(InputError, match=r"fetched_hashes.json should hold the hashes .* Move it away"):
             ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
 
 

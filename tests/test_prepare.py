@@ -238,6 +238,11 @@ def test_all_that_do_not_open_are_named_at_once_or_left_out_and_counted(broken, 
         assert "3.png" not in file
     assert ended(prepare, broken, "--skip-missing", *SIZE) == 0
     assert "is there, and up to date" in capsys.readouterr().out
+    assert ended(prepare, broken, *SIZE) == 2  # of what may not be left out, all are named again
+    said = capsys.readouterr()
+    assert "is stale (it lacks 1.png, 3.png)" in said.out
+    assert "Received: 2 of 7 that are not" in said.err
+    assert len(Prepared(path)) == 5
 
 
 @pytest.mark.parametrize("free", [1 << 40, 0])
