@@ -136,10 +136,11 @@ def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str,
     axes.scatter(predicted, mos, s=10, alpha=0.4, linewidths=0, color="0.4")
     grid = np.linspace(predicted.min(), predicted.max(), 500)
     for name, result in found.race.items():
-        if not isinstance(result, str):
-            chosen = name == found.name
+        chosen, none = name == found.name, isinstance(result, str)
+        if chosen or not none:
             own = found if chosen else calibration.MAPS[name].fit(predicted, mos)
-            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=f"{name}: {result:.2f}")
+            label = name if none else f"{name}: {result:.2f}"
+            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=label)
     axes.set(xlabel="score of the network", ylabel=label, title=found.fitted_on)
     axes.legend(title="RMSE, cross-validated", frameon=False)
     save_figure(figure, path)

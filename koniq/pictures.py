@@ -177,7 +177,10 @@ class Prepared:
             return False
         if self.source_times.get(image_name, now.st_mtime_ns) == now.st_mtime_ns:
             return True
-        return self._at(self.hash_places[image_name], HASH_BYTES).tobytes() == content_hash(path)
+        try:
+            return self._at(self.hash_places[image_name], HASH_BYTES).tobytes() == content_hash(path)
+        except OSError:  # what cannot be read is named when it is decoded
+            return False
 
 
 def prepared_path(images: Path, network: Network) -> Path:

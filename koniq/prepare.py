@@ -106,12 +106,12 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
             if sums[row] and sums[row] == _sum(target) and laid_out.is_of(name, source):
                 return
             sums[row] = 0
-            if place := laid_out.hash_places.get(name):  # what an earlier version left has none
-                pixels[place : place + HASH_BYTES] = np.frombuffer(content_hash(source), np.uint8)
             found, why = opened(source, network)
             if why:
                 broken[name] = why
                 return
+            if place := laid_out.hash_places.get(name):  # what an earlier version left has none
+                pixels[place : place + HASH_BYTES] = np.frombuffer(content_hash(source), np.uint8)
             target[:] = found.ravel()
             sums[row] = _sum(target)
 

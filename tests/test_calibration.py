@@ -248,12 +248,16 @@ def test_pictures_of_one_group_are_in_one_fold():
     assert set(calibration.folds_of(rng.normal(size=100), groups % 2)) == {0, 1}
 
 
-def test_of_one_group_nothing_can_be_checked_and_so_nothing_is_kept():
+def test_of_one_group_nothing_can_be_checked_and_so_nothing_is_kept(tmp_path):
     predicted, mos = rated("no scale", 40)
     found = calibration.fit(predicted, mos, "x", ["moon"] * 40)
     assert found.name == "identity"
     assert found.race["affine"] == "all pictures are of one group, and there are no others to check it on"
     assert "| affine | all pictures are of one group" in calibrate.table(found)
+    found = calibration.fit(predicted, mos, "x", ["moon"] * 40, "affine")
+    assert found.name == "affine"
+    assert "than none (all pictures are of one group, and" in calibrate.verdict(found, tmp_path / "m.h5")
+    calibrate.draw(predicted, mos, found, "MOS", tmp_path / "m.png")
 
 
 def test_a_map_asked_for_by_its_name_is_kept_and_what_is_not_shown_is_said(tmp_path, monkeypatch):

@@ -178,6 +178,18 @@ def test_a_picture_replaced_by_one_of_equal_size_is_noticed(bitmaps, tmp_path, c
     assert Prepared(path)["2.png"].max() == 0
 
 
+def test_a_file_that_can_no_longer_be_read_is_another_one(bitmaps, monkeypatch):
+    data, path = bitmaps
+    prepare.prepare(data, TINY, path)
+    os.utime(data.ids.image_path[2], ns=(0, 0))
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pictures, "content_hash", refused)
+    assert "2.png is another file" in Prepared(path).unfit(data.ids, TINY)
+
+
 def test_one_replaced_while_preparation_was_stopped_is_read_again(bitmaps):
     data, path = bitmaps
     prepare.prepare(data, TINY, path)
