@@ -17,7 +17,7 @@ class Settings:
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
-    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
@@ -49,7 +49,7 @@ def main(s: Settings) -> None:
 
     run = training.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     model = training.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
-    helper = training.helper(run, model, network, data, s.loss, s.batch_size, s.patience, s.workers, s.statistics)
+    helper, data = training.helper(run, model, network, data, s)
     run.begin(data, network, device, helper.checkpoint.path)
     training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
     conclude(run.folder, engines.of_model(model, network), data, s.workers)

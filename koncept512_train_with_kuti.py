@@ -18,7 +18,7 @@ class Settings:
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
-    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     batch_size: int = 8  # as in the study
     loss: Literal["mse", "plcc"] = "mse"  # plcc: kuti's own, (1 - PLCC of the batch) / 2, not on the MOS scale
     epochs: tuple[int, ...] = (40, 20)  # at most, one a stage; each stage starts from the best weights so far
@@ -45,7 +45,7 @@ def main(s: Settings) -> None:
 
     run = Run(s.run or f"kuti-{run_name(data, asdict(s))}", asdict(s), overwrite=s.overwrite)
     model = kuti_bridge.start(kuti, network, s.weights, data, s.start_at_mean, s.momentum)
-    helper = kuti_bridge.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
+    helper, data = kuti_bridge.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
     run.begin(data, network, kuti_bridge.device(), kuti_bridge.checkpoint(helper))
     kuti_bridge.train(kuti, run, helper, data, s.epochs, s.learning_rates)
     conclude(run.folder, kuti_bridge.engine(kuti, model, network), data, s.workers)

@@ -17,7 +17,7 @@ class Settings:
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
-    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     batch_size: int = 8  # of all processes together
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README

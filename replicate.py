@@ -29,7 +29,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
-    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     cross: str = "live_itw"  # tested on as well, across data sets, where it is there; "" for none
     cross_table: str = ""  # its table, if not in koniq/metadata
     cross_images: str = ""  # the folder of its pictures, if not in koniq/images

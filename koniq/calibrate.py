@@ -1,10 +1,15 @@
 """Scores in MOS: the map that fits the scores of a trained network best is kept beside its weights, and then used.
 
+It is kept only where it is better than the scores as they are by more than chance, on pictures that it was not fitted
+to: its gain in RMSE is beyond the standard error of that gain. Where no map is, none is kept, and the numbers say so.
+
 python -m koniq.calibrate --weights my_run                             # on the validation set of KonIQ-10k
 
 python -m koniq.calibrate --weights my_run --dataset mine.csv          # on that of another table
 
 python -m koniq.calibrate --weights my_run --dataset mine.csv --scale 1 5     # whose MOS go from 1 to 5
+
+python -m koniq.calibrate --weights my_run --kind affine               # this map, whatever its gain
 
 python -m koniq.calibrate --weights my_run --remove
 
@@ -17,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from koniq import calibration, cli, datasets, engines, weights
+from koniq import calibration, cli, datasets, engines, splits, weights
 from koniq.calibration import Calibration
 from koniq.datasets import DataSet
 from koniq.errors import InputError
@@ -34,6 +39,7 @@ class Settings:
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = True  # calibrate on the pictures that are there, and say how many are not
     set: Literal["training", "validation", "test"] = "validation"  # the part of the data set; not one to test on
+    kind: Literal["auto", "affine", "logistic", "isotonic"] = "auto"  # the map; auto: the best, if better than none
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; the scores do not depend on it
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
@@ -43,29 +49,60 @@ class Settings:
     remove: bool = False  # the calibration that is kept beside the weights, and make no other
 
 
-def calibrate(path: Path, engine: Engine, data: DataSet, part: str, workers: int) -> Calibration:
+def calibrate(
+    path: Path, engine: Engine, data: DataSet, part: str, workers: int, kind: str = "auto"
+) -> Calibration | None:
     """Fit the scores of `engine`, those of the weights at `path`, to the MOS of a set, and keep what fits best.
 
-    Prints how the maps fared, and draws them beside the weights. Raises InputError as `koniq.calibration.fit` does.
+    kind: a map to keep whatever its gain. Where the table has a column `group`, pictures of a group are in one fold.
+    Returns None, and takes away what was kept before, where no map has a gain beyond its standard error. Prints how
+    the maps fared, and draws them beside the weights. Raises InputError as `koniq.calibration.fit` does.
     """
     rows = data.part(part)
     scores = predict(replace(engine, to_mos=None), rows.image_path.tolist(), workers, "calibrating")
     predicted = np.array([score.mos for score in scores])
     scored = np.isfinite(predicted)
     predicted, mos = predicted[scored], rows.MOS.to_numpy(float)[scored]
-    found = replace(calibration.fit(predicted, mos, f"{data.name}, {part}"), scale=data.scale)
-    calibration.keep(path, engine.network, engines.file_hash(path), found)
+    groups = splits.groups(rows, "group").to_numpy()[scored] if "group" in rows else None
+    found = calibration.fit(predicted, mos, f"{data.name}, {part}", groups, kind, data.label)
+    found = replace(found, scale=data.scale)
+    kept = found.name != "identity"
+    before = not kept and calibration.forget(path)
+    if kept:
+        calibration.keep(path, engine.network, engines.file_hash(path), found)
     draw(predicted, mos, found, data.label, figure_path(path))
-    print(f"Calibration on {data.name}, {part} set, {found.pictures:,} pictures\n\n{table(found)}\n")
-    print(f"Kept in {weights.record_path(path)}; the figure is {figure_path(path).name}")
-    return found
+    print(f"Calibration on {data.name}, {part} set, {found.pictures:,} pictures{_of(groups)}\n\n{table(found)}\n")
+    print(f"{verdict(found, path, before)} The figure is {figure_path(path).name}.")
+    return found if kept else None
+
+
+def _of(groups: np.ndarray | None) -> str:
+    return "" if groups is None else f" of {len(set(groups)):,} groups"
+
+
+def verdict(found: Calibration, path: Path, before: bool = False) -> str:
+    """What is kept beside the weights at `path`, and why, as sentences. before: whether there was a map until now."""
+    if found.name == "identity":
+        gone = " The one that was kept beside the weights is gone." if before else ""
+        return (
+            "No map is kept: none lowers the RMSE by more than the standard error of that, so the scores stay as they "
+            f"are.{gone} python -m koniq.calibrate --kind affine (logistic, isotonic) keeps one all the same."
+        )
+    where = f"Kept in {weights.record_path(path)}."
+    if found.name in found.worthy:
+        return where
+    gain, error = found.gains.get(found.name, (np.nan, np.nan))
+    why = f"its gain of {gain:.2f} is not beyond its standard error of {error:.2f}"
+    if found.name not in found.gains:
+        why = found.race[found.name]
+    return f"{where} Nothing shows that the {found.name} map is better than none ({why}): it is kept because you ask."
 
 
 def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
     """What a run of training ends with: calibrated on the validation set, tested on the test set, if there is one.
 
     run: its folder. engine: of its best weights. A calibration that is kept for these weights stays as it is. Where
-    none can be made, the reason is printed, and the network's own scores are tested.
+    none can be made, or none is better than chance, that is printed, and the network's own scores are tested.
     """
     path = weights.find(str(run))
     try:
@@ -82,10 +119,14 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
 def table(found: Calibration) -> str:
     """How the maps fared, in Markdown: their RMSE on pictures that they were not fitted to, or why there is none."""
     rows = [
-        (f"**{name}**" if name == found.name else name, result if isinstance(result, str) else f"{result:.2f}")
+        (
+            f"**{name}**" if name == found.name else name,
+            result if isinstance(result, str) else f"{result:.2f}",
+            "{:.2f} ± {:.2f}".format(*found.gains[name]) if name in found.gains else "",
+        )
         for name, result in found.race.items()
     ]
-    return markdown_table(("map", "RMSE in MOS, cross-validated"), rows)
+    return markdown_table(("map", f"RMSE in {found.label}, cross-validated", "gain ± its standard error"), rows)
 
 
 def figure_path(path: Path) -> Path:
@@ -99,10 +140,11 @@ def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str,
     axes.scatter(predicted, mos, s=10, alpha=0.4, linewidths=0, color="0.4")
     grid = np.linspace(predicted.min(), predicted.max(), 500)
     for name, result in found.race.items():
-        if not isinstance(result, str):
-            chosen = name == found.name
+        chosen, none = name == found.name, isinstance(result, str)
+        if chosen or not none:
             own = found if chosen else calibration.MAPS[name].fit(predicted, mos)
-            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=f"{name}: {result:.2f}")
+            label = name if none else f"{name}: {result:.2f}"
+            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=label)
     axes.set(xlabel="score of the network", ylabel=label, title=found.fitted_on)
     axes.legend(title="RMSE, cross-validated", frameon=False)
     save_figure(figure, path)
@@ -110,8 +152,8 @@ def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str,
 
 def remove(path: Path) -> None:
     """Take the calibration, and its figure, from beside the weights at `path`. Prints what was done."""
+    figure_path(path).unlink(missing_ok=True)
     if calibration.forget(path):
-        figure_path(path).unlink(missing_ok=True)
         print(f"The calibration beside {path} is gone: its scores are the network's own.")
     else:
         print(f"No calibration is kept beside {path}.")
@@ -126,7 +168,7 @@ def main(s: Settings) -> None:
     print(data.summary())
     paths = data.part(s.set).image_path.tolist()
     plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)
-    calibrate(path, plan.start(), data, s.set, s.workers)
+    calibrate(path, plan.start(), data, s.set, s.workers, s.kind)
 
 
 if __name__ == "__main__":

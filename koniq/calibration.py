@@ -7,22 +7,22 @@ Because they increase strictly they change no order: SRCC and KRCC stay what the
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from koniq import weights
 from koniq.errors import InputError
-from koniq.metrics import rmse
 from koniq.network import Network
 from koniq.scale import USUAL, Scale
 from ku.generic import plcc
 
 FEWEST = 20  # pictures
 FOLDS = 5
+REPEATS = 5  # of the cross-validation, with other folds: of one alone, chance has too much of a say
 STEEPEST = 1 / 15  # the scale of a logistic, as a part of the scores' range: a sharper step is flat beside itself
 FLATTEST = 0.001  # the slope of an isotonic map, as a part of the ratio of the standard deviations
 KEY = "calibrated"  # of the record beside the weights
@@ -30,7 +30,7 @@ KEY = "calibrated"  # of the record beside the weights
 
 @dataclass(frozen=True)
 class Identity:
-    """Scores as they are: of a network that is on the MOS scale, so that no calibration makes it worse."""
+    """Scores as they are: no map, where none is better by more than chance."""
 
     @classmethod
     def fit(cls, predicted: np.ndarray, mos: np.ndarray) -> Self:
@@ -142,6 +142,8 @@ class Calibration:
     pictures: int  # that it was fitted to
     fitted_on: str  # such as "KonIQ-10k, validation"
     scale: Scale = USUAL  # of the MOS that it was fitted to
+    gains: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each map, in RMSE, and its standard error
+    label: str = "MOS"  # what it was fitted to: "MOS", or "synthetic MOS"
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """Scores of a network (any shape) in MOS, float64, for float32 would make ties again."""
@@ -151,6 +153,11 @@ class Calibration:
     def name(self) -> str:
         """identity, affine, logistic or isotonic."""
         return next(name for name, kind in MAPS.items() if isinstance(self.map, kind))
+
+    @property
+    def worthy(self) -> list[str]:
+        """The maps whose gain is beyond its standard error."""
+        return [name for name, (gain, error) in self.gains.items() if gain > error]
 
     def __str__(self) -> str:
         """Such as "isotonic, fitted on KonIQ-10k, validation, 1,000 pictures (1f3a60d2)"; two maps never read alike."""
@@ -165,15 +172,29 @@ class Calibration:
     def from_json(cls, found: dict) -> Self:
         """What `to_json` wrote, also after its way through a file. Raises KeyError or TypeError if it is none."""
         numbers = {key: tuple(value) if isinstance(value, list) else value for key, value in found["map"].items()}
-        return cls(**{**found, "map": MAPS[numbers.pop("name")](**numbers), "scale": Scale.of(found)})
+        gains = {name: (gain, error) for name, (gain, error) in found.get("gains", {}).items()}
+        made = {"map": MAPS[numbers.pop("name")](**numbers), "scale": Scale.of(found), "gains": gains}
+        return cls(**{**found, **made})
 
 
-def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str, folds: int = FOLDS, seed: int = 0) -> Calibration:
+def fit(
+    predicted: np.ndarray,
+    mos: np.ndarray,
+    fitted_on: str,
+    groups: Sequence | None = None,
+    kind: str = "auto",
+    label: str = "MOS",
+    seed: int = 0,
+) -> Calibration:
     """The map from `predicted` to `mos` (both of shape (pictures,)) with the lowest cross-validated RMSE.
 
-    All maps are compared on the same folds, and the best is fitted to all pictures. A map that cannot be fitted is out
-    of the race. Raises InputError if there are too few pictures, if scores are not finite, or if they are all the same
-    or fall where the MOS rises.
+    It is a map at all only where it lowers the RMSE by more than the standard error of that gain, see `gain`, else
+    Identity: a map that is no better than chance makes other pictures worse. groups: what each picture belongs to, such
+    as its scene: those of one group are in one fold, for they say less of other pictures than as many groups would.
+    kind: one of MAPS by name, which is then chosen whatever its gain. label: what `mos` is. All maps are compared on
+    the same folds, REPEATS times, and the best is fitted to all pictures; one that cannot be fitted is out of the race.
+    Raises InputError if there are too few pictures, if scores are not finite, if they are all the same or fall where
+    the MOS rises, or if `kind` cannot be fitted.
     """
     predicted, mos = np.asarray(predicted, np.float64), np.asarray(mos, np.float64)
     if len(predicted) < FEWEST:
@@ -182,31 +203,60 @@ def fit(predicted: np.ndarray, mos: np.ndarray, fitted_on: str, folds: int = FOL
         raise InputError("Scores to calibrate should be finite numbers. Received: some that are not")
     if not (correlation := plcc(mos, predicted)) > 0:  # nan if all scores are the same
         raise InputError(f"Scores to calibrate should rise with the MOS. Received: a PLCC of {correlation:.3f}")
-    parts, race, fitted = folds_of(predicted, folds, seed), {}, {}
-    for name, kind in MAPS.items():
+    groups = np.arange(len(mos)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    parts = [folds_of(predicted, groups, seed=seed + number) for number in range(REPEATS)]
+    raw = (mos - predicted) ** 2
+    race, gains, fitted = {"identity": float(np.sqrt(raw.mean()))}, {}, {"identity": Identity()}
+    for name in list(MAPS)[1:]:
         try:
-            fitted[name] = kind.fit(predicted, mos)
-            race[name] = rmse(mos, cross_validated(kind, predicted, mos, parts))
+            fitted[name] = MAPS[name].fit(predicted, mos)
+            errors = [(mos - cross_validated(MAPS[name], predicted, mos, each)) ** 2 for each in parts]
+            after = np.mean(errors, axis=0)
+            race[name], gains[name] = float(np.sqrt(after.mean())), gain(raw, after, groups)
         except ValueError as error:
             race[name] = str(error)
-    best = min((name for name in MAPS if not isinstance(race[name], str)), key=race.__getitem__)
-    return Calibration(fitted[best], race, len(mos), fitted_on)
+    found = Calibration(fitted["identity"], race, len(mos), fitted_on, gains, label)
+    best = min(found.worthy, key=race.__getitem__, default="identity") if kind == "auto" else kind
+    if best not in fitted:
+        raise InputError(f"kind={kind} should be a map that fits these scores. Received: {race[kind]}")
+    return replace(found, map=fitted[best])
 
 
-def folds_of(predicted: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
-    """The fold of each picture, 0 to folds - 1: neighbours by their score are in different ones."""
-    rng, part = np.random.default_rng(seed), np.empty(len(predicted), int)
-    order = np.argsort(predicted, kind="stable")
+def gain(before: np.ndarray, after: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """By how much the RMSE falls, and the standard error of that, from squared errors of shape (pictures,) each.
+
+    The error is that of paired differences, taken by group (0, 1, ... of each picture), because pictures of one group
+    go up and down together; of few groups it is itself hardly known, and wider by as much as Student's t is than the
+    normal distribution. Source: Liang and Zeger, Longitudinal data analysis using generalized linear models, 1986.
+    """
+    differences = before - after
+    sums = np.bincount(groups, differences - differences.mean())
+    wider = stats.t.ppf(stats.norm.cdf(1), len(sums) - 1)
+    error = wider * np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(differences)
+    both = np.sqrt(before.mean()) + np.sqrt(after.mean())  # a squared less b squared is (a - b)(a + b)
+    return (float(differences.mean() / both), float(error / both)) if both else (0.0, 0.0)
+
+
+def folds_of(predicted: np.ndarray, groups: np.ndarray | None = None, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
+    """The fold of each picture, 0 to folds - 1: those of one group in one, neighbours by their score in different ones.
+
+    groups: 0, 1, ... of each picture; None: each by itself. Neighbours are groups by their mean score.
+    """
+    groups = np.arange(len(predicted)) if groups is None else groups
+    rng, part = np.random.default_rng(seed), np.empty(groups.max() + 1, int)
+    order = np.argsort(np.bincount(groups, predicted) / np.bincount(groups), kind="stable")
     for start in range(0, len(order), folds):
         some = order[start : start + folds]
-        part[some] = rng.permutation(folds)[: len(some)]
-    return part
+        part[some] = rng.permutation(min(folds, len(order)))[: len(some)]
+    return part[groups]
 
 
 def cross_validated(kind: type, predicted: np.ndarray, mos: np.ndarray, parts: Sequence[int]) -> np.ndarray:
     """Each score by the map that was fitted to the pictures of the other `parts`. Raises ValueError as its fit does."""
-    mapped = np.empty(len(predicted))
-    for part in np.unique(parts):
+    mapped, several = np.empty(len(predicted)), np.unique(parts)
+    if len(several) < 2:
+        raise ValueError("all pictures are of one group, and there are no others to check it on")
+    for part in several:
         own = parts == part
         if kind is not Identity and np.ptp(predicted[~own]) == 0:
             raise ValueError("without one fold, all scores are the same")
@@ -237,14 +287,15 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
 
     Prints why one that is there is not used. Raises InputError if it is no calibration.
     """
-    found = weights.record(path).get(KEY)
+    record = weights.record(path)
+    found = record.get(KEY)
     if not found:
         return None
     try:
         found, now = dict(found), _pictures(network)
         holds_for = found.pop("for")
         files, was = holds_for["weights"], {key: holds_for[key] for key in now}
-        calibration = Calibration.from_json(found)
+        calibration = Calibration.from_json({"label": record.get("label", "MOS"), **found})  # earlier ones have none
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{KEY} in {weights.record_path(path)} should be what `python -m koniq.calibrate` writes. "
@@ -256,7 +307,9 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
         why = f"made for other weights than {path.name} holds now"
     else:
         why = f"made for pictures of {_size(was)}, not of {_size(now)}"
-    print(f"Not in MOS: the calibration beside the weights was {why}; these are the network's own scores.")
+    print(
+        f"Not in {calibration.label}: the calibration beside the weights was {why}; these are the network's own scores."
+    )
     return None
 
 

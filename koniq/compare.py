@@ -149,7 +149,14 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
             f"The scores of A go from {scales[0]} and those of B from {scales[1]}: both are taken to {USUAL} here, "
             "which changes no correlation; differences, limits and shares are on that scale."
         )
-    loose = [letter for letter, about in zip("AB", abouts, strict=True) if not page.is_calibrated(about)]
+    unrated = [letter for letter, about in zip("AB", abouts, strict=True) if page.synthetic(about)]
+    if unrated:
+        found.append(
+            f"The labels that the model of {' and that of '.join(unrated)} learnt are synthetic: they follow from "
+            "known distortions, and no person gave them. Mean difference, limits and shares below a score say nothing."
+        )
+    sides = [(letter, about) for letter, about in zip("AB", abouts, strict=True) if letter not in unrated]
+    loose = [letter for letter, about in sides if not page.is_calibrated(about)]
     if loose:
         found.append(
             f"Nothing says that the scores of {' and '.join(loose)} are calibrated to the MOS scale. Unless both are, "

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -53,6 +53,19 @@ class DataSet:
     label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
     folder: Path | None = None  # of its pictures
     scale: Scale = USUAL  # that its MOS are on
+    skips: bool = False  # whether pictures that are not there, or do not open, may be left out
+    broken: tuple[str, ...] = ()  # pictures of the table that do not open, and were left out
+
+    @property
+    def of_table(self) -> int:
+        """How many pictures the table names, those that were left out among them."""
+        return len(self.ids) + len(self.absent) + len(self.broken)
+
+    def without(self, broken: Iterable[str]) -> "DataSet":
+        """The same without pictures that do not open, which it counts."""
+        broken = tuple(broken)
+        ids = self.ids[~self.ids.image_name.isin(broken)].reset_index(drop=True)
+        return replace(self, ids=ids, broken=(*self.broken, *broken))
 
     def has(self, name: str) -> bool:
         """Whether there are pictures in a set."""
@@ -70,14 +83,11 @@ class DataSet:
         """One line: the name, the number of pictures by set, and how many of the table are not there."""
         counts = self.ids.set.value_counts()
         parts = ", ".join(f"{counts[name]:,} {name}" for name in SETS if name in counts)
-        absent = (
-            f"; {len(self.absent):,} of the table's {len(self.ids) + len(self.absent):,} are not there"
-            if self.absent
-            else ""
-        )
+        absent = f"; {len(self.absent):,} of the table's {self.of_table:,} are not there" if self.absent else ""
+        broken = f"; {len(self.broken):,} of the table's {self.of_table:,} do not open" if self.broken else ""
         again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
         label = self.label if self.scale.is_usual else f"{self.label} from {self.scale}"
-        return f"{self.name}: {parts} ({label}){absent}{again}"
+        return f"{self.name}: {parts} ({label}){absent}{broken}{again}"
 
 
 def load(
@@ -92,7 +102,8 @@ def load(
     `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
     in the usual place. Names are matched to files whatever their letter case. scale: the lowest and the highest MOS
     of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the folder is not there, a
-    column is missing or wrong, or pictures are missing and `skip_missing` is not set.
+    column is missing or wrong, or pictures are missing and `skip_missing` is not set. Whether pictures open is seen
+    when they are read: `skip_missing` is kept for then.
     """
     name, ids, folder, label = read(dataset, table, images)
     if not folder.is_dir():
@@ -110,7 +121,7 @@ def load(
         )
     known = USUAL if dataset in READERS else guess(ids.MOS.to_numpy(float))
     ids = ids[ids.image_path.notna()].reset_index(drop=True)
-    return DataSet(name, ids, absent, repeated, label, folder, given(scale) or known)
+    return DataSet(name, ids, absent, repeated, label, folder, given(scale) or known, skip_missing)
 
 
 def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -204,6 +215,7 @@ def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFram
     """The built-in sample, made first if it is not there. See koniq.sample."""
     folder = sample.ensure()
     ids = read_table(Path(table or folder / "metadata" / sample.TABLE_NAME), "The built-in sample")
+    ids = ids.assign(group=ids.image_name.map(sample.scene_of))
     return "built-in sample", ids, Path(images or folder / sample.IMAGES_NAME), "synthetic MOS"
 
 

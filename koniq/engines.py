@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq import devices, openvino_engine, scale, weights
+from koniq import devices, openvino_engine, scale, seen, weights
 from koniq.calibration import KEY, Calibration, kept
 from koniq.errors import InputError
 from koniq.network import Network
@@ -42,7 +42,9 @@ class Plan:
     @cached_property
     def about(self) -> dict:
         """The hash of the weights, which only those who ask for it wait for, and the record of the network."""
-        return {"weights": file_hash(self.weights), **self.network.record()}
+        found = file_hash(self.weights)
+        seen.tell_if_replaced(self.weights, f"sha256:{found}")
+        return {"weights": found, **self.network.record()}
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
@@ -51,6 +53,8 @@ class Plan:
         if self.to_mos:  # first, where a message that shows the beginning shows it
             record.pop(scale.KEY, None)
             record = {KEY: str(self.to_mos), **record, **self.to_mos.scale.record()}
+            if self.to_mos.label != record.get("label", "MOS"):  # it was made on other labels than the training's
+                record["label"] = self.to_mos.label
         return {
             "model": weights.title(self.weights),
             **self.about,
@@ -65,7 +69,7 @@ class Plan:
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
         if self.to_mos:
-            print(f"In MOS: {self.to_mos}; --no-calibrate gives the network's own scores")
+            print(f"In {self.to_mos.label}: {self.to_mos}; --no-calibrate gives the network's own scores")
         return replace(self._start(), to_mos=self.to_mos)
 
     def _start(self) -> Engine:

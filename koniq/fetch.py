@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-import h5py
 import tyro
 
-from koniq import archives, check, cli, datasets, transfer
+from koniq import archives, check, cli, datasets, seen, transfer, weights
 from koniq.errors import InputError, RunStopped
+from koniq.network import KONCEPT512
 from koniq.paths import DOWNLOADS, METADATA, ROOT
 from koniq.sources import ITEMS, Item, Part, Source, named
 from koniq.transfer import SourceFailed
@@ -89,12 +90,16 @@ def ensure(item: Item, part: Part, s: Settings) -> None:
 
 def _ensure_file(item: Item, part: Part, s: Settings) -> None:
     target = Path(s.root) / part.target
-    right = partial(check_file, part.kind, part.sources[0].digest)
+    stated = part.sources[0].digest
+    before = "" if stated else seen.digest(target)
+    right = partial(check_file, part.kind, stated or before)
     if target.exists():
         try:
             right(target)
         except InputError as error:
-            raise RunStopped(f"{error} Move it away, and give the command again.") from error
+            again = f" or, if it was replaced on purpose, take its line out of {seen.place(target)}," if before else ""
+            raise RunStopped(f"{error} Move it away,{again} and give the command again.") from error
+        _remember(target, stated or before)
         print(f"{item.name}/{part.name} is there, and right: {target}")
         return
     if s.archive:
@@ -104,28 +109,45 @@ def _ensure_file(item: Item, part: Part, s: Settings) -> None:
     else:
 
         def use(source: Source) -> None:
-            transfer.fetch(source.url, target, source.digest, source.size, right, s.attempts)
+            try:
+                transfer.fetch(source.url, target, source.digest or before, source.size, right, s.attempts)
+            except SourceFailed as error:
+                if not before:
+                    raise
+                raise SourceFailed(f"{error} (the file first seen is the one of {seen.place(target)})") from error
 
         _use_first(item, part, s, target.name, use)
+    _remember(target, stated or before)
     print(f"{item.name}/{part.name} is in place, and checked: {target}")
 
 
+def _remember(target: Path, known: str) -> None:
+    """Keep the hash of a file that was checked by its content, so that another in its place is noticed."""
+    if not known:
+        seen.keep(target, transfer.digest_of(target, "sha256:"))
+
+
 def check_file(kind: str, digest: str, path: Path) -> None:
-    """Raise InputError unless a file has the known hash, or, where none is known, is a whole file of its kind."""
+    """Raise InputError unless a file has the known hash, or, where none is known, is KonCept512 layer by layer.
+
+    Of PyTorch's files the layers are looked at where PyTorch is installed, else only whether the archive is whole.
+    """
     if digest and (found := transfer.digest_of(path, digest)) != digest:
         raise InputError(f"{path} should have {digest}. Received: {found}.")
-    whole = True
-    try:
-        if kind == "keras":
-            with h5py.File(path, "r") as file:
-                whole = file.visititems(lambda name, found: isinstance(found, h5py.Dataset) or None)
-        elif kind == "torch":
+    if digest:
+        return
+    if kind == "keras":
+        weights.check_keras(path, KONCEPT512)
+    elif kind == "torch":
+        try:
             with zipfile.ZipFile(path) as file:
                 whole = file.testzip() is None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} should be a whole weights file. Received: {error}.") from error
-    if not whole:
-        raise InputError(f"{path} should be a whole weights file. Received: one without weights, or a broken one.")
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} should be a whole weights file. Received: {error}.") from error
+        if not whole:
+            raise InputError(f"{path} should be a whole weights file. Received: a broken one.")
+        if find_spec("torch") and find_spec("safetensors"):
+            weights.check_torch(path, KONCEPT512)
 
 
 # A folder of pictures, and the tables that come with it

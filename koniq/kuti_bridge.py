@@ -28,7 +28,7 @@ from koniq.errors import InputError, RunStopped, first_few
 from koniq.imagenet import body_weights
 from koniq.network import Network
 from koniq.paths import ROOT
-from koniq.pictures import of_training
+from koniq.pictures import of_training, rows_of_training
 from koniq.prediction import Engine
 from koniq.report import write_csv
 from ku.files import replace_file
@@ -134,13 +134,16 @@ def helper(
     batch_size: int,
     patience: int,
     workers: int,
-) -> "ModelHelper":
-    """kuti's ModelHelper for the study's recipe: pictures flipped at random, the best by the validation loss kept."""
+) -> tuple["ModelHelper", DataSet]:
+    """kuti's ModelHelper for the study's recipe: pictures flipped at random, the best by the validation loss kept.
+
+    Returns with it the data set that is trained on, see `koniq.pictures.of_training`.
+    """
     from tensorflow import keras
 
-    rows, pictures = of_training(data, network, run.folder, workers)
-    preprocess = preprocessing(kuti)
-    return kuti.model_helper.ModelHelper(
+    data, pictures = of_training(data, network, run.folder, workers)
+    rows, preprocess = rows_of_training(data), preprocessing(kuti)
+    made = kuti.model_helper.ModelHelper(
         model,
         network.name,
         rows,
@@ -166,6 +169,7 @@ def helper(
             "fixed_batches": int((rows.set == "training").sum()) >= batch_size,
         },
     )
+    return made, data
 
 
 def checkpoint(helper: "ModelHelper") -> Path:

@@ -140,11 +140,22 @@ def text(value: object) -> str:
 
 def is_calibrated(facts: Mapping[str, object]) -> bool:
     """Whether the record of the weights says that their scores are on the MOS scale."""
-    return bool(facts.get("record", {}).get("calibrated"))
+    return bool(facts.get("record", {}).get("calibrated")) and not synthetic(facts)
+
+
+def synthetic(facts: Mapping[str, object]) -> str:
+    """What a model's scores are if no person gave its labels, such as "synthetic MOS"; "" if people did."""
+    label = facts.get("record", {}).get("label", "MOS")
+    return "" if label == "MOS" else str(label)
 
 
 def scale(facts: Mapping[str, object]) -> str:
     """What can be said of scores and the MOS scale by the facts beside them."""
+    if label := synthetic(facts):
+        return (
+            f"The scores are {label}: the model learnt labels that follow from known distortions, and that no person "
+            "gave. Their order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
+        )
     if is_calibrated(facts):
         on = Scale.of(facts["record"])
         return f"The scores are calibrated to the MOS scale{'' if on.is_usual else f', here from {on}'}."

@@ -8,7 +8,7 @@ python -m koniq.prepare mine.csv --images my_folder --resize bicubic
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,18 @@ from tqdm import tqdm
 
 from koniq import cli, datasets
 from koniq.datasets import DataSet
-from koniq.errors import InputError
+from koniq.errors import InputError, first_few
 from koniq.network import KONCEPT512, Network
-from koniq.pictures import PREPARED_VERSION, Prepared, prepared_path, whole
+from koniq.pictures import (
+    HASH_BYTES,
+    HASHES,
+    PREPARED_VERSION,
+    Prepared,
+    check_whole,
+    content_hash,
+    opened,
+    prepared_path,
+)
 from ku.files import atomic_path, lock_file, lock_path, real_path, replace_file, shown
 
 
@@ -33,7 +42,7 @@ class Settings:
     dataset: tyro.conf.Positional[str] = "koniq10k"  # koniq10k, live_itw, sample, or a .csv table
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
-    skip_missing: bool = False  # go on without the pictures of the table that are not on disk
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
     workers: int = 2  # threads that decode pictures
@@ -46,21 +55,24 @@ def main(s: Settings) -> None:
     network = KONCEPT512.at(s.input_size, s.resize)
     path = Path(s.out) if s.out else prepared_path(data.folder, network)
     if path.is_file():
-        reason = Prepared(path).unfit(data.ids, network)
+        made = Prepared(path)
+        lacking = [] if data.skips else [name for name in data.ids.image_name if name not in made.places]
+        reason = made.unfit(data.ids, network) or (f"it lacks {first_few(lacking)}" if lacking else "")
         if not reason:
             print(f"{path} is there, and up to date.")
             return
         print(f"{path} is stale ({reason}), and made anew.")
     prepare(data, network, path, s.workers)
-    print(f"{path}: {len(data.ids):,} pictures, {path.stat().st_size / 1e6:,.1f} MB")
+    print(f"{path}: {len(Prepared(path)):,} pictures, {path.stat().st_size / 1e6:,.1f} MB")
 
 
 def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> None:
     """Write the pictures of a data set, as the network takes them, to `path`: a uint8 data set of one chunk a picture.
 
     They are not compressed, for that reads slower (results/LOG.md). What is done is kept in `.NAME.part`: the same
-    call goes on from there, whatever ended the last one. Raises InputError if a picture does not open, or if another
-    process prepares the same file.
+    call goes on from there, whatever ended the last one. Beside the pixels lie the size, the time of change and a hash
+    of the file that they were made from. Raises InputError if pictures do not open, naming all of them, unless
+    `data.skips` them, or if another process prepares the same file.
     """
     path = real_path(path)
     part = path.with_name(f".{path.name}.part")
@@ -79,7 +91,7 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
             "sources": _fingerprint(data.ids),
         }
         sums_path = part.with_suffix(".sums")
-        if not _belongs(part, facts) or not sums_path.exists():
+        if not _belongs(part, facts, data.ids.image_name) or not sums_path.exists():
             np.zeros(len(data.ids), np.uint32).tofile(sums_path)
             with atomic_path(part) as temporary:
                 _lay_out(temporary, data.ids, facts)
@@ -87,16 +99,30 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
         pixels = np.memmap(part, np.uint8, "r+")
         sums = np.memmap(sums_path, np.uint32, "r+")  # of each picture that is done, else 0
 
+        broken: dict[str, str] = {}
+
         def fill(row: int, name: str, source: Path) -> None:
             place = laid_out.places[name]
             target = pixels[place : place + np.prod(laid_out.shape)]
-            if sums[row] and sums[row] == _sum(target):
+            if sums[row] and sums[row] == _sum(target) and laid_out.is_of(name, source):
                 return
-            target[:] = whole(source, network).ravel()
+            sums[row] = 0
+            found, why = opened(source, network)
+            if why:
+                broken[name] = why
+                return
+            if place := laid_out.hash_places.get(name):  # what an earlier version left has none
+                pixels[place : place + HASH_BYTES] = np.frombuffer(content_hash(source), np.uint8)
+            target[:] = found.ravel()
             sums[row] = _sum(target)
 
         _all(workers, fill, range(len(data.ids)), data.ids.image_name, data.ids.image_path)
         pixels.flush()
+        check_whole({name: broken[name] for name in data.ids.image_name if name in broken}, len(data.ids), data.skips)
+        if broken:
+            with h5py.File(part, "r+") as file:
+                for name in broken:
+                    del file[name]
         replace_file(part, path)
         sums_path.unlink()
 
@@ -123,23 +149,26 @@ def _lay_out(path: Path, ids: pd.DataFrame, facts: dict) -> None:
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
         file.attrs.update(facts)
-        for name, source in zip(ids.image_name, ids.image_path, strict=True):
+        file.create_dataset(HASHES, (len(ids), HASH_BYTES), np.uint8, dcpl=early.copy())[:] = 0
+        for row, (name, source) in enumerate(zip(ids.image_name, ids.image_path, strict=True)):
             place = file.create_dataset(name, shape, np.uint8, chunks=shape, dcpl=early.copy())
-            place.attrs["source_bytes"] = source.stat().st_size
+            status = source.stat()
+            place.attrs.update({"source_bytes": status.st_size, "source_time": status.st_mtime_ns, "source_row": row})
     if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and the end of the process in a mapped file
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _belongs(part: Path, facts: dict) -> bool:
+def _belongs(part: Path, facts: dict, names: Iterable[str]) -> bool:
     """Whether what a stopped process left is of the same pictures, prepared in the same way."""
     if not part.exists():
         return False
     try:
-        before = Prepared(part).facts
+        before = Prepared(part)
     except InputError:
         return False
-    return all(np.array_equal(before.get(name), value) for name, value in facts.items())
+    same = all(np.array_equal(before.facts.get(name), value) for name, value in facts.items())
+    return same and set(before.places) == set(names)  # what did not open is taken out at the very end
 
 
 def _fingerprint(ids: pd.DataFrame) -> str:

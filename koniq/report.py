@@ -73,9 +73,8 @@ def test_markdown(data: DataSet, part: str, found: pd.DataFrame, model: str, unr
             f"The scores are calibrated; the network's own have MAE {values['mae_raw']}, RMSE {values['rmse_raw']}."
         )
     if data.absent:
-        total = len(data.ids) + len(data.absent)
         notes.append(
-            f"**{len(data.absent):,} of the {total:,} pictures of the table were not there** "
+            f"**{len(data.absent):,} of the {data.of_table:,} pictures of the table were not there** "
             f"({first_few(data.absent)}): these are not the numbers of the whole set."
         )
     if unreadable:

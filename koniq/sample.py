@@ -85,6 +85,12 @@ def wash_out(picture: Image.Image, severity: float, rng: np.random.Generator) ->
 DISTORTIONS: tuple[Callable, ...] = (blur, noise, jpeg, pixelate, underexpose, overexpose, wash_out)
 
 
+def scene_of(image_name: str) -> str | None:
+    """The scene of a picture of the sample by its name, such as moon of validation_0000_moon_wash_out.jpg."""
+    described = image_name.split("_", 2)[-1]
+    return next((name for names in SCENES.values() for name in names if described.startswith(f"{name}_")), None)
+
+
 def scene(name: str) -> Image.Image:
     """The photograph that scikit-image calls `name`, as RGB."""
     import skimage.data

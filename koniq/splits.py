@@ -28,10 +28,8 @@ def split(
     of one scene or one camera; a row without a value is by itself. The same rows, shares and seed give the same sets,
     in whatever order the rows stand. Raises InputError if there are fewer than three groups.
     """
-    groups = ids.image_name
-    if group_column:
-        groups = ids[group_column].astype(object).where(ids[group_column].notna(), groups).astype(str)
-    counts = pd.crosstab(groups, _bins(ids))  # pictures by group (sorted) and range of MOS
+    own = groups(ids, group_column) if group_column else ids.image_name
+    counts = pd.crosstab(own, _bins(ids))  # pictures by group (sorted) and range of MOS
     if len(counts) < len(SETS):
         raise InputError(f"A table to be split should have at least {len(SETS)} groups. Received: {len(counts)}")
     numbers = np.column_stack([counts, counts.sum(axis=1)])  # the last column: of any MOS
@@ -49,7 +47,12 @@ def split(
         best = int(np.argmin(cost))
         have[best] += numbers[group]
         chosen[counts.index[group]] = SETS[best]
-    return groups.map(chosen).rename("set")
+    return own.map(chosen).rename("set")
+
+
+def groups(ids: pd.DataFrame, column: str) -> pd.Series:
+    """What each row belongs to, as text: its value in a column, or, where it has none, its own image_name."""
+    return ids[column].astype(object).where(ids[column].notna(), ids.image_name).astype(str)
 
 
 def _bins(ids: pd.DataFrame) -> pd.Series:
@@ -63,7 +66,8 @@ def with_sets(path: Path, ids: pd.DataFrame) -> pd.DataFrame:
     """The table at `path`, given as `ids`, with a column `set`: its own, or else that of the split beside it.
 
     The split lies in `NAME-split.csv`, so that training and testing see the same sets, and is made first if it is not
-    there, by the column `group` where there is one; the table itself stays as it is. Raises InputError if that file is
+    there, by the column `group` where there is one; the table itself stays as it is. Of a split by another column,
+    that column comes along as `group`, for what else is done by group. Raises InputError if that file is
     of another table.
     """
     if "set" in ids:
@@ -79,7 +83,7 @@ def with_sets(path: Path, ids: pd.DataFrame) -> pd.DataFrame:
             f"{beside} should be the split of {path}, and differs from it in its pictures or their MOS. Make it anew: "
             f"python -m koniq.splits {path} --overwrite"
         )
-    return ids.assign(set=sets.set)
+    return ids.assign(set=sets.set, **({"group": sets.group} if "group" in sets and "group" not in ids else {}))
 
 
 def split_path(table: Path) -> Path:
@@ -117,7 +121,8 @@ def main(s: Settings) -> None:
         raise InputError(f"shares should be positive. Received: shares={s.shares}")
     if split_path(path).exists() and not s.overwrite:
         raise InputError(f"{split_path(path)} is there already. Give --overwrite to replace it.")
-    write(ids.assign(set=split(ids, column, s.shares, s.seed)), split_path(path))
+    by = {"group": ids[column]} if column else {}
+    write(ids.assign(**by, set=split(ids, column, s.shares, s.seed)), split_path(path))
 
 
 if __name__ == "__main__":

@@ -283,17 +283,17 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     print(f"{data.summary()}\nDevice: {device}{f', {group.size} processes' if group.size > 1 else ''}")
     module = prepare(start(network, data, s), group.device)
     best = best_path(run, network)
-    run.begin(data, network, device, best)
     if run.finished:
         weights.load_module(module, best, network)
         return module
+    data, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
+    run.begin(data, network, device, best)
     training, validation = data.part("training"), data.part("validation").assign(flip=False)
     progress, state = run.progress, None
     if run.has_state:
         state = torch.load(run.state_path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["module"])
     group.wait()  # nobody writes a state before all have read it
-    _, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
     if group.size > 1 and s.sync_batch_norm:
         synced(module)
     if s.micro_batch and s.statistics != "trailing":

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import h5py
 import keras
@@ -13,7 +14,7 @@ from koniq import imagenet, weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
-from koniq.pictures import EpochPlan, flipped, of_training
+from koniq.pictures import EpochPlan, flipped, of_training, rows_of_training
 from koniq.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
 from ku.batch_norm import Reestimate, freeze_statistics, norms
@@ -195,52 +196,53 @@ def _started(network: Network, initial: str, data: DataSet, start_at_mean: bool)
     return model
 
 
-def helper(
-    run: Run,
-    model: keras.Model,
-    network: Network,
-    data: DataSet,
-    loss: str,
-    batch_size: int,
-    patience: int,
-    workers: int,
-    statistics: str = "moving",
-) -> ModelHelper:
+class Chosen(Protocol):
+    """The settings of a training script that its ModelHelper depends on."""
+
+    loss: str
+    batch_size: int
+    patience: int
+    workers: int
+    statistics: str
+
+
+def helper(run: Run, model: keras.Model, network: Network, data: DataSet, s: Chosen) -> tuple[ModelHelper, DataSet]:
     """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder.
 
-    statistics: where they do not just move, the moving statistics of batch normalisation are set over the training set,
-    in the table's order and not flipped: "reestimated" before each validation, the others before the first epoch, for
-    ImageNet's are of other pictures, and those of random weights of none.
+    Returns with it the data set that is trained on, see `koniq.pictures.of_training`. s.statistics: where they do not
+    just move, the moving statistics of batch normalisation are set over the training set, in the table's order and not
+    flipped: "reestimated" before each validation, the others before the first epoch, for ImageNet's are of other
+    pictures, and those of random weights of none.
     """
-    rows, pictures = of_training(data, network, run.folder, workers)
+    data, pictures = of_training(data, network, run.folder, s.workers)
     made = ModelHelper(
         model,
         network.name,
-        rows,
-        loss=LOSSES[loss],
+        rows_of_training(data),
+        loss=LOSSES[s.loss],
         metrics=["MAE", ops.plcc_tf],
         optimizer=FusedAdam,
-        early_stop_patience=patience,
-        workers=workers,
+        early_stop_patience=s.patience,
+        workers=s.workers,
         models_root=run.folder,
         logs_root=run.folder / "tensorboard",
         save_final=False,
         gen_params={
-            "batch_size": batch_size,
+            "batch_size": s.batch_size,
             "data_path": str(run.folder),
             "inputs": ["image_name"],
             "outputs": ["MOS"],
             "read_fn": lambda name, _: pictures[name],
         },
     )
-    if statistics != "moving" and not run.finished:
+    if s.statistics != "moving" and not run.finished:
         training, parts = data.part("training"), split(model, network.features)
-        batches = made.make_generator(training, shuffle=False, fixed_batches=len(training) >= batch_size)
-        each_epoch = statistics == "reestimated"
-        micro_batch = getattr(model, "micro_batch", batch_size) if each_epoch else batch_size
+        batches = made.make_generator(training, shuffle=False, fixed_batches=len(training) >= s.batch_size)
+        each_epoch = s.statistics == "reestimated"
+        micro_batch = getattr(model, "micro_batch", s.batch_size) if each_epoch else s.batch_size
         callback = Reestimate(parts.body, parts.head, batches, micro_batch)
         made.params.callbacks = [callback if each_epoch else EstimateFirst(run, callback.estimate)]
-    return made
+    return made, data
 
 
 def train(

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from koniq.errors import InputError
-from koniq.mapping import Layers, State, check_fit, grouped, renamed, to_keras, to_torch
+from koniq.mapping import Layers, State, Table, check_fit, grouped, renamed, to_keras, to_torch
 from koniq.network import KONCEPT512, NETWORKS, Network
 from koniq.paths import MODELS, TRAINED_MODELS
 from ku.files import atomic_path, shown
@@ -107,10 +107,33 @@ def read_state(path: Path, network: Network, body: bool = False) -> State:
         return to_torch(found, table)
     if body and not any(key.startswith("fc.") for key in found):
         table = base
+    _check_state(found, table, shapes, path, network)
+    return found
+
+
+def check_keras(path: Path, network: Network) -> None:
+    """Raise InputError unless a file of Keras holds the weights of `network`, layer by layer, as `load` takes them.
+
+    By the shapes only: no framework is needed, and nothing but the file's own table of them is read.
+    """
+    expected = [
+        (name, [np.broadcast_to(np.float32(0), shape) for shape in shapes])
+        for (_, name), shapes in zip(network.layers, network.shapes, strict=True)
+    ]
+    with _opened(path) as file:
+        check_fit(list(_layers(file, [kind for kind, _ in network.layers], path)), expected, path, network.name)
+
+
+def check_torch(path: Path, network: Network) -> None:
+    """Raise InputError unless a file of PyTorch holds the weights of `network`, as `read_state` takes them."""
+    needs_torch()
+    _check_state(renamed(_read_torch(path)), network.layers, _shapes(network), path, network)
+
+
+def _check_state(found: State, table: Table, shapes: State, path: Path, network: Network) -> None:
     names = {name for _, name in table}
     expected = grouped({key: array for key, array in shapes.items() if key.rpartition(".")[0] in names}, ())
     check_fit(grouped(found, [name for name, _ in expected]), expected, path, network.name)
-    return found
 
 
 def write_state(state: State, path: Path, network: Network) -> None:
@@ -204,7 +227,10 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             source = path
         with h5py.File(source, "r") as file:
             yield file
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        # h5py raises any of these for a file whose groups and arrays are not where its attributes say
         raise InputError(f"{path} should be a weights file of Keras ({', '.join(KERAS)}). Received: {error}") from error
 
 

@@ -28,7 +28,7 @@ def main(table: str, folder: str) -> None:
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pictures))
     model = kuti.applications.Model(pictures, keras.layers.Dense(1)(pooled), name="tiny")
     run = Run(folder, {"loss": "mse"})
-    helper = kuti_bridge.helper(kuti, run, model, network, data, "mse", 4, 20, 2)
+    helper, data = kuti_bridge.helper(kuti, run, model, network, data, "mse", 4, 20, 2)
     run.begin(data, network, kuti_bridge.device(), kuti_bridge.checkpoint(helper))
     # The second stage ruins the network.
     kuti_bridge.train(kuti, run, helper, data, (2, 1), (1e-3, 1e3))

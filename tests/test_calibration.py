@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from tiny import TINY
 
 import koncept512_test
 import lifelog_predict
-from koniq import calibrate, calibration, engines, page, results, scores, weights
+from koniq import calibrate, calibration, compare, datasets, engines, page, results, sample, scores, weights
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
 from koniq.errors import InputError
 from koniq.metrics import krcc, rmse
+from koniq.prediction import Engine
 from ku.generic import srocc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,6 +180,111 @@ def test_of_one_score_that_differs_no_map_is_made():
     }
 
 
+def scenes(count, of_each=24, seed=0):
+    """Scores and MOS of a few scenes: within each they agree up to a shift and a slope that are the scene's own."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(count), of_each)
+    known = rng.normal(0, 12, len(groups))
+    shift, slope = rng.normal(0, 12, count)[groups], rng.uniform(0.2, 1.8, count)[groups]
+    return 50 + slope * known + shift, 50 + known, groups
+
+
+def test_a_gain_within_its_standard_error_keeps_no_map():
+    """Scores that are MOS but for noise: whatever the seed, a map is of little use, and mostly refused."""
+    refused = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        mos = rng.normal(50, 15, 60)
+        found = calibration.fit(mos + rng.normal(0, 2, 60), mos, "x")
+        gain, error = max(found.gains.values())
+        assert (found.name == "identity") == (found.worthy == [])
+        assert found.name == "identity" or gain > error > 0
+        refused += found.name == "identity"
+    assert refused >= 14
+
+
+def test_a_map_that_only_fits_the_scenes_of_its_own_pictures_is_not_kept():
+    """Checked on pictures of the same two scenes a map looks good; on the other scene it is seen to be bad."""
+    misled = 0
+    for seed in range(12):
+        predicted, mos, groups = scenes(2, seed=seed)
+        predicted += 25 * (groups - 0.5)  # the scenes differ in their mean score, and not in their mean MOS
+        by_picture, by_scene = (calibration.fit(predicted, mos, "x", each) for each in (None, groups))
+        assert by_scene.gains["affine"][1] > by_picture.gains["affine"][1]
+        misled += by_picture.name != "identity" and by_scene.name == "identity"
+    assert misled >= 6
+
+
+def test_a_map_that_is_right_for_every_scene_is_kept():
+    _, mos, groups = scenes(8)
+    found = calibration.fit(0.01 * mos + np.random.default_rng(1).normal(0, 0.02, len(mos)), mos, "x", groups)
+    assert found.name == "affine"
+    assert found.race["affine"] < 3 < found.race["identity"]
+
+
+def test_the_error_of_a_gain_is_that_of_paired_differences():
+    rng = np.random.default_rng(0)
+    before, after = rng.uniform(50, 90, 400), rng.uniform(40, 80, 400)
+    gain, error = calibration.gain(before, after, np.arange(400))
+    assert gain == pytest.approx(np.sqrt(before.mean()) - np.sqrt(after.mean()))
+    drawn = (rng.integers(0, 400, 400) for _ in range(2000))
+    assert error == pytest.approx(
+        np.std([np.sqrt(before[d].mean()) - np.sqrt(after[d].mean()) for d in drawn]), rel=0.1
+    )
+    twice = [np.repeat(each, 2) for each in (before, after)]  # the same pictures again say nothing new
+    assert calibration.gain(*twice, np.repeat(np.arange(400), 2)) == pytest.approx((gain, error))
+    few = calibration.gain(before, after, np.arange(400) // 200)
+    assert few[0] == gain
+    assert calibration.gain(before, before, np.arange(400)) == (0, 0)
+    assert calibration.gain(0 * before, 0 * before, np.arange(400)) == (0, 0)
+
+
+def test_pictures_of_one_group_are_in_one_fold():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 7, 100)
+    parts = calibration.folds_of(rng.normal(size=100), groups)
+    assert all(len(set(parts[groups == group])) == 1 for group in range(7))
+    assert set(parts) == set(range(5))
+    assert set(calibration.folds_of(rng.normal(size=100), groups % 2)) == {0, 1}
+
+
+def test_of_one_group_nothing_can_be_checked_and_so_nothing_is_kept(tmp_path):
+    predicted, mos = rated("no scale", 40)
+    found = calibration.fit(predicted, mos, "x", ["moon"] * 40)
+    assert found.name == "identity"
+    assert found.race["affine"] == "all pictures are of one group, and there are no others to check it on"
+    assert "| affine | all pictures are of one group" in calibrate.table(found)
+    found = calibration.fit(predicted, mos, "x", ["moon"] * 40, "affine")
+    assert found.name == "affine"
+    assert "than none (all pictures are of one group, and" in calibrate.verdict(found, tmp_path / "m.h5")
+    calibrate.draw(predicted, mos, found, "MOS", tmp_path / "m.png")
+
+
+def test_a_map_asked_for_by_its_name_is_kept_and_what_is_not_shown_is_said(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    mos = rng.normal(50, 15, 60)
+    predicted = mos + rng.normal(0, 2, 60)
+    assert calibration.fit(predicted, mos, "x").name == "identity"
+    found = calibration.fit(predicted, mos, "x", kind="affine")
+    assert found.name == "affine"
+    said = calibrate.verdict(found, tmp_path / "m.h5")
+    assert "Nothing shows that the affine map is better than none (its gain of" in said
+    assert said.endswith("): it is kept because you ask.")
+    assert "Nothing shows" not in calibrate.verdict(calibration.fit(*rated("no scale"), "x"), tmp_path / "m.h5")
+    monkeypatch.setattr(calibration.Logistic, "fit", lambda *of: Affine.fit(-of[0], of[1]))
+    with pytest.raises(InputError, match=r"kind=logistic should be a map that fits these scores. Received: its slope"):
+        calibration.fit(predicted, mos, "x", kind="logistic")
+
+
+def test_what_was_kept_before_gains_were_noted_is_still_used(beside):
+    record = weights.record(beside)
+    old = {key: value for key, value in record["calibrated"].items() if key not in ("gains", "label")}
+    for label in ("MOS", "synthetic MOS"):
+        weights.write_record(beside, TINY, label=label, calibrated=old)
+        found = calibration.kept(beside, TINY, "abc")
+        assert (found.label, found.gains, found.map) == (label, {}, calibration.fit(*rated("near"), "x").map)
+
+
 @pytest.mark.parametrize(
     ("predicted", "message"),
     [
@@ -270,6 +377,81 @@ def table(tmp_path_factory):
         rows.append((f"{number}.png", grey / 2.55, part))
     pd.DataFrame(rows, columns=["image_name", "MOS", "set"]).to_csv(folder / "grey.csv", index=False)
     return folder / "grey.csv"
+
+
+def engine_of(slope):
+    """An engine whose scores are `slope` times the MOS of the pictures of `table`, but for noise."""
+
+    def score(pixels):
+        bright = pixels.astype(float).mean((1, 2, 3))
+        return (slope * (bright / 2.55 + 4 * np.sin(1e4 * bright))).astype(np.float32)
+
+    return Engine("brightness", TINY, 8, score)
+
+
+def beside_of(tmp_path):
+    path = tmp_path / "m_best.weights.h5"
+    path.write_bytes(b"weights")
+    weights.write_record(path, TINY, label="MOS")
+    return path
+
+
+def test_where_no_map_is_better_none_is_kept_and_the_one_before_is_gone(table, tmp_path, capsys):
+    path, data = beside_of(tmp_path), datasets.load(str(table))
+    assert calibrate.calibrate(path, engine_of(0.1), data, "validation", 1).name == "affine"
+    assert f"Kept in {weights.record_path(path)}. The figure is" in capsys.readouterr().out
+    assert calibrate.calibrate(path, engine_of(1), data, "validation", 1) is None
+    said = capsys.readouterr().out
+    assert re.search(r"\| affine \| \d+\.\d\d \| -?\d\.\d\d ± \d\.\d\d \|", said)
+    assert "| **identity** | " in said
+    assert "No map is kept: none lowers the RMSE by more than the standard error of that" in said
+    assert "The one that was kept beside the weights is gone." in said
+    assert weights.record(path) == TINY.record() | {"label": "MOS"}
+    assert calibrate.calibrate(path, engine_of(1), data, "validation", 1, "affine").name == "affine"
+    assert "Nothing shows that the affine map is better than none" in capsys.readouterr().out
+    assert calibration.kept(path, TINY, engines.file_hash(path)).name == "affine"
+
+
+def test_a_run_that_no_map_helps_ends_with_its_own_scores(table, tmp_path, capsys):
+    path = beside_of(tmp_path)
+    calibrate.conclude(tmp_path, engine_of(1), datasets.load(str(table)), 1)
+    assert "No map is kept" in capsys.readouterr().out
+    assert "calibrated" not in weights.record(path)
+    assert "raw" not in pd.read_csv(tmp_path / "test/predictions.csv")
+    calibrate.conclude(tmp_path, engine_of(0.1), datasets.load(str(table)), 1)
+    assert weights.record(path)["calibrated"]["map"]["name"] == "affine"
+    assert "raw" in pd.read_csv(tmp_path / "test/predictions.csv")
+
+
+def test_pictures_of_a_group_are_checked_on_others(table, tmp_path, capsys):
+    data = datasets.load(str(table))
+    scene = np.where(data.ids.MOS > 50, "bright", "dark")
+    calibrate.calibrate(beside_of(tmp_path), engine_of(0.1), replace(data, ids=data.ids.assign(group=scene)), "test", 1)
+    assert "Calibration on grey, test set, 24 pictures of 2 groups" in capsys.readouterr().out
+
+
+def test_the_sample_is_checked_by_its_scenes():
+    assert sample.scene_of("training_0006_stereo_motorcycle_wash_out.jpg") == "stereo_motorcycle"
+    assert sample.scene_of("validation_0001_rocket_pristine.jpg") == "rocket"
+    assert sample.scene_of("mine.jpg") is None
+
+
+def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys):
+    path, data = beside_of(tmp_path), replace(datasets.load(str(table)), label="synthetic MOS")
+    calibrate.calibrate(path, engine_of(0.1), data, "validation", 1)
+    said = capsys.readouterr().out
+    assert "| map | RMSE in synthetic MOS, cross-validated |" in said
+    plan = engines.Plan(path, TINY, "keras", "float32", 8)
+    plan = replace(plan, to_mos=calibration.kept(path, TINY, engines.file_hash(path)))
+    assert plan.facts()["record"]["label"] == "synthetic MOS"  # the training's was MOS
+    about = json.loads(json.dumps(plan.facts()))
+    assert not page.is_calibrated(about)
+    assert page.scale(about).startswith("The scores are synthetic MOS: the model learnt labels that follow from known")
+    (warning,) = compare.warnings([about, {"record": {"calibrated": "x"}}])
+    assert warning.startswith("The labels that the model of A learnt are synthetic: ")
+    assert calibration.kept(path, TINY.at((30, 30)), engines.file_hash(path)) is None
+    assert capsys.readouterr().out.startswith("Not in synthetic MOS: ")
+    assert "MOS scale" not in said + page.scale(about) + warning
 
 
 def train(script, table, run, *more):

@@ -1,4 +1,6 @@
+import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -19,10 +21,13 @@ from PIL import Image
 from scipy.io import savemat
 from served import PAGE, served
 
-from koniq import fetch, sources, transfer
+from koniq import engines, fetch, sources, transfer
 from koniq.errors import InputError, RunStopped
 from koniq.fetch import Settings, ensure
+from koniq.mapping import to_keras
+from koniq.network import KONCEPT512
 from koniq.sources import ITEMS, Source
+from koniq.weights import _keras3_names, _shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 KONIQ, LIVE, KONCEPT = (ITEMS[name] for name in ("koniq10k", "live_itw", "koncept512"))
@@ -332,12 +337,30 @@ def test_real_pictures_in_both_layouts(root, test_data, tmp_path):
 # Weights and tables
 
 
+def koncept512(path, keras3=False, fill=None, **changed):
+    """A file of KonCept512 as Keras 2 or 3 writes it, and small: its arrays have the right shapes and are not written.
+
+    changed: other shapes, by the name of a layer in PyTorch with "_" for "."; None: without that layer.
+    """
+    kinds, names = zip(*KONCEPT512.layers, strict=True)
+    with h5py.File(path, "w") as file:
+        if not keras3:
+            file.attrs["layer_names"] = [name.encode() for name in names]
+        for name, of_keras3, shapes in zip(names, _keras3_names(kinds), KONCEPT512.shapes, strict=True):
+            shapes = changed.get(name.replace(".", "_"), shapes)
+            group = file.create_group(f"layers/{of_keras3}/vars" if keras3 else name)
+            if not keras3:
+                group.attrs["weight_names"] = [str(number).encode() for number in range(len(shapes or ()))]
+            for number, shape in enumerate(shapes or ()):
+                group.create_dataset(str(number), shape, np.float32)
+        if fill is not None:
+            file["note"] = fill
+    return path.read_bytes()
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "weights.h5"
-    with h5py.File(path, "w") as file:
-        file["model_weights/fc/kernel"] = np.arange(50_000.0)
-    return path.read_bytes()
+    return koncept512(tmp_path_factory.mktemp("weights") / "weights.h5")
 
 
 def test_weights_from_the_first_mirror_that_gives_weights(root, weights):
@@ -352,7 +375,95 @@ def test_weights_from_the_first_mirror_that_gives_weights(root, weights):
         ensured(KONCEPT, ORIGINAL, root, *urls)
         assert [path for path, _ in server.requests[:3]] == ["/well/cut.h5", "/well/table.csv", "/page/x"]
     assert (root / ORIGINAL.target).read_bytes() == weights
-    assert left_over(root) == ["trained_models", ORIGINAL.target]
+    assert left_over(root) == ["trained_models", "trained_models/fetched_hashes.json", ORIGINAL.target]
+
+
+@pytest.mark.parametrize("keras3", [False, True])
+def test_an_hdf5_file_that_is_not_the_network_is_refused_layer_by_layer(tmp_path, keras3):
+    path = tmp_path / "weights.h5"
+    koncept512(path, keras3)
+    fetch.check_file("keras", "", path)
+    koncept512(path, keras3, fc_4=((2048, 1000), (1000,)))
+    with pytest.raises(InputError) as error:
+        fetch.check_file("keras", "", path)
+    assert "should fit koncept512, and layer 451 of those with weights differs: expected 'fc.4'" in str(error.value)
+    assert "(2048, 1024) (1024,). Received: " in str(error.value)
+    assert str(error.value).endswith("(2048, 1000) (1000,)")
+    koncept512(path, keras3, fc_12=None)
+    with pytest.raises(InputError, match=r"expected 'fc.12' \(256, 1\) \(1,\). Received: nothing"):
+        fetch.check_file("keras", "", path)
+
+
+def test_an_hdf5_file_of_anything_else_is_refused(tmp_path):
+    path = tmp_path / "weights.h5"
+    strange = {
+        "an array": lambda file: file.create_dataset("layers", (3, 3)),
+        "names of nothing": lambda file: file.attrs.update(layer_names=[b"a", b"b"]),
+        "an array for a layer": lambda file: (file.create_dataset("a", 3), file.attrs.update(layer_names=[b"a"])),
+        "names of no texts": lambda file: (file.create_group("7"), file.attrs.update(layer_names=[7])),
+        "a layer with an array for its arrays": lambda file: file.create_dataset("layers/conv2d/vars", (4, 4)),
+        "a group": lambda file: file.create_group("model_weights"),
+        "another network": lambda file: file.create_dataset("model_weights/fc/kernel", (9, 9)),
+    }
+    for name, write in strange.items():
+        with h5py.File(path, "w") as file:
+            write(file)
+        with pytest.raises(InputError) as error:
+            fetch.check_file("keras", "", path)
+        assert str(path) in str(error.value), name
+
+
+def test_the_shapes_are_those_of_the_network_in_pytorch():
+    pytest.importorskip("torch")
+    of_torch = to_keras(_shapes(KONCEPT512), KONCEPT512.layers)
+    found = [tuple(tuple(array.shape) for array in arrays) for _, arrays in of_torch]
+    assert found == list(KONCEPT512.shapes)
+
+
+def test_a_file_of_pytorch_that_is_not_the_network_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    with torch.device("meta"):
+        shapes = {key: tensor.shape for key, tensor in KONCEPT512.build_torch().state_dict().items()}
+    state = {key: torch.ones(()).expand(shape) for key, shape in shapes.items()}  # which takes no room in the file
+    for path in (tmp_path / "right.pth", tmp_path / ".right.pth.part"):  # as it is called before it is in place
+        torch.save(state, path)
+        fetch.check_file("torch", "", path)
+    torch.save(state | {"fc.4.weight": torch.ones(1000, 2048)}, path)
+    with pytest.raises(InputError, match=r"expected 'fc.4' \(1024, 2048\) \(1024,\). Received: 'fc.4' \(1000, 2048\)"):
+        fetch.check_file("torch", "", path)
+
+
+def test_another_file_than_the_one_first_seen_is_told(root, weights, tmp_path, capsys):
+    other = koncept512(tmp_path / "other.h5", fill=b"of another training")
+    target, hashes = root / ORIGINAL.target, root / "trained_models/fetched_hashes.json"
+    with served({"a.h5": weights, "b.h5": other}) as server:
+        ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
+        first = hashes.read_bytes()
+        assert json.loads(first) == {target.name: f"sha256:{hashlib.sha256(weights).hexdigest()}"}
+        target.write_bytes(other)  # as right, layer by layer
+        capsys.readouterr()
+        assert engines.plan(target, "keras").about["weights"] == hashlib.sha256(other).hexdigest()
+        assert f"{target} is another file than the one that was fetched" in capsys.readouterr().out
+        with pytest.raises(RunStopped, match=r"take its line out of .*fetched_hashes.json, and give the command again"):
+            ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
+        assert target.read_bytes() == other
+        target.unlink()
+        with pytest.raises(
+            RunStopped, match=r"sent another file .* \(the file first seen is the one of .*fetched_hashes.json\)"
+        ):
+            ensured(KONCEPT, ORIGINAL, root, server.url("b.h5"))
+        assert not target.exists()
+        ensured(KONCEPT, ORIGINAL, root, server.url("b.h5"), server.url("a.h5"))
+        assert target.read_bytes() == weights
+        assert hashes.read_bytes() == first
+        hashes.write_text("{}")
+        target.write_bytes(other)
+        ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))  # right, and from now on the one that is known
+        assert json.loads(hashes.read_text()) == {target.name: f"sha256:{hashlib.sha256(other).hexdigest()}"}
+        hashes.write_text("[1]")
+        with pytest.raises(InputError, match=r"fetched_hashes.json should hold the hashes .* Move it away"):
+            ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
 
 
 def test_a_table_with_another_hash_is_refused_and_one_in_place_is_not_replaced(root):
@@ -368,8 +479,9 @@ def test_a_table_with_another_hash_is_refused_and_one_in_place_is_not_replaced(r
     assert left_over(root) == []
 
 
-def test_what_is_a_whole_weights_file(tmp_path, weights):
+def test_what_is_a_whole_weights_file(tmp_path, weights, monkeypatch):
     whole, path = zipped({"data.pkl": b"x" * 100}), tmp_path / "file"
+    monkeypatch.setattr(fetch, "find_spec", lambda name: None)  # without PyTorch, the archive is all that is looked at
     for kind, content, right in (
         ("keras", weights, True),
         ("keras", weights[:-1], False),
@@ -382,12 +494,8 @@ def test_what_is_a_whole_weights_file(tmp_path, weights):
         if right:
             fetch.check_file(kind, "", path)
         else:
-            with pytest.raises(InputError, match="should be a whole weights file"):
+            with pytest.raises(InputError, match=r"should be a (whole weights file|weights file of Keras)"):
                 fetch.check_file(kind, "", path)
-    with h5py.File(path, "w") as file:
-        file.create_group("model_weights")
-    with pytest.raises(InputError, match="one without weights"):
-        fetch.check_file("keras", "", path)
 
 
 # The command
@@ -470,7 +578,7 @@ def test_the_command_with_the_real_table_from_an_own_mirror_and_an_archive_on_di
         (["koncept512", "--archive", "README.md"], "go with one part, such as koncept512/original"),
         (["live_itw", "--archive", "nowhere.zip"], "archive should be a file"),
         (["live_itw", "--archive", "README.md"], "should be a zip or tar archive. Received: another kind of file"),
-        (["koncept512/original", "--archive", "README.md"], "should be a whole weights file"),
+        (["koncept512/original", "--archive", "README.md"], "should be a weights file of Keras"),
     ],
 )
 def test_wrong_arguments_are_one_sentence_and_exit_code_2(root, capsys, arguments, message):

@@ -43,8 +43,32 @@ def test_each_is_decoded_once(ids, tmp_path, monkeypatch):
 
 def test_one_that_does_not_open_is_named(ids, tmp_path):
     ids.image_path[3].write_text("not a picture")
-    with pytest.raises(InputError, match=r"3\.png should be a whole picture. Received: unreadable .* out of the table"):
+    with pytest.raises(InputError, match=r"Received: 1 of 5 that are not, 3\.png \(unreadable: .* out of the table"):
         Pictures(ids, TINY, tmp_path)
+
+
+def test_all_that_do_not_open_are_named_at_once_in_the_order_of_the_table(ids, tmp_path, capsys):
+    ids.image_path[3].write_text("not a picture")
+    ids.image_path[1].unlink()
+    with pytest.raises(
+        InputError, match=r"2 of 5 that are not, 1\.png \(missing: no such file\), 3\.png \(unreadable: "
+    ):
+        Pictures(ids, TINY, tmp_path)
+    kept = Pictures(ids, TINY, tmp_path, skip_broken=True)
+    assert list(kept.broken) == ["1.png", "3.png"]
+    assert "2 of 5 pictures do not open, and are left out: 1.png (missing" in capsys.readouterr().out
+    np.testing.assert_array_equal(kept["4.png"], prediction.decode(ids.image_path[4], TINY)[1])
+
+
+def test_of_very_many_the_first_are_named_and_none_whole_is_no_data_set(capsys):
+    why = {f"{number}.png": "truncated: x" for number in range(150)}
+    pictures.check_whole(why, 1000, skip=True)
+    said = capsys.readouterr().out
+    assert said.startswith("150 of 1,000 pictures do not open, and are left out: 0.png (truncated: x), 1.png")
+    assert said.endswith("99.png (truncated: x), and 50 more\n")
+    with pytest.raises(InputError) as error:
+        pictures.check_whole(why, 150, skip=True)
+    assert "--skip-missing" not in str(error.value)
 
 
 def test_free_memory_is_a_number_of_bytes():

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -119,7 +120,9 @@ def test_a_training_run_finds_it_by_itself(prepared, tmp_path, capsys):
     from koniq.run import Run
 
     data, path = prepared
-    helper = training.helper(Run(str(tmp_path / "run"), {}), TINY.build(), TINY, data, "mse", 2, 1, 1)
+    chosen = SimpleNamespace(loss="mse", batch_size=2, patience=1, workers=1, statistics="moving")
+    helper, trained_on = training.helper(Run(str(tmp_path / "run"), {}), TINY.build(), TINY, data, chosen)
+    assert trained_on is data
     assert f"Pictures: from {path}" in capsys.readouterr().out
     (batch,), _ = helper.make_generator(data.part("validation"), shuffle=False)[0]
     np.testing.assert_array_equal(batch[0], Prepared(path)["4.png"])
@@ -142,6 +145,157 @@ def test_a_stale_file_is_noticed_and_not_used(prepared, tmp_path, capsys):
     assert kept["2.png"].max() == 0
 
 
+def replaced(path, value):
+    """Another picture in place of that at `path`, of as many bytes, a second later."""
+    was = path.stat()
+    size = Image.open(path).size
+    Image.new("RGB", size, (value,) * 3).save(path, "BMP")
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns + 10**9))
+    assert path.stat().st_size == was.st_size
+
+
+@pytest.fixture
+def bitmaps(mine):
+    """The same table, its pictures uncompressed, so that another one has as many bytes."""
+    for path in (mine.parent / "images").rglob("*.png"):
+        Image.open(path).save(path, "BMP")
+    return datasets.load(str(mine)), mine.parent / "bitmaps.h5"
+
+
+def test_a_picture_replaced_by_one_of_equal_size_is_noticed(bitmaps, tmp_path, capsys):
+    data, path = bitmaps
+    prepare.prepare(data, TINY, path)
+    changed = data.ids.image_path[2]
+    os.utime(changed, ns=(0, 5 * 10**18))  # another time, the same content: as after a copy
+    os.utime(data.ids.image_path[3], ns=(0, 0))
+    assert Prepared(path).unfit(data.ids, TINY) == ""
+    replaced(changed, 0)
+    assert Prepared(path).unfit(data.ids, TINY) == f"{changed} is another file than the one it was made from"
+    assert Pictures(data.ids, TINY, tmp_path / "run", prepared=path)["2.png"].max() == 0
+    assert "is stale" in capsys.readouterr().out
+    prepare.prepare(data, TINY, path)
+    assert Prepared(path).unfit(data.ids, TINY) == ""
+    assert Prepared(path)["2.png"].max() == 0
+
+
+def test_a_file_that_can_no_longer_be_read_is_another_one(bitmaps, monkeypatch):
+    data, path = bitmaps
+    prepare.prepare(data, TINY, path)
+    os.utime(data.ids.image_path[2], ns=(0, 0))
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pictures, "content_hash", refused)
+    assert "2.png is another file" in Prepared(path).unfit(data.ids, TINY)
+
+
+def test_one_replaced_while_preparation_was_stopped_is_read_again(bitmaps):
+    data, path = bitmaps
+    prepare.prepare(data, TINY, path)
+    part = path.with_name(f".{path.name}.part")
+    path.replace(part)  # as if it had been stopped just before its end
+    np.array([prepare._sum(Prepared(part)[name]) for name in data.ids.image_name], np.uint32).tofile(
+        part.with_suffix(".sums")
+    )
+    replaced(data.ids.image_path[1], 9)
+    prepare.prepare(data, TINY, path)
+    assert np.unique(Prepared(path)["1.png"]).tolist() == [9]
+    assert Prepared(path).unfit(data.ids, TINY) == ""
+
+
+def test_a_file_from_before_hashes_is_checked_as_it_was(bitmaps):
+    data, path = bitmaps
+    prepare.prepare(data, TINY, path)
+    with h5py.File(path, "r+") as file:
+        del file[pictures.HASHES]
+        for name in data.ids.image_name:
+            del file[name].attrs["source_time"], file[name].attrs["source_row"]
+    made = Prepared(path)
+    replaced(data.ids.image_path[1], 9)
+    assert made.unfit(data.ids, TINY) == ""
+    data.ids.image_path[1].write_bytes(b"shorter")
+    assert "is another file" in made.unfit(data.ids, TINY)
+    part = path.with_name(f".{path.name}.part")
+    path.replace(part)  # and what was stopped then is gone on with
+    np.zeros(len(data.ids), np.uint32).tofile(part.with_suffix(".sums"))
+    Image.new("RGB", (40, 31)).save(data.ids.image_path[1], "BMP")
+    prepare.prepare(data, TINY, path)
+    assert Prepared(path).hash_places == {}
+    np.testing.assert_array_equal(Prepared(path)["0.png"], prediction.decode(data.ids.image_path[0], TINY)[1])
+
+
+@pytest.fixture
+def broken(mine):
+    """The same table, two of whose pictures do not open: one to train and one to validate with."""
+    whole = (mine.parent / "images/1.png").read_bytes()
+    (mine.parent / "images/1.png").write_bytes(whole[: len(whole) // 2])
+    (mine.parent / "images/3.png").write_text("no picture")
+    return mine
+
+
+def test_all_that_do_not_open_are_named_at_once_or_left_out_and_counted(broken, tmp_path, capsys):
+    assert ended(prepare, broken, *SIZE) == 2
+    said = capsys.readouterr().err
+    assert "Received: 2 of 7 that are not, 1.png (truncated: " in said
+    assert "3.png (unreadable: not a picture in a format that Pillow reads). Replace them" in said
+    assert "python -m koniq.check" in said
+    assert ended(prepare, broken, "--skip-missing", *SIZE) == 0
+    said = capsys.readouterr().out
+    assert "2 of 7 pictures do not open, and are left out: 1.png (truncated: " in said
+    path = broken.parent / "images-24x32-lanczos.h5"
+    assert f"{path}: 5 pictures" in said
+    with h5py.File(path) as file:
+        assert "1.png" not in file
+        assert "3.png" not in file
+    assert ended(prepare, broken, "--skip-missing", *SIZE) == 0
+    assert "is there, and up to date" in capsys.readouterr().out
+    assert ended(prepare, broken, *SIZE) == 2  # of what may not be left out, all are named again
+    said = capsys.readouterr()
+    assert "is stale (it lacks 1.png, 3.png)" in said.out
+    assert "Received: 2 of 7 that are not" in said.err
+    assert len(Prepared(path)) == 5
+
+
+@pytest.mark.parametrize("free", [1 << 40, 0])
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_training_names_all_or_leaves_them_out(broken, tmp_path, monkeypatch, capsys, free, is_prepared):
+    data = datasets.load(str(broken), skip_missing=True)
+    path = prepared_path(data.folder, TINY)
+    if is_prepared:
+        prepare.prepare(data, TINY, path)
+    monkeypatch.setattr(pictures, "free_memory", lambda: free)
+    with pytest.raises(
+        InputError, match=r"Received: 2 of 5 that are not, 1\.png \(trunc.*3\.png \(unr.*--skip-missing"
+    ):
+        pictures.of_training(datasets.load(str(broken)), TINY, tmp_path / "run", 2)
+    found, opened = pictures.of_training(data, TINY, tmp_path / "run", 2)
+    said = capsys.readouterr().out
+    assert "2 of 5 pictures do not open, and are left out: 1.png" in said
+    assert "is stale" not in said
+    assert (f"Pictures: from {path}" in said) == is_prepared
+    assert found.broken == ("1.png", "3.png")
+    assert found.summary() == "mine: 2 training, 1 validation, 2 test (MOS); 2 of the table's 7 do not open"
+    for name in ("0.png", "2.png", "4.png"):
+        np.testing.assert_array_equal(opened[name], prediction.decode(data.folder / name, TINY)[1])
+    Image.new("RGB", (40, 30)).save(data.folder / "3.png")  # mended: it is no longer left out
+    assert "3.png" not in pictures.of_training(data, TINY, tmp_path / "run", 2)[0].broken
+    assert (f"{path} is stale (it lacks 3.png)" in capsys.readouterr().out) == is_prepared
+
+
+def test_a_run_in_keras_leaves_them_out(broken, tmp_path):
+    from koniq import training
+    from koniq.run import Run
+
+    chosen = SimpleNamespace(loss="mse", batch_size=2, patience=1, workers=1, statistics="moving")
+    run, model = Run(str(tmp_path / "run"), {}), TINY.build()
+    with pytest.raises(InputError, match="Received: 2 of 5 that are not"):
+        training.helper(run, model, TINY, datasets.load(str(broken)), chosen)
+    helper, data = training.helper(run, model, TINY, datasets.load(str(broken), skip_missing=True), chosen)
+    assert data.broken == ("1.png", "3.png")
+    assert helper.ids.image_name.tolist() == ["0.png", "2.png", "4.png"]
+
+
 def test_the_command(mine, capsys):
     path = mine.parent / "images-24x32-lanczos.h5"
     assert ended(prepare, mine, *SIZE) == 0
@@ -153,7 +307,7 @@ def test_the_command(mine, capsys):
     assert ended(prepare, mine, *SIZE) == 2
     said = capsys.readouterr()
     assert "is stale" in said.out
-    assert "3.png should be a whole picture. Received: unreadable" in said.err
+    assert "Received: 1 of 7 that are not, 3.png (unreadable: not a picture" in said.err
     (mine.parent / "images/3.png").unlink()
     assert ended(prepare, mine, *SIZE) == 2
     assert "Give --skip-missing" in capsys.readouterr().err

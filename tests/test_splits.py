@@ -95,6 +95,15 @@ def test_a_column_group_is_heeded(mine):
     assert data.ids.groupby("group").set.nunique().max() == 1
 
 
+def test_the_column_that_a_table_was_split_by_stays_its_group(mine):
+    ids = pd.read_csv(mine)
+    ids.assign(scene=np.arange(len(ids)) // 4).to_csv(mine, index=False)
+    assert ended(splits, mine, "--group-column", "scene") == 0
+    data = datasets.load(str(mine))
+    assert data.ids.group.tolist() == data.ids.scene.tolist()
+    assert data.ids.groupby("group").set.nunique().max() == 1
+
+
 def test_a_split_of_another_table_is_noticed(mine):
     datasets.load(str(mine))
     ids = pd.read_csv(mine)

@@ -50,6 +50,22 @@ def whole(data, tmp_path_factory):
     return run, done.stdout
 
 
+def test_pictures_that_do_not_open_are_all_named_or_left_out(data, tmp_path):
+    for number in range(40):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        picture = (data.parent / f"images/{number}.png").read_bytes()
+        (tmp_path / f"images/{number}.png").write_bytes(picture[: len(picture) // (2 if number in (3, 30) else 1)])
+    (tmp_path / "grey.csv").write_bytes(data.read_bytes())
+    done = train(tmp_path / "grey.csv", tmp_path / "run", "--epochs", 1, "--learning-rates", 1e-3)
+    assert done.returncode == 2
+    assert "Received: 2 of 32 that are not, 3.png (truncated: " in done.stderr
+    done = train(tmp_path / "grey.csv", tmp_path / "run", "--epochs", 1, "--learning-rates", 1e-3, "--skip-missing")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 32 pictures do not open, and are left out: 3.png" in done.stdout
+    facts = json.loads((tmp_path / "run/settings.json").read_text())
+    assert facts["data"] == "grey: 23 training, 7 validation, 8 test (MOS); 2 of the table's 40 do not open"
+
+
 def best(run):
     return load_file(run / "tiny_best.safetensors")
 

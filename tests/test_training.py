@@ -17,7 +17,7 @@ from PIL import Image
 from tiny import TINY as NETWORK
 
 from koniq import datasets
-from koniq.pictures import whole as pixels
+from koniq.prediction import decode
 from ku.files import lock_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,7 +190,7 @@ def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(d
         assert done.returncode == 0, done.stderr
         found.append(best(tmp_path / str(rate)))
     start, learned = found
-    pictures = np.stack([pixels(path, NETWORK) for path in datasets.load(str(data)).part("training").image_path])
+    pictures = np.stack([decode(path, NETWORK)[1] for path in datasets.load(str(data)).part("training").image_path])
     seen = keras.layers.Conv2D(8, 3, strides=2, activation="relu")
     seen.build((None, 24, 32, 3))
     seen.set_weights([start[f"layers/conv2d/vars/{number}"] for number in (0, 1)])

@@ -89,6 +89,7 @@ def test_koncept512_of_keras_2_predicts_the_same(tmp_path):
             layer.set_weights([np.ones_like(mean)] * (len(shift) - 1) + values)
     path = tmp_path / "old.h5"
     old.save_weights(path)
+    weights.check_keras(path, KONCEPT512)
     model = KONCEPT512.at((76, 100)).build()
     assert model.count_params() == 59_858_657
     weights.load(model, path)
