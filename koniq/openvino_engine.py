@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koniq import devices, weights
+from koniq import devices, gpus, weights
 from koniq.errors import InputError, RunStopped
 from koniq.network import Network
+from koniq.paths import user_cache
 from koniq.prediction import Engine, decode
 from ku.generic import srocc, turn
 
@@ -103,7 +104,7 @@ def kept(path: Path, network: Network, suffix: str = "") -> Path:
     """The folder of an export: beside the weights, or in the user's cache where one may not write there."""
     folder = path.parent
     if not os.access(folder, os.W_OK):
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "koncept512")
+        folder = user_cache()
     size = "x".join(map(str, network.input_size))
     return folder / f"{weights.record_path(path).stem}-{size}{suffix}.openvino"
 
@@ -154,6 +155,7 @@ def _apart(work: Callable, *arguments: Any) -> Any:
 
 def _export(path: Path, network: Network, folder: Path) -> None:
     _keep_to_ourselves()
+    gpus.hide()  # whatever is wrong with one, the export has no need of it
     with devices.quiet():
         model = network.build()
         weights.load(model, path)
