@@ -59,8 +59,12 @@ class Plan:
             "precision": self.precision,
             "calibrated_on": self.calibration.key if self.calibration else None,
             "versions": devices.versions(),
-            "device": devices.machine(),
+            "device": ", ".join(self._gpus()) or devices.machine(),
         }
+
+    def _gpus(self) -> tuple[str, ...]:
+        framework: gpus.Framework | None = {"keras": "tensorflow", "torch": "torch"}.get(self.engine)
+        return gpus.ask(framework).gpus if framework and self.device != "cpu" else ()
 
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""

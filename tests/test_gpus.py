@@ -1,11 +1,11 @@
 """Whether there is a GPU: shown by made-up device files, and said by made-up frameworks in real processes."""
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import ended
@@ -14,7 +14,7 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import pytorch_train_koncept512
-from koniq import engines, gpus, weights
+from koniq import engines, gpus, openvino_engine, weights
 from koniq.errors import InputError
 from koniq.gpus import Answer
 from koniq.run import Run
@@ -46,8 +46,9 @@ nn = Names(functional=Names(conv2d=lambda *arguments: result))
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A machine that shows no GPU yet, and a user who hides none: the folder of its devices."""
-    for name in gpus.HIDING:
-        monkeypatch.delenv(name, raising=False)
+    for name in (*gpus.HIDING, "KERAS_TORCH_DEVICE"):
+        monkeypatch.setenv(name, "")  # for it to be as before when the test ends, whatever `gpus.hide` sets
+        monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(gpus, "DEVICES", tmp_path / "dev")
     (tmp_path / "dev/dri").mkdir(parents=True)
@@ -102,8 +103,7 @@ def test_a_user_hides_gpus(machine, monkeypatch, value):
         assert gpus.shown()
 
 
-def test_what_is_hidden_is_not_shown(machine, monkeypatch):
-    monkeypatch.setattr(os, "environ", dict(os.environ))
+def test_what_is_hidden_is_not_shown(machine):
     (machine / "nvidia0").touch()
     gpus.hide()
     assert gpus.shown() == ()
@@ -303,6 +303,26 @@ def test_what_is_asked_for_decides(monkeypatch):
         chosen(monkeypatch, {"tensorflow": NO, "torch": NO}, device="cuda")
     with pytest.raises(InputError, match=r"Received: the system shows no GPU"):
         chosen(monkeypatch, None, device="cuda")
+
+
+def test_an_export_has_no_need_of_a_gpu_whatever_is_wrong_with_it(machine, monkeypatch, tmp_path):
+    (machine / "nvidia0").touch()
+    monkeypatch.setattr(openvino_engine, "_keep_to_ourselves", lambda: None)
+    seen = []
+    model = SimpleNamespace(export=lambda *arguments, **named: seen.append(gpus.shown()))
+    monkeypatch.setattr(weights, "load", lambda model, path: None)
+    openvino_engine._export(tmp_path, SimpleNamespace(build=lambda: model), tmp_path)
+    assert seen == [()]
+
+
+def test_the_record_of_scores_names_the_gpu_that_computed_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "ask", lambda framework: YES)
+    (tmp_path / "weights.pth").touch()
+    named = {
+        (engine, device): engines.Plan(tmp_path / "weights.pth", TINY, engine, "float32", 8, device=device).facts()
+        for engine, device in (("keras", "auto"), ("torch", "cuda"), ("keras", "cpu"), ("openvino", "auto"))
+    }
+    assert [facts["device"] == "a GPU" for facts in named.values()] == [True, True, False, False]
 
 
 def test_keras_without_what_it_computes_by_is_named(monkeypatch, tmp_path):
