@@ -11,7 +11,7 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
-DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 \
+DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 --device cpu \
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
 

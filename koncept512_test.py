@@ -26,6 +26,7 @@ class Settings:
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py
+    device: engines.DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
     workers: int = 2  # threads that decode pictures
@@ -38,7 +39,8 @@ def main(s: Settings) -> int:
     print(data.summary())
     rows = data.part(s.set)
     paths = rows.image_path.tolist()
-    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths, calibrate=s.calibrate)
+    chosen = {"device": s.device, "calibrate": s.calibrate}
+    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths, **chosen)
     scores = predict(plan.start(), paths, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
     found = test_report(out, data, s.set, scores, title(path))

@@ -31,6 +31,7 @@ class Settings:
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
     seed: int = 1  # of weights, order, flips and dropout
+    device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # mixed: faster where hardware has it
     workers: int = 2  # threads that make batches
     run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
@@ -42,7 +43,7 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
-    device = devices.prepare(s.seed, s.precision)
+    device = devices.prepare(s.seed, s.precision, s.device, training=True)
 
     from koniq import training  # these import TensorFlow, which takes seconds
     from koniq.run import run_name

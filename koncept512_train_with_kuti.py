@@ -30,6 +30,7 @@ class Settings:
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
     seed: int = 1  # of weights and dropout; kuti draws order and flips anew in every run
+    device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
     workers: int = 2  # threads that make batches
     run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
     overwrite: bool = False  # replace a run of the same name
@@ -39,7 +40,7 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
-    kuti = kuti_bridge.load(s.seed)
+    kuti = kuti_bridge.load(s.seed, s.device, training=True)
 
     from koniq.run import Run, run_name  # these import Keras, which takes seconds
 

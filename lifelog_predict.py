@@ -25,7 +25,8 @@ class Settings:
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = (
         None  # None: as in training; nearest: the study's lifelog
     )
-    engine: engines.EngineName = "auto"  # keras, openvino; auto: openvino where it is installed and there is no GPU
+    engine: engines.EngineName = "auto"  # keras, openvino, torch; auto: on a GPU if there is one, else openvino
+    device: engines.DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: engines.Precision = (
         "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
     )
@@ -43,9 +44,8 @@ def main(s: Settings) -> int:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-    plan = engines.plan(
-        path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, calibrate=s.calibrate
-    )
+    chosen = {"device": s.device, "calibrate": s.calibrate}
+    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, **chosen)
     without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry, s.columns)
     return cli.UNSCORED if without else 0
 

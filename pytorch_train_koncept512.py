@@ -34,7 +34,7 @@ class Settings:
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
     seed: int = 1  # of weights, order, flips and dropout
-    device: engines.DeviceName = "auto"  # the best there is
+    device: engines.DeviceName = "auto"  # auto: the GPU, if any; one that PyTorch lacks is an error
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: bfloat16 where hardware is fast at it
     compile: Literal["auto", "yes", "no"] = "auto"  # the network by torch.compile, which takes minutes; auto: on CUDA
     workers: int = 2  # threads that decode pictures; on CUDA, processes that make batches

@@ -38,7 +38,7 @@ class Settings:
     momentum: float | None = None  # of the moving statistics of batch normalisation
     weights: str = ""  # start: imagenet, try-imagenet, none (random), a file, a run
     input_size: tuple[int, int] | None = None  # (height, width)
-    device: DeviceName | None = None  # of PyTorch
+    device: DeviceName | None = None  # cpu, cuda; mps: of PyTorch; None: as each script would, which is auto
     workers: int = 2  # threads that make batches
     runs: str = ""  # the folder of the runs, if not koniq/models
     out: str = ""  # the folder of what is written, if not results; the README's tables are written with the latter

@@ -79,7 +79,8 @@ def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, fold
     """
     onnx_engine.needs_onnx()
     framework = "torch" if source.suffix in weights.TORCH else "keras"
-    plan = engines.plan(source, framework, "float32", min(count, 8), input_size)
+    # On a GPU what is called float32 may be TF32, which has three digits.
+    plan = engines.plan(source, framework, "float32", min(count, 8), input_size, device="cpu")
     pixels = some_pictures(plan.network, folder, count)
     with atomic_path(target) as temporary:
         onnx_engine.export(source, plan.network, temporary)

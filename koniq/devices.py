@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from koniq import gpus
 from koniq.paths import ROOT
 
 PACKAGES = (
@@ -18,12 +19,23 @@ PACKAGES = (
 )
 
 
-def prepare(seed: int | None = None, precision: str = "float32") -> str:
-    """Make the device ready and name it. precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...)."""
+def prepare(seed: int | None = None, precision: str = "float32", device: str = "auto", training: bool = False) -> str:
+    """Make the device ready and name it.
+
+    precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...). device: "cpu" hides GPUs from this process,
+    "cuda" asks for one, "auto" is a GPU where there is one. training: that days depend on it. Raises InputError where a
+    GPU is asked for and not found, or, in training, shown by the system and not found.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if device == "cpu":
+        gpus.hide()
     with quiet():
         import keras
 
+        found = _gpus()
+    if keras.backend.backend() in gpus.TITLES:
+        gpus.check(keras.backend.backend(), found, device, training)
+    with quiet():
         from ku.tensor_ops import GPUMemoryCap
 
         GPUMemoryCap(1)
@@ -31,7 +43,7 @@ def prepare(seed: int | None = None, precision: str = "float32") -> str:
     if seed is not None:
         keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_dtype_policy(precision)
-    name = f"{_gpus() or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
+    name = f"{', '.join(found) or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
     print(f"Device: {name}")
     return name
 
@@ -72,15 +84,22 @@ def native_silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _gpus() -> str:
+def _gpus() -> list[str]:
+    """The names of the GPUs that Keras computes on."""
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        return ""
+    if keras.backend.backend() == "torch":
+        device = keras.ops.zeros(1).device
+        return [] if device.type == "cpu" else [str(device)]
+    return tensorflow_gpus() if keras.backend.backend() == "tensorflow" else []
+
+
+def tensorflow_gpus() -> list[str]:
+    """The names of the GPUs that TensorFlow computes on in this process."""
     import tensorflow as tf
 
     found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    return ", ".join(details.get("device_name", "GPU") for details in found)
+    return [details.get("device_name", "GPU") for details in found]
 
 
 def machine() -> str:

@@ -1,6 +1,7 @@
 """Engines behind one interface: Keras, PyTorch, OpenVINO on processors. One is chosen, then started."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq import devices, openvino_engine, scale, seen, weights
+from koniq import devices, gpus, openvino_engine, scale, seen, weights
 from koniq.calibration import KEY, Calibration, kept
-from koniq.errors import InputError
+from koniq.errors import InputError, first_few
 from koniq.network import Network
 from koniq.prediction import Engine
 
@@ -35,7 +36,7 @@ class Plan:
     precision: str
     batch_size: int
     calibration: openvino_engine.Calibration | None = None  # of int8
-    device: DeviceName = "auto"  # of PyTorch
+    device: DeviceName = "auto"  # of Keras and PyTorch
     compiled: bool = False  # by PyTorch
     to_mos: Calibration | None = None  # applied to the network's scores
 
@@ -63,8 +64,12 @@ class Plan:
             "precision": self.precision,
             "calibrated_on": self.calibration.key if self.calibration else None,
             "versions": devices.versions(),
-            "device": devices.machine(),
+            "device": ", ".join(self._gpus()) or devices.machine(),
         }
+
+    def _gpus(self) -> tuple[str, ...]:
+        framework: gpus.Framework | None = {"keras": "tensorflow", "torch": "torch"}.get(self.engine)
+        return gpus.ask(framework).gpus if framework and self.device != "cpu" else ()
 
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
@@ -74,7 +79,7 @@ class Plan:
 
     def _start(self) -> Engine:
         if self.engine == "keras":
-            devices.prepare(precision=self.precision)
+            devices.prepare(precision=self.precision, device=self.device)
             model = self.network.build()
             weights.load(model, self.weights)
             return of_model(model, self.network, self.batch_size)
@@ -105,17 +110,16 @@ def plan(
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment.
 
-    engine: auto is Keras where there is an NVIDIA GPU, else OpenVINO where it is installed, else Keras.
-    precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at it, else float32. int8 is
-    OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE of the engine. device,
-    compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how. Raises InputError if
-    an engine is not there or has no such precision.
+    engine, device: see `auto`. precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at
+    it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE
+    of the engine. compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how. Raises
+    InputError if an engine is not there or has no such precision or device.
     """
     network = weights.network_of(path, input_size, resize)
     if engine == "auto":
-        engine = "openvino" if find_spec("openvino") and not has_gpu() else "keras"
-        if engine == "keras" and not has_gpu():
-            print("OpenVINO would be several times as fast here: pip install -r requirements-openvino.txt")
+        engine, device = auto(precision, device)
+    if (engine, device) in {("openvino", "cuda"), ("openvino", "mps"), ("keras", "mps")}:
+        raise InputError(f"device={device} should go with another engine, such as torch. Received: engine={engine}")
     if engine == "openvino":
         needed = "nncf" if precision == "int8" else "openvino"
         if not find_spec(needed):
@@ -123,11 +127,14 @@ def plan(
         precision = openvino_engine.best_precision() if precision == "auto" else precision
     elif precision == "int8":
         raise InputError(f"precision=int8 should go with engine=openvino. Received: engine={engine}")
+    elif engine == "keras" and not has_keras():
+        raise InputError("Keras and TensorFlow should be installed for this: pip install -r requirements.txt")
     elif engine == "torch":
         weights.needs_torch()
         from koniq import torch_engine
 
         found = torch_engine.choose(device)
+        device = found.type
         precision, _, _ = torch_engine.settle(found, precision, "yes" if compiled else "no")
     elif precision == "auto":
         precision = "float32"
@@ -147,9 +154,47 @@ def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Eng
     return Engine(name, network, batch_size, lambda pictures: model.predict_on_batch(pictures)[:, 0].astype("float32"))
 
 
-def has_gpu() -> bool:
-    """Whether the system shows an NVIDIA GPU; asked of the system, because TensorFlow takes seconds to say."""
-    return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg"))
+def auto(precision: str = "auto", device: DeviceName = "auto") -> tuple[str, DeviceName]:
+    """The engine that suits this machine (keras, torch or openvino), and the device that it is for.
+
+    In this order: Keras on a GPU that TensorFlow computes on, PyTorch on a GPU, OpenVINO, Keras on the processor, and
+    PyTorch there where Keras is not installed. int8 is OpenVINO's wherever it is. Where the system shows a GPU that
+    Keras does not score on, a line says why. `koniq.gpus` asks the frameworks; none is imported here. Raises InputError
+    where `device` is a GPU and neither computes on it.
+    """
+    refused = []
+    signs = gpus.shown() if device != "cpu" and precision != "int8" else ()
+    for framework, engine in _on_gpus(device).items() if signs else ():
+        answer = gpus.ask(framework)
+        if answer.gpus:
+            if refused:
+                print(f"PyTorch scores, on {', '.join(answer.gpus)}: {'; '.join(refused)}")
+            return engine, device
+        refused.append(answer.reason)
+    if device in ("cuda", "mps"):
+        why = f"precision={precision}" if precision == "int8" else "; ".join(refused) or "the system shows no GPU"
+        raise InputError(f"device={device} should be a GPU that TensorFlow or PyTorch computes on. Received: {why}")
+    if refused:
+        print(
+            f"The processor scores, though the system shows a GPU ({first_few(signs)}): {'; '.join(refused)}. "
+            f"What may help: {gpus.MENDS['tensorflow']}"
+        )
+    if precision == "int8" or (find_spec("openvino") and (has_keras() or not weights.has_torch())):
+        return "openvino", "cpu"  # Keras exports the network for it
+    if not find_spec("openvino"):
+        print("OpenVINO would be several times as fast here: pip install -r requirements-openvino.txt")
+    return ("torch" if weights.has_torch() and not has_keras() else "keras"), "cpu"
+
+
+def _on_gpus(device: DeviceName) -> dict[gpus.Framework, str]:
+    """The engines that may score on a GPU, by the framework that is asked whether it computes on one."""
+    by_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and device != "mps"
+    return {"tensorflow": "keras", "torch": "torch"} if by_tensorflow and has_keras() else {"torch": "torch"}
+
+
+def has_keras() -> bool:
+    """Whether Keras is installed, with what it computes by."""
+    return bool(find_spec("keras") and find_spec(os.environ.get("KERAS_BACKEND", "tensorflow")))
 
 
 def file_hash(path: Path) -> str:

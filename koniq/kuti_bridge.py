@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from koniq import cli, devices, weights
+from koniq import cli, devices, gpus, weights
 from koniq.datasets import DataSet
 from koniq.errors import InputError, RunStopped, first_few
 from koniq.imagenet import body_weights
@@ -43,11 +43,12 @@ PYTHON = ROOT / ".venv-kuti" / "bin" / "python"  # where `make kuti` puts it
 GONE = "tensorflow.python.keras.utils.multi_gpu_utils"  # kuti imports it; TensorFlow no longer has it
 
 
-def load(seed: int | None = None) -> ModuleType:
+def load(seed: int | None = None, device: str = "auto", training: bool = False) -> ModuleType:
     """The package `kuti`, on Keras 2, with a stand-in for the one module that TensorFlow no longer has.
 
     seed: of weights and dropout; kuti seeds NumPy anew after every batch, so that order and flips differ from run to
-    run. To be called before anything imports TensorFlow. Raises InputError if kuti is not installed.
+    run. device, training: see `koniq.devices.prepare`. To be called before anything imports TensorFlow. Raises
+    InputError if kuti is not installed, or as `prepare` does.
     """
     if not find_spec("kuti"):
         raise InputError(
@@ -56,6 +57,8 @@ def load(seed: int | None = None) -> ModuleType:
         )
     os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if device == "cpu":
+        gpus.hide()
     stand_in = ModuleType(GONE)
     stand_in.multi_gpu_model = _several_gpus
     sys.modules.setdefault(GONE, stand_in)
@@ -63,6 +66,9 @@ def load(seed: int | None = None) -> ModuleType:
         import kuti
         import tensorflow as tf
 
+        found = devices.tensorflow_gpus()
+    gpus.check("tensorflow", found, device, training)
+    with devices.quiet():
         tf.zeros(1)  # readies the device
     if seed is not None:
         tf.keras.utils.set_random_seed(seed)
@@ -75,10 +81,7 @@ def _several_gpus(model: "tf_keras.Model", gpus: int | None = None) -> "tf_keras
 
 def device() -> str:
     """What kuti runs on, and its version; `load` comes first."""
-    import tensorflow as tf
-
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    names = ", ".join(details.get("device_name", "GPU") for details in gpus)
+    names = ", ".join(devices.tensorflow_gpus())
     return f"{names or devices.machine()}, kuti {version('kuti')} on tf-keras {version('tf-keras')}, float32"
 
 

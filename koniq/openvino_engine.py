@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koniq import devices, weights
+from koniq import devices, gpus, weights
 from koniq.apart import Apart
 from koniq.errors import InputError, RunStopped
 from koniq.faults import Place
 from koniq.network import Network
+from koniq.paths import user_cache
 from koniq.prediction import Engine
 from ku.files import atomic_folder, lock_path, turn
 from ku.generic import srocc
@@ -105,7 +106,7 @@ def kept(path: Path, network: Network, suffix: str = "") -> Path:
     """The folder of an export: beside the weights, or in the user's cache where one may not write there."""
     folder = path.parent
     if not os.access(folder, os.W_OK):
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "koncept512")
+        folder = user_cache()
     size = "x".join(map(str, network.input_size))
     return folder / f"{weights.record_path(path).stem}-{size}{suffix}.openvino"
 
@@ -149,6 +150,7 @@ def _apart(work: Callable, *arguments: Any) -> Any:
 
 def _export(path: Path, network: Network, folder: Path) -> None:
     _keep_to_ourselves()
+    gpus.hide()  # whatever is wrong with one, the export has no need of it
     with devices.quiet():
         model = network.build()
         weights.load(model, path)

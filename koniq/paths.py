@@ -1,5 +1,6 @@
 """Where data, weights and results lie, relative to the root of the repository."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,3 +13,8 @@ LIFELOG = DATASETS / "LSC21"
 DOWNLOADS = DATASETS / "downloads"  # archives on their way, and those put there by hand
 SAMPLE = DATASETS / "sample"
 RESULTS = ROOT / "results"
+
+
+def user_cache() -> Path:
+    """The user's folder for what can be made again: koncept512 in XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "koncept512")

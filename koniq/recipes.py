@@ -106,7 +106,7 @@ def settings_of(row: Row, seed: int, s: Chosen) -> dict[str, Any]:
         "input_size": s.input_size or recipe.input_size,
         "seed": seed,
         **recipe.more.get(row.framework, {}),
-        "device": s.device if row.framework == "pytorch" else None,
+        "device": None if s.device == "mps" and row.framework != "pytorch" else s.device,
     }
     return {name: value for name, value in chosen.items() if value is not None}
 

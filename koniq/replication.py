@@ -19,6 +19,7 @@ from koniq.errors import InputError, RunStopped, first_few
 from koniq.paths import MODELS, RESULTS, ROOT
 from koniq.recipes import ABSENT, Chosen, Framework, Row, arguments, run_name, settings_of
 from koniq.report import write_csv
+from koniq.run import ANYWHERE
 
 KUTI = ROOT / ".venv-kuti/bin/python"
 # The command that trains in each framework, and the one that tests across data sets.
@@ -73,7 +74,11 @@ class Planned:
         if facts:
             before, asked = facts["settings"], json.loads(json.dumps(self.settings))
             was = {name: before.get(name, ABSENT.get(name)) for name in asked}
-            differ = [f"{name}={was[name]!r} and not {asked[name]!r}" for name in asked if was[name] != asked[name]]
+            differ = [
+                f"{name}={was[name]!r} and not {asked[name]!r}"
+                for name in asked
+                if name not in ANYWHERE and was[name] != asked[name]
+            ]
             if differ:
                 return f"trained with {', '.join(differ)}"
             if "finished" in facts and (self.folder / "test/metrics.csv").is_file():

@@ -19,6 +19,7 @@ from koniq.report import draw_curves, slug, write_csv
 from ku.files import atomic_path, lock_file
 
 FREE = ("run", "resume", "overwrite", "workers")  # settings that may differ when a run is resumed
+ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be absent: auto is another device elsewhere
 LATER = {"micro_batch": 0, "statistics": "moving"}  # settings that older runs do not have, and what they did
 
 
@@ -70,7 +71,8 @@ class Run:
         elif about.is_file():
             facts = json.loads(about.read_text())
             self.finished, before = "finished" in facts, facts["settings"]
-            changed = [key for key in self.settings if before.get(key, LATER.get(key)) != self.settings[key]]
+            fixed = [key for key in self.settings if key not in ANYWHERE]
+            changed = [key for key in fixed if before.get(key, LATER.get(key)) != self.settings[key]]
             if changed:
                 was = ", ".join(f"{key}={before.get(key)!r}" for key in changed)
                 now = ", ".join(f"{key}={self.settings[key]!r}" for key in changed)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from koniq import devices, weights
+from koniq import devices, gpus, weights
 from koniq.errors import InputError
 from koniq.network import Network
 from koniq.prediction import Engine
@@ -15,12 +15,18 @@ from koniq.prediction import Engine
 DTYPES = {"float32": torch.float32, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
 
 
-def choose(device: str = "auto") -> torch.device:
-    """The device by name: cpu, cuda, mps; auto is the best there is. Raises InputError for one that is not there."""
+def choose(device: str = "auto", training: bool = False) -> torch.device:
+    """The device by name: cpu, cuda, mps; auto is the best there is.
+
+    training: that days depend on it. Raises InputError for a device that is not there, and in training where auto would
+    be the processor of a machine that shows a GPU; else a line says that this GPU is left idle.
+    """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     found = [name for name in there if there[name]]
     if device != "auto" and device not in found:
         raise InputError(f"device should be one that PyTorch has here: {', '.join(found)}. Received: device={device}")
+    if device == "auto":
+        gpus.check("torch", found[:-1], device, training)
     return torch.device(found[0] if device == "auto" else device)
 
 

@@ -91,8 +91,11 @@ class Group:
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[Group]:
-    """This process alone, or all of those that `torchrun` started; of these only the first one prints."""
-    chosen = choose(device)
+    """This process alone, or all of those that `torchrun` started; of these only the first one prints.
+
+    Raises InputError as `choose` does for a training.
+    """
+    chosen = choose(device, training=True)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Group(0, 1, chosen)
         return

@@ -156,9 +156,14 @@ def write_state(state: State, path: Path, network: Network) -> None:
             model.save(temporary)
 
 
+def has_torch() -> bool:
+    """Whether PyTorch is installed, with what reads its files."""
+    return bool(find_spec("torch") and find_spec("safetensors"))
+
+
 def needs_torch() -> None:
     """Raise InputError where PyTorch is not installed."""
-    if not (find_spec("torch") and find_spec("safetensors")):
+    if not has_torch():
         raise InputError("PyTorch should be installed for this: pip install -r requirements-torch.txt")
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 matplotlib.use("Agg")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are the processor's, on a machine with a GPU as well
 
 
 @pytest.fixture(scope="session")

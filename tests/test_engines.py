@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,12 @@ def test_auto_is_openvino_on_a_processor(tiny, monkeypatch):
     plan = engines.plan(tiny)
     assert (plan.engine, plan.precision) == ("openvino", openvino_engine.best_precision())
     assert engines.plan(tiny, precision="float32").precision == "float32"
-    monkeypatch.setattr(engines, "has_gpu", lambda: True)
+    monkeypatch.setattr(engines, "auto", lambda precision, device: ("keras", device))
     assert (engines.plan(tiny).engine, engines.plan(tiny).precision) == ("keras", "float32")
 
 
 def test_without_openvino_auto_is_keras_and_says_what_is_missed(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     assert engines.plan(tiny).engine == "keras"
     assert "pip install -r requirements-openvino.txt" in capsys.readouterr().out
     with pytest.raises(InputError, match="openvino should be installed"):
@@ -79,6 +80,8 @@ def test_without_openvino_auto_is_keras_and_says_what_is_missed(tiny, monkeypatc
 def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
     with pytest.raises(InputError, match="precision=int8 should go with engine=openvino"):
         engines.plan(tiny, "keras", "int8")
+    with pytest.raises(InputError, match=r"device=cuda should go with another engine.* Received: engine=openvino"):
+        engines.plan(tiny, "openvino", device="cuda")
     with pytest.raises(InputError, match=r"should have 40 pictures at least .* Received: 39"):
         engines.plan(tiny, "openvino", "int8", pictures=pictures[:39])
     monkeypatch.setattr(openvino_engine, "abilities", lambda: ("FP32",))

@@ -57,8 +57,8 @@ def test_a_row_becomes_a_command_of_its_frameworks_script():
     given = {"epochs": (7,), "learning_rates": (0.5,), "momentum": 0.8, "weights": "mine", "input_size": (76, 99)}
     line = settings_line(Row("tensorflow", "mse", 2), recipe="small", device="cpu", **given)
     assert line.endswith(
-        "--epochs 7 --learning-rates 0.5 --momentum 0.8 --weights mine --input-size 76 99 --seed 2"
-    )  # no --device
+        "--epochs 7 --learning-rates 0.5 --momentum 0.8 --weights mine --input-size 76 99 --seed 2 --device cpu"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_done_is_known_by_its_settings(tmp_path):
     assert run.state == "interrupted"  # it was killed before its test
     (run.folder / "test").mkdir()
     (run.folder / "test/metrics.csv").touch()
-    assert run.state == "done"
+    assert run.state == plan(tmp_path, row, recipe="small", device="cpu").state == "done"  # wherever it was trained
     other = plan(tmp_path, row, recipe="small", epochs=(3, 1), learning_rates=(5e-4, 1e-4))
     assert other.state == "trained with epochs=[2, 1] and not [3, 1]"
     micro = Row("tensorflow", "plcc", 16, 2)
