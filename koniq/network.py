@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     import keras
     import torch
 
+# In float32 two scores of a picture by the same weights are at most so far apart, in MOS, whatever computes them: the
+# size of the batch, the engine, the framework, the number of threads and the processor decide how sums are rounded.
+TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True)
 class Network:

@@ -100,7 +100,9 @@ def predict(engine: Engine, paths: Sequence[Path], workers: int = 2, progress: s
 
     Threads decode ahead of the engine by two batches, and the engine has one more batch waiting than it works on, so
     that both are busy and the memory does not depend on the number of pictures. Every batch has the engine's size, the
-    last filled up, so that a score depends on nothing but its picture. progress: a bar's title, or none.
+    last filled up, so that the same engine on the same machine gives a picture the same score wherever a run was cut;
+    another batch size or processor rounds otherwise, by koniq.network.TOLERANCE at most in float32. progress: a bar's
+    title, or none.
     """
 
     def prepare(path: Path) -> tuple[Score, np.ndarray | None]:

@@ -20,6 +20,7 @@ from koniq import calibrate, calibration, engines, page, results, scores, weight
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
 from koniq.errors import InputError
 from koniq.metrics import krcc, rmse
+from koniq.network import TOLERANCE
 from ku.generic import srocc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -335,7 +336,9 @@ def test_the_test_script_heeds_it_or_not_and_says_which(run, table, tmp_path, ca
     folder, _ = run
     after = predictions_of(table, folder, tmp_path / "a")
     assert "In MOS: " in capsys.readouterr().out
-    np.testing.assert_allclose(after.predicted, pd.read_csv(folder / "test/predictions.csv").predicted, rtol=1e-4)
+    assert np.ptp(after.predicted) > 20  # a map or a layer that is not the run's is far from it
+    trained = pd.read_csv(folder / "test/predictions.csv").predicted
+    np.testing.assert_allclose(after.predicted, trained, rtol=0, atol=TOLERANCE)
     before = predictions_of(table, folder, tmp_path / "b", calibrate=False)
     assert "raw" not in before
     assert metrics(tmp_path / "b").index.tolist() == ["srcc", "plcc", "krcc", "mae", "rmse"]
@@ -360,8 +363,11 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     with pytest.raises(InputError, match=r'was begun with record=\{"calibrated": .*Give another --out'):
         lifelog_predict.main(lifelog_predict.Settings(**chosen, calibrate=False))
     whole = out.read_bytes()
-    lifelog_predict.main(lifelog_predict.Settings(**chosen, batch_size=3, overwrite=True))
-    assert out.read_bytes() == whole
+    lifelog_predict.main(lifelog_predict.Settings(**chosen, overwrite=True))
+    assert out.read_bytes() == whole  # of one command on one machine
+    threes = tmp_path / "threes.csv"
+    lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(threes)}, batch_size=3))
+    np.testing.assert_allclose(scores.read(threes).MOS, scores.read(out).MOS, rtol=0, atol=TOLERANCE)
     raw = tmp_path / "raw.csv"
     lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(raw)}, calibrate=False))
     assert not page.is_calibrated(scores.facts(raw))

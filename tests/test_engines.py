@@ -13,6 +13,7 @@ from tiny import DEEP, TINY
 
 from koniq import engines, openvino_engine, weights
 from koniq.errors import InputError, RunStopped
+from koniq.network import TOLERANCE
 from koniq.prediction import predict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +92,7 @@ def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
 def test_openvino_scores_as_keras_does(tiny, pictures, batch_size):
     expected = scores(tiny, pictures, engine="keras", precision="float32")
     received = scores(tiny, pictures, engine="openvino", precision="float32", batch_size=batch_size)
-    np.testing.assert_allclose(received, expected, atol=1e-3)
+    np.testing.assert_allclose(received, expected, rtol=0, atol=TOLERANCE)
     assert np.ptp(expected) > 1
 
 
@@ -128,7 +129,7 @@ def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     grey = np.full((engine.batch_size, 24, 32, 3), 128, np.uint8)
     received = engine.score(grey)
     assert "Exporting" in capsys.readouterr().out
-    np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], atol=1e-3)
+    np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], rtol=0, atol=TOLERANCE)
     names = {"tiny.weights.h5", "tiny.json", folder.name, f".{folder.name}.lock"}
     assert {file.name for file in tmp_path.iterdir()} == names
 
