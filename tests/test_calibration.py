@@ -332,6 +332,7 @@ def predictions_of(table, run, out, **more):
     return pd.read_csv(out / "predictions.csv")
 
 
+@pytest.mark.numerical
 def test_the_test_script_heeds_it_or_not_and_says_which(run, table, tmp_path, capsys):
     folder, _ = run
     after = predictions_of(table, folder, tmp_path / "a")
@@ -351,6 +352,7 @@ def test_the_test_script_heeds_it_or_not_and_says_which(run, table, tmp_path, ca
     assert "made for pictures of 24x32 (lanczos), not of 24x32 (nearest)" in capsys.readouterr().out
 
 
+@pytest.mark.numerical
 def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table, tmp_path, capsys):
     folder, _ = run
     out = tmp_path / "scores.csv"

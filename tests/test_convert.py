@@ -49,6 +49,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.numerical
 def test_one_file_gives_one_score_through_every_engine(tiny, folder, tmp_path):
     targets = [tmp_path / f"tiny{suffix}" for suffix in (".keras", ".pth")]
     for before, after in zip((tiny, targets[0]), targets, strict=True):
@@ -63,6 +64,7 @@ def test_one_file_gives_one_score_through_every_engine(tiny, folder, tmp_path):
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE, err_msg=f"{path.suffix} {engine}")
 
 
+@pytest.mark.numerical
 def test_torch_in_bfloat16_is_near_float32(tiny):
     exact, near = (engines.plan(tiny, "torch", kind).start().score(PICTURES) for kind in ("float32", "mixed_bfloat16"))
     assert 0 < np.abs(near - exact).max() < 0.1 * np.ptp(exact)
@@ -79,6 +81,7 @@ def test_wrong_choices_of_the_torch_engine_are_named(tiny):
 
 
 @pytest.mark.parametrize("source", ["tiny.weights.h5", "tiny.safetensors"])
+@pytest.mark.numerical
 def test_onnx_takes_any_batch_and_scores_the_same(tiny, folder, tmp_path, source, capsys):
     path = tmp_path / source
     convert.convert(tiny, path)

@@ -89,6 +89,7 @@ def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.numerical
 def test_openvino_scores_as_keras_does(tiny, pictures, batch_size):
     expected = scores(tiny, pictures, engine="keras", precision="float32")
     received = scores(tiny, pictures, engine="openvino", precision="float32", batch_size=batch_size)
@@ -97,6 +98,7 @@ def test_openvino_scores_as_keras_does(tiny, pictures, batch_size):
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.numerical
 def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precision):
     """What a run that was resumed rests on: its batches are cut elsewhere."""
     if openvino_engine.ABILITIES[precision] not in openvino_engine.abilities():
@@ -108,6 +110,7 @@ def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precisi
         )
 
 
+@pytest.mark.numerical
 def test_bfloat16_is_near_float32(deep, pictures):
     if "BF16" not in openvino_engine.abilities():
         pytest.skip("this processor has no bfloat16")
@@ -115,6 +118,7 @@ def test_bfloat16_is_near_float32(deep, pictures):
     assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
 
 
+@pytest.mark.numerical
 def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     path = trained(tmp_path, TINY, output_bias=50)
     engines.plan(path, "openvino", "float32").start()
@@ -169,6 +173,7 @@ def calibrated(deep, pictures):
     return plan, np.array([score.mos for score in predict(plan.start(), pictures)])
 
 
+@pytest.mark.numerical
 def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys):
     plan, received = calibrated
     assert len(plan.calibration.pictures) == 60

@@ -99,6 +99,7 @@ def test_a_picture_is_seen_upright_and_resized_as_the_network_says(tmp_path):
     np.testing.assert_array_equal(nearest, np.asarray(upright.resize((32, 24), Image.Resampling.NEAREST)))
 
 
+@pytest.mark.numerical
 def test_another_batch_size_changes_scores_by_rounding_alone_and_the_same_changes_nothing(grey):
     keras.utils.set_random_seed(1)
     model = TINY.build()

@@ -110,6 +110,7 @@ def test_an_empty_training_set_is_named(rated, capsys):
     assert "should have pictures in its set 'training'. Received: {'test': 6}" in capsys.readouterr().err
 
 
+@pytest.mark.numerical
 def test_a_table_is_tested_and_two_tests_give_the_same_bytes(rated, trained, tmp_path):
     arguments = ["--dataset", rated, "--weights", trained]
     for out in "ab":
@@ -182,6 +183,7 @@ def test_int8_of_too_few_pictures_is_refused_before_anything_is_done(rated, trai
     assert not (tmp_path / "scores.csv").exists()
 
 
+@pytest.mark.numerical
 def test_killed_twenty_times_and_gone_on_with_the_file_is_the_same(trained, tmp_path):
     """Killed at random moments, also while it writes (tests/killed.py); the last run ends by itself."""
     rng = np.random.default_rng(0)

@@ -58,6 +58,7 @@ def scores(module):
         return module(torch.from_numpy(PICTURES)).numpy()
 
 
+@pytest.mark.numerical
 def test_every_stage_and_the_score_agree(networks):
     model, module, _ = networks
     activations = [layer.name for layer in model.layers if type(layer).__name__ == "Activation"]
@@ -108,6 +109,7 @@ def test_weights_go_to_every_format_and_back_unchanged(networks, tmp_path, suffi
         model.load_weights(there)  # Keras's own reading
 
 
+@pytest.mark.numerical
 def test_a_scale_that_keras_has_not_is_folded_in(networks):
     """A public port's file may have one; the scores stay."""
     _, module, _ = networks

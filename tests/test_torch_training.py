@@ -73,6 +73,7 @@ def test_a_run_writes_its_folder(whole):
     assert "stage 2/2, epoch 3/3: " in printed
 
 
+@pytest.mark.numerical
 def test_a_run_learns_and_keeps_the_best_by_validation_plcc(whole):
     log = pd.read_csv(whole[0] / "log.csv")
     assert log.val_loss.min() < log.val_loss[0]
@@ -105,6 +106,7 @@ def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, li
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.numerical
 def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
     done = train(data, tmp_path / "run", *STAGES, "--micro-batch", 4)
     assert done.returncode == 0, done.stderr
@@ -137,6 +139,7 @@ def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, st
     "statistics",
     ["trailing", *(pytest.param(each, marks=pytest.mark.long) for each in ("moving", "frozen", "reestimated"))],
 )
+@pytest.mark.numerical
 def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statistics):
     """Two of micro-batches of 1 train as one of micro-batches of 2 does: the statistics are of the same pictures."""
     monkeypatch.setenv("TINY_DROPOUT", "0")
@@ -149,6 +152,7 @@ def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statis
 
 
 @pytest.mark.parametrize("loss", [pytest.param("mse", marks=pytest.mark.long), "plcc"])
+@pytest.mark.numerical
 def test_two_processes_train_as_one_does(data, tmp_path, monkeypatch, loss):
     """With synchronised batch normalisation and no dropout, which each process draws for itself, up to rounding."""
     monkeypatch.setenv("TINY_DROPOUT", "0")
@@ -203,6 +207,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
     assert all(np.isfinite(array).all() for array in best(tmp_path / "run").values())
 
 
+@pytest.mark.numerical
 def test_neither_keras_nor_tensorflow_is_loaded(data, tmp_path):
     """By a training run to its end, nor by a test of its weights."""
     code = (
@@ -223,6 +228,7 @@ def test_neither_keras_nor_tensorflow_is_loaded(data, tmp_path):
     assert np.ptp(theirs) > 100 * TOLERANCE
 
 
+@pytest.mark.numerical
 def test_plcc_is_numpys_and_its_gradient_is_finite_where_there_is_none():
     rng = np.random.default_rng(0)
     x, y = rng.normal(50, 10, (2, 7)).astype(np.float32)
