@@ -12,6 +12,8 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+# Threads of OpenMP that wait by spinning would take the cores from the other of two processes.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 \
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
@@ -36,25 +38,25 @@ demo: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --durations=10 -m "not long" $(SIDE_BY_SIDE) $(TESTS)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
+	$(PYTEST) --durations=10 -m "not long" $(SIDE_BY_SIDE) $(TESTS)
+	KERAS_BACKEND=torch $(PYTEST) --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
 
 # oneDNN (in TensorFlow, PyTorch and OpenVINO) and OpenVINO's own kernels stop at AVX2, PyTorch's at AVX2 and then below;
 # TensorFlow works with oneDNN, as it does by default, and then without.
 OLDER := ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2
-NUMERICAL := $(BIN)/python -m pytest --durations=10 -m "numerical and not long" $(SIDE_BY_SIDE) $(TESTS)
+NUMERICAL := $(PYTEST) --durations=10 -m "numerical and not long" $(SIDE_BY_SIDE) $(TESTS)
 
 test-portable: .venv/test
 	$(OLDER) ATEN_CPU_CAPABILITY=avx2 $(NUMERICAL)
 	$(OLDER) ATEN_CPU_CAPABILITY=default TF_ENABLE_ONEDNN_OPTS=0 $(NUMERICAL)
 
 test-long: .venv/test
-	$(BIN)/python -m pytest --durations=10 -m long $(SIDE_BY_SIDE) $(TESTS)
+	$(PYTEST) --durations=10 -m long $(SIDE_BY_SIDE) $(TESTS)
 
 kuti: .venv-kuti/core
 
 test-kuti: .venv/test .venv-kuti/core
-	$(BIN)/python -m pytest --durations=5 tests/test_kuti.py
+	$(PYTEST) --durations=5 tests/test_kuti.py
 
 .venv/core: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }

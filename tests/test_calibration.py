@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 from PIL import Image
 from tiny import TINY
 
 import koncept512_test
+import koncept512_train
 import lifelog_predict
 from koniq import calibrate, calibration, engines, page, results, scores, weights
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
@@ -273,20 +275,19 @@ def table(tmp_path_factory):
     return folder / "grey.csv"
 
 
-def train(script, table, run, *more):
-    command = [sys.executable, ROOT / "tests/tiny.py", script, "--dataset", table, "--weights", "none", "--run", run]
-    command += ["--input-size", 24, 32, "--batch-size", 8, "--loss", "plcc"]
-    command += ["--epochs", 6, "--learning-rates", 1e-2, *more]
-    return subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+def settings(table, run, *more):
+    fixed = ["--dataset", table, "--weights", "none", "--run", run, "--input-size", 24, 32, "--batch-size", 8]
+    return [*map(str, (*fixed, "--loss", "plcc", "--epochs", 6, "--learning-rates", 1e-2, *more))]
 
 
 @pytest.fixture(scope="module")
 def run(table):
     """A run of the training script, and what it printed."""
     folder = table.parent / "run"
-    done = train("koncept512_train", table, folder)
+    command = [sys.executable, ROOT / "tests/tiny.py", "koncept512_train", *settings(table, folder)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -317,13 +318,21 @@ def test_a_training_ends_calibrated_and_its_test_says_before_and_after(run, tabl
     assert measured.set_index("metric").value.rmse == values.rmse
 
 
-def test_a_finished_run_gone_on_with_keeps_its_calibration(run, table):
+def train_here(script, table, run, monkeypatch, capsys, *more):
+    """The same in this process, which has its framework already: what it printed."""
+    monkeypatch.setattr(script, "KONCEPT512", TINY)
+    code = ended(script, *settings(table, run, *more))
+    printed, errors = capsys.readouterr()
+    assert code == 0, errors
+    return printed
+
+
+def test_a_finished_run_gone_on_with_keeps_its_calibration(run, table, monkeypatch, capsys):
     folder, _ = run
     before = weights.record_path(weights.find(str(folder))).read_bytes()
-    done = train("koncept512_train", table, folder, "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "Calibration on" not in done.stdout
-    assert "The scores are calibrated" in done.stdout
+    printed = train_here(koncept512_train, table, folder, monkeypatch, capsys, "--resume")
+    assert "Calibration on" not in printed
+    assert "The scores are calibrated" in printed
     assert weights.record_path(weights.find(str(folder))).read_bytes() == before
 
 
@@ -406,11 +415,11 @@ def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     assert "No calibration is kept" in capsys.readouterr().out
 
 
-def test_too_few_validation_pictures_are_no_reason_not_to_test(run, table, tmp_path):
+def test_too_few_validation_pictures_are_no_reason_not_to_test(table, tmp_path, monkeypatch, capsys):
+    script = pytest.importorskip("pytorch_train_koncept512")
     few = pd.read_csv(table).drop(index=range(35, 56))
     few.to_csv(table.parent / "few.csv", index=False)
-    done = train("pytorch_train_koncept512", table.parent / "few.csv", tmp_path / "few")
-    assert done.returncode == 0, done.stderr
-    assert "Not calibrated: A calibration should have 20 rated pictures at least. Received: 3" in done.stdout
+    printed = train_here(script, table.parent / "few.csv", tmp_path / "few", monkeypatch, capsys)
+    assert "Not calibrated: A calibration should have 20 rated pictures at least. Received: 3" in printed
     assert "calibrated" not in weights.record(weights.find(str(tmp_path / "few")))
     assert "raw" not in pd.read_csv(tmp_path / "few/test/predictions.csv")
