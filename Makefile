@@ -1,6 +1,7 @@
 # make demo   KonCept512 trained, tested and let loose on a lifelog, on the built-in sample   (SEED=1)
 # make test   the tests                                                                     (TESTS=tests)
 # Both make .venv first, with what requirements*.txt pin.
+# make test-portable  those of them that hang on how a processor rounds, again as older processors would
 # make test-long  the tests that take longer, and repeat what others show at another setting
 # make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
 # make test-kuti  the tests of it
@@ -11,11 +12,13 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+# Threads of OpenMP that wait by spinning would take the cores from the other of two processes.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 --device cpu \
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
 
-.PHONY: demo test test-long kuti test-kuti clean
+.PHONY: demo test test-portable test-long kuti test-kuti clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
@@ -36,16 +39,25 @@ demo: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --durations=10 -m "not long" $(SIDE_BY_SIDE) $(TESTS)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
+	$(PYTEST) --durations=10 -m "not long" $(SIDE_BY_SIDE) $(TESTS)
+	KERAS_BACKEND=torch $(PYTEST) --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
+
+# oneDNN (in TensorFlow, PyTorch and OpenVINO) and OpenVINO's own kernels stop at AVX2, PyTorch's at AVX2 and then below;
+# TensorFlow works with oneDNN, as it does by default, and then without.
+OLDER := ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2
+NUMERICAL := $(PYTEST) --durations=10 -m "numerical and not long" $(SIDE_BY_SIDE) $(TESTS)
+
+test-portable: .venv/test
+	$(OLDER) ATEN_CPU_CAPABILITY=avx2 $(NUMERICAL)
+	$(OLDER) ATEN_CPU_CAPABILITY=default TF_ENABLE_ONEDNN_OPTS=0 $(NUMERICAL)
 
 test-long: .venv/test
-	$(BIN)/python -m pytest --durations=10 -m long $(SIDE_BY_SIDE) $(TESTS)
+	$(PYTEST) --durations=10 -m long $(SIDE_BY_SIDE) $(TESTS)
 
 kuti: .venv-kuti/core
 
 test-kuti: .venv/test .venv-kuti/core
-	$(BIN)/python -m pytest --durations=5 tests/test_kuti.py
+	$(PYTEST) --durations=5 tests/test_kuti.py
 
 .venv/core: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }

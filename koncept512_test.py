@@ -22,7 +22,7 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = True  # test on the pictures that are there, and say how many are not
     set: Literal["training", "validation", "test"] = "test"  # the part of the data set
-    batch_size: int | None = None  # pictures at a time; None: what suits the engine; the scores do not depend on it
+    batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py

@@ -20,7 +20,7 @@ class Settings:
     # ^ lists (.csv with image_path), folders, globs, or single files
     images: str = ""  # where the paths of a list start; lsc21-image beside the list, or the list's folder, if empty
     weights: str = ORIGINAL  # a file, a training run, or a name in trained_models
-    batch_size: int | None = None  # pictures at a time; None: what suits the engine; the scores do not depend on it
+    batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = (
         None  # None: as in training; nearest: the study's lifelog

@@ -17,9 +17,9 @@ import pandas as pd
 import tyro
 
 from koniq import cli, devices, engines, lifelog, onnx_engine
-from koniq.convert import TOLERANCE
 from koniq.errors import InputError, RunStopped
 from koniq.metrics import METRICS
+from koniq.network import TOLERANCE
 from koniq.prediction import Engine, predict
 from koniq.report import markdown_table, write_csv
 from koniq.weights import find, network_of, title

@@ -40,7 +40,7 @@ class Settings:
     skip_missing: bool = True  # calibrate on the pictures that are there, and say how many are not
     set: Literal["training", "validation", "test"] = "validation"  # the part of the data set; not one to test on
     kind: Literal["auto", "affine", "logistic", "isotonic"] = "auto"  # the map; auto: the best, if better than none
-    batch_size: int | None = None  # pictures at a time; None: what suits the engine; the scores do not depend on it
+    batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py

@@ -17,11 +17,9 @@ import tyro
 from koniq import calibration, cli, engines, onnx_engine, weights
 from koniq.errors import InputError, RunStopped
 from koniq.lifelog import pictures_in
-from koniq.network import Network
+from koniq.network import TOLERANCE, Network
 from koniq.prediction import Engine, decode
 from ku.generic import atomic_path
-
-TOLERANCE = 1e-3  # MOS
 
 
 @dataclass(frozen=True)

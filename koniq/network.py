@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 Shapes = tuple[tuple[int, ...], ...]  # of the arrays of a layer, in Keras's layouts
 Layer = tuple[str, str, Shapes]  # Keras's class, PyTorch's name
+# In float32 two scores of a picture by the same weights are at most so far apart, in MOS, whatever computes them: the
+# size of the batch, the engine, the framework, the number of threads and the processor decide how sums are rounded.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,10 @@ def predict(
 
     Threads decode ahead of the engine by two batches, and the engine has one more batch waiting than it works on, so
     that both are busy and the memory does not depend on the number of pictures. Every batch has the engine's size, the
-    last filled up, so that a score depends on nothing but its picture. progress: a bar's title, or none. decoded: what
-    opens a picture; None: `decode`. Raises RunStopped if that does, after the scores of all pictures before.
+    last filled up, so that the same engine on the same machine gives a picture the same score wherever a run was cut;
+    another batch size or processor rounds otherwise, by koniq.network.TOLERANCE at most in float32. progress: a bar's
+    title, or none. decoded: what opens a picture; None: `decode`. Raises RunStopped if that does, after the scores of
+    all pictures before.
     """
     place = Place()
 

@@ -1,7 +1,8 @@
 """KonCept512 in PyTorch: InceptionResNetV2 in the module order of its public ports, and the head of 4 layers.
 
 The names of a `state_dict` are those of the public port of KonCept512: `base.<i>...`, the children of InceptionResNetV2
-in order, and `fc.<i>...`. The numbers are Keras's: the same weights give the same scores (`koniq.convert`).
+in order, and `fc.<i>...`. The numbers are Keras's: the same weights give the same scores but for rounding
+(`koniq.convert`).
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ from koniq import cli
 
 
 def ended(module, *arguments):
-    """The exit code of `python -m koniq.MODULE ARGUMENTS`."""
+    """The exit code of `python -m koniq.MODULE ARGUMENTS`, or of a script that was imported."""
     try:
         cli.run(module.main, module.Settings, list(map(str, arguments)))
     except SystemExit as end:

@@ -11,6 +11,7 @@ from tiny import TINY
 from koniq import cli, diagnose, engines, page, weights
 from koniq.errors import InputError
 from koniq.metrics import difference
+from koniq.network import TOLERANCE
 from koniq.prediction import predict
 
 AT_SIZE = 6  # of the pictures below have the network's size
@@ -76,30 +77,35 @@ def test_every_picture_has_a_row_and_every_way_a_column(pictures):
 
 
 @pytest.mark.parametrize("resize", ["lanczos", "nearest", "bilinear"])
+@pytest.mark.numerical
 def test_a_resize_is_scored_as_if_it_were_the_only_one(pictures, rated, trained, resize):
     paths = [rated.parent / "images" / name for name in pictures.image_name[:-1]]
     expected = [score.mos for score in predict(engines.plan(trained, "keras", resize=resize).start(), paths)]
     column = "predicted" if resize == "lanczos" else f"resize_{resize}"
-    assert pictures[column][:-1].tolist() == pytest.approx(expected, abs=1e-3)
+    assert pictures[column][:-1].tolist() == pytest.approx(expected, abs=TOLERANCE)
 
 
+@pytest.mark.numerical
 def test_only_what_should_change_changes(pictures):
     for name in ("nearest", "bilinear", "bicubic", "box"):
         moved = (pictures[f"resize_{name}"] - pictures.predicted)[:-1]
         assert (moved[:AT_SIZE] == 0).all()
         assert (moved[AT_SIZE:] != 0).all()
     for size in (1, 2, 8, 16):
-        assert pictures[f"batch_{size}"].tolist() == pytest.approx(pictures.predicted.tolist(), abs=1e-3, nan_ok=True)
+        assert pictures[f"batch_{size}"].tolist() == pytest.approx(
+            pictures.predicted.tolist(), abs=TOLERANCE, nan_ok=True
+        )
 
 
+@pytest.mark.numerical
 def test_mirrored_is_the_score_of_the_mirrored_picture(pictures, rated, trained, tmp_path):
     paths = []
     for name in pictures.image_name[:AT_SIZE]:
         paths.append(tmp_path / name)
         ImageOps.mirror(Image.open(rated.parent / "images" / name)).save(paths[-1])
     expected = [score.mos for score in predict(engines.plan(trained, "keras").start(), paths)]
-    assert pictures.mirrored[:AT_SIZE].tolist() == pytest.approx(expected, abs=1e-3)
-    assert (abs(pictures.mirrored - pictures.predicted)[:-1] > 1e-3).all()
+    assert pictures.mirrored[:AT_SIZE].tolist() == pytest.approx(expected, abs=TOLERANCE)
+    assert (abs(pictures.mirrored - pictures.predicted)[:-1] > TOLERANCE).all()
 
 
 def scores(n=200, **columns):

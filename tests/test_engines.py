@@ -14,6 +14,7 @@ from tiny import DEEP, TINY
 
 from koniq import engines, openvino_engine, weights
 from koniq.errors import InputError, RunStopped
+from koniq.network import TOLERANCE
 from koniq.prediction import predict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,14 +92,16 @@ def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.numerical
 def test_openvino_scores_as_keras_does(tiny, pictures, batch_size):
     expected = scores(tiny, pictures, engine="keras", precision="float32")
     received = scores(tiny, pictures, engine="openvino", precision="float32", batch_size=batch_size)
-    np.testing.assert_allclose(received, expected, atol=1e-3)
+    np.testing.assert_allclose(received, expected, rtol=0, atol=TOLERANCE)
     assert np.ptp(expected) > 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.numerical
 def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precision):
     """What a run that was resumed rests on: its batches are cut elsewhere."""
     if openvino_engine.ABILITIES[precision] not in openvino_engine.abilities():
@@ -110,6 +113,7 @@ def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precisi
         )
 
 
+@pytest.mark.numerical
 def test_bfloat16_is_near_float32(deep, pictures):
     if "BF16" not in openvino_engine.abilities():
         pytest.skip("this processor has no bfloat16")
@@ -117,6 +121,7 @@ def test_bfloat16_is_near_float32(deep, pictures):
     assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
 
 
+@pytest.mark.numerical
 def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     path = trained(tmp_path, TINY, output_bias=50)
     engines.plan(path, "openvino", "float32").start()
@@ -131,7 +136,7 @@ def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     grey = np.full((engine.batch_size, 24, 32, 3), 128, np.uint8)
     received = engine.score(grey)
     assert "Exporting" in capsys.readouterr().out
-    np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], atol=1e-3)
+    np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], rtol=0, atol=TOLERANCE)
     names = {"tiny.weights.h5", "tiny.json", folder.name}
     assert {file.name for file in tmp_path.iterdir()} == names
 
@@ -171,6 +176,7 @@ def calibrated(deep, pictures):
     return plan, np.array([score.mos for score in predict(plan.start(), pictures)])
 
 
+@pytest.mark.numerical
 def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys):
     plan, received = calibrated
     assert len(plan.calibration.pictures) == 60

@@ -47,6 +47,7 @@ def by_hand(model, size, micro_batch):
 
 @tensorflow_only
 @pytest.mark.parametrize("micro_batch", [2, 3, 6])
+@pytest.mark.numerical
 def test_reestimated_once_an_epoch_before_validation(micro_batch):
     model, size = network(), 6
     parts = split(model, "features")
@@ -98,6 +99,7 @@ def test_reestimating_leaves_no_other_trace(frozen):
 
 
 @pytest.mark.any_backend
+@pytest.mark.numerical
 def test_frozen_statistics_stay_and_are_used_while_scale_and_offset_learn():
     model = network()
     freeze_statistics(split(model, "features").body)

@@ -464,6 +464,7 @@ def test_validate_names_what_it_measures(make_helper):
 
 
 @any_backend
+@pytest.mark.numerical
 def test_predictions_follow_the_rows(make_helper, tmp_path):
     helper = make_helper({"fixed_batches": True})
     pictures = np.stack([np.asarray(Image.open(tmp_path / f"{i}.png")) for i in range(10)]).astype(np.float32)
@@ -528,6 +529,7 @@ def test_layers_and_activations(make_helper):
 
 
 @any_backend
+@pytest.mark.numerical
 def test_activations_are_read_back(make_helper):
     helper = make_helper({"fixed_batches": True})
     path = helper.save_activations("gap", batch_size=3)
@@ -542,6 +544,7 @@ def test_activations_are_read_back(make_helper):
 
 
 @any_backend
+@pytest.mark.numerical
 def test_features_of_each_process(make_helper):
     def scale(im, by):
         return im * by

@@ -7,6 +7,8 @@ from keras import ops
 
 from ku import generic, tensor_ops
 
+pytestmark = pytest.mark.numerical
+
 RATINGS = np.arange(1, 6)
 any_backend = pytest.mark.any_backend
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow only")

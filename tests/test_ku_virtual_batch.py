@@ -11,7 +11,10 @@ from ku.tensor_ops import plcc_loss
 from ku.virtual_batch import VirtualBatch, split
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow only")
+pytestmark = [
+    pytest.mark.numerical,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow only"),
+]
 
 ROWS = 8
 PICTURES = np.random.default_rng(0).integers(0, 256, (ROWS, 24, 32, 3), np.uint8)
@@ -118,9 +121,9 @@ def test_trailing_it_is_the_batch_and_statistics_move_towards_those_of_the_batch
     our_logs, their_logs = (after_one_step(model)[0] for model in (ours, plain))
     for norm, other in zip(norms(ours)[:2], norms(plain)[:2], strict=True):
         for moving in (norm.moving_mean, norm.moving_variance):
-            np.testing.assert_allclose(moving.numpy(), expected.pop(0), rtol=1e-5)
+            np.testing.assert_allclose(moving.numpy(), expected.pop(0), rtol=1e-4)
         norm.set_weights([*norm.get_weights()[:2], *other.get_weights()[2:]])
-    assert_same((our_logs, state(ours)), (their_logs, state(plain)), tolerance=1e-5)
+    assert_same((our_logs, state(ours)), (their_logs, state(plain)))
 
 
 @pytest.mark.parametrize("micro_batch", [2, 3, 4])
@@ -223,7 +226,7 @@ def test_bad_arguments():
 
 @pytest.mark.long
 def test_the_gradient_of_the_whole_network_is_that_of_the_batch():
-    """KonCept512 at 76x100, four pictures by two, to 1e-4 of the length of the gradient."""
+    """KonCept512 at 76x100, four pictures by two, to 1e-3 of the length of the gradient."""
     keras.utils.set_random_seed(1)
     plain = KONCEPT512.at((76, 100)).build(output_bias=50)
     ours = virtual(plain, 2, KONCEPT512.features)
@@ -245,4 +248,4 @@ def test_the_gradient_of_the_whole_network_is_that_of_the_batch():
         gradients.append(np.concatenate([weight.numpy().ravel() for weight in plain.trainable_weights]).astype(float))
     expected, got = gradients
     assert np.linalg.norm(expected) > 0
-    assert np.linalg.norm(got - expected) < 1e-4 * np.linalg.norm(expected)
+    assert np.linalg.norm(got - expected) < 1e-3 * np.linalg.norm(expected)

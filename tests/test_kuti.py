@@ -11,7 +11,7 @@ import pytest
 
 from koniq import devices, engines, kuti_bridge, weights
 from koniq.errors import InputError
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, TOLERANCE
 from koniq.paths import ROOT
 from koniq.prediction import predict
 from koniq.sample import SCENES, crop, scene
@@ -117,7 +117,7 @@ def test_the_network_ends_with_the_best_of_all_stages(tiny):
     folder, seen = tiny
     losses = pd.read_csv(folder / "log.csv").val_loss
     assert losses.iloc[-1] > 2 * losses.min()
-    assert seen["loss"] == pytest.approx(losses.min(), rel=1e-5)
+    assert seen["loss"] == pytest.approx(losses.min(), rel=1e-4)
 
 
 @needs_kuti
@@ -128,19 +128,21 @@ def test_training_sees_whole_batches_of_pictures_and_their_mirror_images(tiny):
 
 
 @needs_kuti
+@pytest.mark.numerical
 def test_the_weights_score_the_same_here(run, rated, ours):
     paths, mos = pictures(rated, "validation")
     loss = np.mean((scores(ours[1], paths) - mos) ** 2)
-    assert loss == pytest.approx(pd.read_csv(run / "log.csv").val_loss.min(), rel=1e-5)
+    assert loss == pytest.approx(pd.read_csv(run / "log.csv").val_loss.min(), rel=1e-4)
     paths, _ = pictures(rated, "test")
     theirs = pd.read_csv(run / "test/predictions.csv").predicted
-    assert theirs.std() > 0.01
+    assert theirs.std() > 10 * TOLERANCE
     torch = engines.plan(weights.find(str(run)), "torch", "float32").start()
     for engine in (ours[1], torch):
-        np.testing.assert_allclose(scores(engine, paths), theirs, rtol=0, atol=1e-4, err_msg=engine.name)
+        np.testing.assert_allclose(scores(engine, paths), theirs, rtol=0, atol=TOLERANCE, err_msg=engine.name)
 
 
 @needs_kuti
+@pytest.mark.numerical
 def test_what_keras_3_writes_scores_the_same_in_kuti_one_by_one(rated, ours, tmp_path):
     model, engine = ours
     path = tmp_path / "ours.weights.h5"
@@ -150,4 +152,4 @@ def test_what_keras_3_writes_scores_the_same_in_kuti_one_by_one(rated, ours, tmp
     paths, _ = pictures(rated, "test")
     out = tmp_path / "theirs.csv"
     assert kuti_bridge.lifelog_rate(path, paths, out) > 0
-    np.testing.assert_allclose(scores(nearest, paths), pd.read_csv(out).MOS, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(scores(nearest, paths), pd.read_csv(out).MOS, rtol=0, atol=TOLERANCE)

@@ -2,12 +2,14 @@ import os
 import threading
 import time
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 from tiny import TINY
 
 from koniq.engines import of_model
+from koniq.network import TOLERANCE
 from koniq.prediction import Engine, decode, predict
 
 
@@ -102,12 +104,16 @@ def test_a_picture_with_broken_exif_is_scored(tmp_path):
     assert decode(tmp_path / "a.jpg", TINY)[0].status == "ok"
 
 
-def test_scores_do_not_depend_on_the_batch(grey):
+@pytest.mark.numerical
+def test_another_batch_size_changes_scores_by_rounding_alone_and_the_same_changes_nothing(grey):
+    keras.utils.set_random_seed(1)
     model = TINY.build()
+    model.layers[-1].kernel.assign(30 * model.layers[-1].kernel)
     runs = [[score.mos for score in predict(of_model(model, TINY, size), grey)] for size in (1, 3, 8, 8)]
-    np.testing.assert_allclose(runs[0], runs[2], atol=1e-4)
-    np.testing.assert_allclose(runs[1], runs[2], atol=1e-4)
+    np.testing.assert_allclose(runs[0], runs[2], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(runs[1], runs[2], rtol=0, atol=TOLERANCE)
     assert runs[2] == runs[3]
+    assert np.diff(np.sort(runs[2])).min() > 10 * TOLERANCE  # no picture could have the score of another
 
 
 def test_a_score_that_is_no_number_is_a_status(grey):

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 from PIL import Image
+from tiny import small
 
 import replicate
 from koniq import recipes, replication, replication_report, report, results
@@ -285,29 +287,39 @@ def grey(tmp_path_factory):
     return folder / "grey.csv"
 
 
-def command(grey, out, *more):
+def arguments(grey, out, *more):
     fixed = ["--dataset", grey, "--recipe", "small", "--input-size", 24, 32, "--seeds", 1, "--workers", 1, "--out", out]
-    return [sys.executable, TINY, "replicate", *map(str, fixed), "--runs", str(out / "runs"), *map(str, more)]
+    return [*map(str, fixed), "--runs", str(out / "runs"), *map(str, more)]
 
 
-def call(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs replicate.py here, and what it starts in other processes, small: exit code, stdout, stderr."""
+    for commands in (replication.TRAIN, replication.TEST):
+        for name, each in small(commands).items():
+            monkeypatch.setitem(commands, name, each)
+
+    def call(*more):
+        capsys.readouterr()
+        return ended(replicate, *arguments(*more)), *capsys.readouterr()
+
+    return call
 
 
 @needs_torch
-def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(grey, tmp_path):
+def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(grey, tmp_path, call):
     rows = ("--rows", "pytorch-plcc-b16", "pytorch-plcc-b2", "--cross", grey)
     busy = tmp_path / "runs/grey-pytorch-plcc-b16-s1"
     busy.mkdir(parents=True)
     with lock_file(busy / ".lock"):
-        done = call(grey, tmp_path, *rows)
-    assert done.returncode == 1
-    assert "1 of 2 runs failed: grey-pytorch-plcc-b16-s1 (Error: Another process is training in" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "[2/2] grey-pytorch-plcc-b2-s1: missing\n  stage 1/2, epoch 1/2: loss" in done.stdout
-    assert "1 of 2 runs are done" in done.stdout
-    done = call(grey, tmp_path, *rows)
-    assert done.returncode == 0, done.stderr
+        code, printed, errors = call(grey, tmp_path, *rows)
+    assert code == 1
+    assert "1 of 2 runs failed: grey-pytorch-plcc-b16-s1 (Error: Another process is training in" in errors
+    assert "Traceback" not in errors
+    assert "[2/2] grey-pytorch-plcc-b2-s1: missing\n  stage 1/2, epoch 1/2: loss" in printed
+    assert "1 of 2 runs are done" in printed
+    code, _, errors = call(grey, tmp_path, *rows)
+    assert code == 0, errors
     logs = {path: path.read_bytes() for path in tmp_path.glob("runs/*.log")}
     assert len(logs) == 2
     names = {"metrics.csv", "report.md", "curves.png", "scatter.png", "srcc_by_batch.png", "runs"}
@@ -315,22 +327,21 @@ def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(
     table = results.read(tmp_path / "metrics.csv")
     assert table.groupby("model").size().tolist() == [10, 14]  # two tests of 5, of b2 with 2 differences each
     before = {name: (tmp_path / name).read_bytes() for name in names - {"runs"}}
-    done = call(grey, tmp_path, *rows)
-    assert done.returncode == 0
+    assert call(grey, tmp_path, *rows)[0] == 0
     assert logs == {path: path.read_bytes() for path in tmp_path.glob("runs/*.log")}
     assert before == {name: (tmp_path / name).read_bytes() for name in names - {"runs"}}
-    listed = call(grey, tmp_path, *rows, "--list").stdout
+    _, listed, _ = call(grey, tmp_path, *rows, "--list")
     assert [text.split(": ")[1] for text in listed.splitlines()[::2]] == ["done", "done"]
-    changed = call(grey, tmp_path, *rows, "--momentum", 0.5)
-    assert changed.returncode == 1
-    assert "b16-s1 (trained with momentum=0.9 and not 0.5; give --runs another folder)" in changed.stderr
+    code, _, errors = call(grey, tmp_path, *rows, "--momentum", 0.5)
+    assert code == 1
+    assert "b16-s1 (trained with momentum=0.9 and not 0.5; give --runs another folder)" in errors
 
 
 @needs_torch
-def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path):
+def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path, call):
     more = ("--rows", "pytorch-plcc-b16", "--cross", "", "--epochs", 12, "--learning-rates", 1e-3)
     interrupted = subprocess.Popen(
-        command(grey, tmp_path, *more),
+        [sys.executable, TINY, "replicate", *arguments(grey, tmp_path, *more)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -347,16 +358,16 @@ def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path):
     lock_file(folder / ".lock").close()  # the script has ended, too
     before = pd.read_csv(folder / "log.csv")
     assert 2 <= len(before) < 12
-    done = call(grey, tmp_path, *more)
-    assert done.returncode == 0, done.stderr
-    assert "b16-s1: interrupted" in done.stdout
+    code, printed, errors = call(grey, tmp_path, *more)
+    assert code == 0, errors
+    assert "b16-s1: interrupted" in printed
     log = pd.read_csv(folder / "log.csv")
     assert log.epoch.tolist() == list(range(1, 13))
     pd.testing.assert_frame_equal(log[: len(before)], before)  # with their seconds: they were not run again
 
 
 @pytest.mark.slow
-def test_quick_goes_through_everything_with_the_real_network(tmp_path):
+def test_quick_goes_through_everything_with_the_real_network(tmp_path, capsys):
     began = time.monotonic()
     quick = [sys.executable, ROOT / "replicate.py", "--quick", "--out", tmp_path / "quick"]
     done = subprocess.run(quick, capture_output=True, text=True, check=False)
@@ -373,7 +384,7 @@ def test_quick_goes_through_everything_with_the_real_network(tmp_path):
     for name in ("curves.png", "scatter.png"):
         assert Image.open(tmp_path / "quick" / name).size > (300, 300)
     began = time.monotonic()
-    again = subprocess.run(quick, capture_output=True, text=True, check=True)
-    assert "stage" not in again.stdout
+    assert ended(replicate, *quick[2:]) == 0
+    assert "stage" not in capsys.readouterr().out
     assert time.monotonic() - began < took / 2
     shutil.rmtree(tmp_path / "quick/runs")  # 240 MB a run, which pytest would keep

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from koniq import convert, weights
+from koniq import convert, torch_network, weights
 from koniq.errors import InputError
 from koniq.mapping import CHILDREN, to_keras, to_torch
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, TOLERANCE
 
 SMALL = KONCEPT512.at((76, 100))
 RNG = np.random.default_rng(1)
@@ -25,7 +25,7 @@ def networks(tmp_path_factory):
     """The whole network in Keras and in PyTorch with one set of weights, and the file that it came by.
 
     Every weight and statistic is drawn at random, the statistics about those of the pictures, so that no stage dies
-    out; the last layer is scaled for scores that differ by 20 MOS: at 40, float32 alone is 1e-4 from float64.
+    out; the last layer is scaled for scores that differ by 20 MOS, of which rounding in float32 is 1e-4 or so.
     """
     torch.manual_seed(1)
     module = SMALL.build_torch()
@@ -58,6 +58,7 @@ def scores(module):
         return module(torch.from_numpy(PICTURES)).numpy()
 
 
+@pytest.mark.numerical
 def test_every_stage_and_the_score_agree(networks):
     model, module, _ = networks
     activations = [layer.name for layer in model.layers if type(layer).__name__ == "Activation"]
@@ -80,9 +81,14 @@ def test_every_stage_and_the_score_agree(networks):
             ours = ours.relu()  # Keras's layer has its activation within
         theirs = np.asarray(theirs)
         assert ours.shape == theirs.shape, name
-        assert np.abs(ours.detach().numpy() - theirs).max() < 1e-5 * np.abs(theirs).max(), name
+        assert np.abs(ours.detach().numpy() - theirs).max() < 1e-4 * np.abs(theirs).max(), name
     assert np.ptp(final) > 15
-    np.testing.assert_allclose(final, expected[-1], atol=1e-4, rtol=0)
+    np.testing.assert_allclose(final, expected[-1], atol=TOLERANCE, rtol=0)
+    stages = dict(module.named_modules())
+    for name in ("base.0.bn", "fc.2", "fc.10"):  # PyTorch's own epsilon in a single one of them would be seen
+        stages[name].eps = 1e-5
+        assert np.abs(scores(module) - final).max() > 5 * TOLERANCE, name
+        stages[name].eps = torch_network.EPSILON
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".h5", ".weights.h5"])
@@ -103,6 +109,7 @@ def test_weights_go_to_every_format_and_back_unchanged(networks, tmp_path, suffi
         model.load_weights(there)  # Keras's own reading
 
 
+@pytest.mark.numerical
 def test_a_scale_that_keras_has_not_is_folded_in(networks):
     """A public port's file may have one; the scores stay."""
     _, module, _ = networks
@@ -117,7 +124,7 @@ def test_a_scale_that_keras_has_not_is_folded_in(networks):
     assert (folded["base.0.bn.weight"] == 1).all()
     expected = scores(other)
     other.load_state_dict({key: torch.from_numpy(array) for key, array in folded.items()}, strict=False)
-    np.testing.assert_allclose(scores(other), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(scores(other), expected, rtol=0, atol=TOLERANCE)
 
 
 def test_the_public_names_of_the_body_load(networks, tmp_path):

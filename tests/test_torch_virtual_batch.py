@@ -8,9 +8,11 @@ from tiny import TINY
 from torch import nn
 
 from koniq import torch_virtual_batch
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, TOLERANCE
 from koniq.torch_engine import precise
 from koniq.torch_training import LOSSES
+
+pytestmark = pytest.mark.numerical
 
 
 def started(network=TINY, dropout=0.0):
@@ -38,6 +40,11 @@ def apart(first, second):
     return float((first - second).norm() / second.norm())
 
 
+def alike(found, expected):
+    """Statistics of the same pictures, summed in another order."""
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["mse", "plcc"])
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 8, 9])
 def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_batch):
@@ -47,8 +54,8 @@ def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_
     LOSSES[loss](scores, mos).backward()
     expected = gradient(module)
     found = torch_virtual_batch.backward(module, pictures, micro_batch, lambda own: LOSSES[loss](own, mos), nullcontext)
-    torch.testing.assert_close(found, scores.detach())
-    assert apart(gradient(module), expected) < 1e-5
+    torch.testing.assert_close(found, scores.detach(), rtol=0, atol=TOLERANCE)
+    assert apart(gradient(module), expected) < 1e-4
 
 
 def test_so_is_that_of_the_full_network():
@@ -58,7 +65,7 @@ def test_so_is_that_of_the_full_network():
     LOSSES["plcc"](module(pictures)[:, 0], mos).backward()
     expected = gradient(module)
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
-    assert apart(gradient(module), expected) < 1e-4
+    assert apart(gradient(module), expected) < 1e-3
 
 
 def test_with_the_body_live_each_micro_batch_normalises_itself():
@@ -68,7 +75,7 @@ def test_with_the_body_live_each_micro_batch_normalises_itself():
     expected = gradient(module)
     module = started()
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
-    assert apart(gradient(module), expected) < 1e-5
+    assert apart(gradient(module), expected) < 1e-4
     LOSSES["plcc"](started()(pictures)[:, 0], mos).backward()  # and is another one than that of the whole batch
     module = started()
     LOSSES["plcc"](module(pictures)[:, 0], mos).backward()
@@ -101,8 +108,8 @@ def test_the_moving_statistics_see_each_picture_once_and_forget_as_fast_as_those
             by_hand.features(group)
     found, expected = (torch_virtual_batch.norms(each.base) for each in (module, by_hand))
     for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-        torch.testing.assert_close(ours.running_var, theirs.running_var)
+        alike(ours.running_mean, theirs.running_mean)
+        alike(ours.running_var, theirs.running_var)
     assert norm.momentum == pytest.approx(1 - 0.9**0.25)  # as it was
     head = torch_virtual_batch.norms(module.fc)[0]
     assert head.momentum == 0.1
@@ -129,12 +136,12 @@ def test_trailing_statistics_move_towards_those_of_the_batch_whatever_the_micro_
     mean, variance = norm.running_mean.clone(), norm.running_var.clone()
     others, trail = 255 - pictures, torch_virtual_batch.Trail(module)
     torch_virtual_batch.backward(module, others, micro_batch, lambda own: LOSSES["mse"](own, mos), nullcontext, trail)
-    torch.testing.assert_close(norm.running_mean, mean)  # of the batch before, in both passes
+    alike(norm.running_mean, mean)  # of the batch before, in both passes
     trail.update()
     seen = module.base[0](others.permute(0, 3, 1, 2).float() / 127.5 - 1).relu()
     about = (seen - mean[None, :, None, None]).square().mean((0, 2, 3))
-    torch.testing.assert_close(norm.running_mean, 0.9 * mean + 0.1 * seen.mean((0, 2, 3)))
-    torch.testing.assert_close(norm.running_var, 0.9 * variance + 0.1 * about)
+    alike(norm.running_mean, 0.9 * mean + 0.1 * seen.mean((0, 2, 3)))
+    alike(norm.running_var, 0.9 * variance + 0.1 * about)
 
 
 def test_reestimated_statistics_are_the_averages_over_the_batches():
@@ -144,14 +151,14 @@ def test_reestimated_statistics_are_the_averages_over_the_batches():
     first = module.base[0](pictures.permute(0, 3, 1, 2).float() / 127.5 - 1).relu()
     groups = torch.stack([group.var((0, 2, 3)) for group in first.split(2)])
     norm = torch_virtual_batch.norms(module.base)[0]
-    torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)))
-    torch.testing.assert_close(norm.running_var, groups.mean(0))
+    alike(norm.running_mean, first.mean((0, 2, 3)))
+    alike(norm.running_var, groups.mean(0))
     assert not any(layer.training for layer in module.modules())
     assert {layer.momentum for layer in torch_virtual_batch.norms(module)} == {0.1}
     again = started(dropout=0.0)
     torch_virtual_batch.reestimate(again, pictures.split(4), 2, nullcontext)  # dropout has no part in it
     for ours, theirs in zip(module.state_dict().values(), again.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+        alike(ours, theirs)
 
 
 def test_dropout_is_drawn_once_for_the_batch():
@@ -161,7 +168,7 @@ def test_dropout_is_drawn_once_for_the_batch():
     expected = module(pictures)[:, 0].detach()
     torch.manual_seed(7)
     found = torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_in_bfloat16_the_gradient_is_near():

@@ -13,9 +13,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 from PIL import Image
 from tiny import TINY as NETWORK
 
+import koncept512_train
 from koniq import datasets
 from koniq.prediction import decode
 from ku.files import lock_file
@@ -34,6 +36,13 @@ STAGES = ("--epochs", 3, 3, "--learning-rates", 1e-2, 1e-3)
 
 def train(data, run, *more):
     return subprocess.run(arguments(data, run, *more), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The exit code of the same command in this process, which has TensorFlow already."""
+    monkeypatch.setattr(koncept512_train, "KONCEPT512", NETWORK)
+    return lambda *more: ended(koncept512_train, *arguments(*more)[3:])
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +94,7 @@ def test_a_run_writes_its_folder(whole, data):
     assert "stage 2/2, epoch 3/3: " in printed
 
 
+@pytest.mark.numerical
 def test_a_run_learns(whole):
     log = pd.read_csv(whole[0] / "log.csv")
     assert log.val_loss.min() < log.val_loss[0]
@@ -98,24 +108,25 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(whole):
 
 
 @pytest.mark.parametrize(
-    ("line", "seconds"),
+    "kills",
     [
-        pytest.param("stage 1/2, epoch 1/3", 0, marks=pytest.mark.long),
-        ("stage 1/2, epoch 3/3", 0.05),
-        ("stage 2/2, epoch 1/3", 0.2),
+        pytest.param([("stage 1/2, epoch 1/3", 0)], marks=pytest.mark.long),
+        [("stage 1/2, epoch 3/3", 0.05), ("stage 2/2, epoch 1/3", 0.2)],
     ],
 )
-def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, line, seconds):
+def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, kills):
     """Killed within a stage, as one ends and the next begins, and in the second, where another optimiser is at work."""
     run = tmp_path / "whole"
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        arguments(data, run, *STAGES), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
-    assert any(printed.startswith(line) for printed in process.stdout)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    for line, seconds in kills:
+        command = arguments(data, run, *STAGES, "--resume")
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
+        assert any(printed.startswith(line) for printed in process.stdout)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     done = train(data, run, *STAGES, "--resume")
     assert done.returncode == 0, done.stderr
     assert line not in done.stdout
@@ -123,13 +134,11 @@ def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, li
     assert {path.name for path in run.iterdir()} == {path.name for path in whole[0].iterdir()}
 
 
-def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(whole, data):
-    done = train(data, whole[0], *STAGES)
-    assert done.returncode == 2
-    assert "Give --resume to go on with it, --overwrite, or another --run." in done.stderr
-    done = train(data, whole[0], *STAGES, "--resume", "--loss", "plcc")
-    assert done.returncode == 2
-    assert "began with: loss='mse'. Received: loss='plcc'" in done.stderr
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(whole, data, here, capsys):
+    assert here(data, whole[0], *STAGES) == 2
+    assert "Give --resume to go on with it, --overwrite, or another --run." in capsys.readouterr().err
+    assert here(data, whole[0], *STAGES, "--resume", "--loss", "plcc") == 2
+    assert "began with: loss='mse'. Received: loss='plcc'" in capsys.readouterr().err
 
 
 def test_a_run_is_one_process_at_a_time(whole, data):
@@ -149,12 +158,12 @@ def test_a_finished_run_resumed_is_only_tested_again(whole, data, tmp_path):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data, tmp_path, here, capsys):
     run = tmp_path / "run"
-    done = train(data, run, "--epochs", 1, 2, "--learning-rates", 1e-3, 1e38)
-    assert done.returncode == 1
-    assert "loss should be finite. Received: " in done.stderr
-    assert "Traceback" not in done.stderr
+    assert here(data, run, "--epochs", 1, 2, "--learning-rates", 1e-3, 1e38) == 1
+    said = capsys.readouterr().err
+    assert "loss should be finite. Received: " in said
+    assert "Traceback" not in said
     assert all(np.isfinite(array).all() for array in best(run).values())
     assert pd.read_csv(run / "log.csv").notna().all(axis=None)
 
@@ -195,7 +204,7 @@ def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(d
     seen.build((None, 24, 32, 3))
     seen.set_weights([start[f"layers/conv2d/vars/{number}"] for number in (0, 1)])
     mean = seen(pictures / 127.5 - 1).numpy().mean((0, 1, 2))
-    np.testing.assert_allclose(start["layers/batch_normalization/vars/2"], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(start["layers/batch_normalization/vars/2"], mean, rtol=1e-3, atol=1e-5)
     for norm in ("batch_normalization", "batch_normalization_1"):
         for statistics in ("vars/2", "vars/3"):
             np.testing.assert_array_equal(learned[f"layers/{norm}/{statistics}"], start[f"layers/{norm}/{statistics}"])
@@ -203,7 +212,6 @@ def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(d
 
 
 @pytest.mark.parametrize("loss", ["plcc", *(pytest.param(loss, marks=pytest.mark.long) for loss in ("mae", "huber"))])
-def test_other_losses_train(data, tmp_path, loss):
-    done = train(data, tmp_path / "run", "--loss", loss, "--epochs", 1, "--learning-rates", 1e-3)
-    assert done.returncode == 0, done.stderr
+def test_other_losses_train(data, tmp_path, here, loss):
+    assert here(data, tmp_path / "run", "--loss", loss, "--epochs", 1, "--learning-rates", 1e-3) == 0
     assert np.isfinite(pd.read_csv(tmp_path / "run/log.csv").loss).all()

@@ -34,6 +34,7 @@ def saved(model, path):
 
 @pytest.mark.parametrize("name", ["m.weights.h5", "m.keras", "m.h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.numerical
 def test_what_keras_3_writes_loads(tmp_path, name):
     model = shaken(TINY.build())
     path = saved(model, tmp_path / name)
@@ -44,6 +45,7 @@ def test_what_keras_3_writes_loads(tmp_path, name):
 
 
 @pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.numerical
 def test_what_keras_2_writes_loads(tmp_path, whole):
     """The Keras 2 model has no layer for scaling, as the study's have none."""
     keras2 = pytest.importorskip("tf_keras")
@@ -68,6 +70,7 @@ def test_what_keras_2_writes_loads(tmp_path, whole):
 
 
 @pytest.mark.slow
+@pytest.mark.numerical
 def test_koncept512_of_keras_2_predicts_the_same(tmp_path):
     """The whole network at a small input size, its statistics no longer those of a new one."""
     keras2 = pytest.importorskip("tf_keras")

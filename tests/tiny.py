@@ -92,21 +92,28 @@ def limited(start):
     return started
 
 
+def slow_down(pause):
+    """From now on, each score takes `pause` seconds longer."""
+    score = prediction._scored
+    prediction._scored = lambda *found: (time.sleep(pause), score(*found))[1]
+
+
+def small(commands):
+    """The commands of koniq.replication (TRAIN, TEST) with the small network, without kuti's, which has none."""
+    others = {name: Path(script).stem for name, (_, script) in commands.items() if name != "kuti"}
+    return {name: (sys.executable, __file__, script) for name, script in others.items()}
+
+
 if __name__ == "__main__":
     if "TINY_LIMITS" in os.environ:
         engines.Plan.start = limited(engines.Plan.start)
     if pause := float(os.environ.get("TINY_SLOW", 0)):
-        score = prediction._scored
-        prediction._scored = lambda *found: (time.sleep(pause), score(*found))[1]
+        slow_down(pause)
     if sys.argv[1] == "replicate":  # what it starts, too
         from koniq import replication
 
         for commands in (replication.TRAIN, replication.TEST):
-            commands |= {
-                name: (sys.executable, __file__, Path(script).stem)
-                for name, (_, script) in commands.items()
-                if name != "kuti"
-            }
+            commands |= small(commands)
     script = importlib.import_module(sys.argv[1])
     script.KONCEPT512 = TINY
     cli.run(script.main, script.Settings, sys.argv[2:])
