@@ -1,11 +1,13 @@
 """lifelog_predict.py with an engine that takes no seconds to start: `python tests/mean.py PICTURES --out OUT ...`.
 
-A score is the mean of a picture's pixels; everything else is the script's own.
+A score is the mean of a picture's pixels; everything else is the script's own. In the environment, PAUSE is a number of
+seconds that each batch takes longer, and STEP how many pass until replaced rows are written.
 """
 
+import os
 import sys
+import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -13,30 +15,37 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tiny import TINY
 
-from koniq import cli, engines
+from koniq import cli, engines, scores
 from koniq.prediction import Engine
 
 
-class Plan(SimpleNamespace):
-    """As engines.Plan; `then`, if it has that, is called after each batch."""
+class MeanPlan:
+    """As engines.Plan; how many pictures it has scored is in `scored`. `then`, if given, is called after each batch."""
 
     network = TINY
 
+    def __init__(self, pause=0.0, then=None):
+        self.pause, self.then, self.scored = pause, then, 0
+
     def facts(self):
-        return {"weights": "mean"}
+        return {"model": "mean", "weights": "abc"}
 
     def start(self):
-        def score(batch):
-            found = batch.mean((1, 2, 3), dtype=np.float32)
-            getattr(self, "then", lambda: None)()
-            return found
+        return Engine("mean", TINY, 2, self.score)
 
-        return Engine("mean", TINY, 2, score)
+    def score(self, batch):
+        time.sleep(self.pause)
+        self.scored += np.count_nonzero(batch.any((1, 2, 3)))
+        found = batch.mean((1, 2, 3), dtype=np.float32)
+        if self.then:
+            self.then()
+        return found
 
 
 if __name__ == "__main__":
     import lifelog_predict
 
+    scores.STEP = float(os.environ.get("STEP", scores.STEP))
     lifelog_predict.find = Path
-    engines.plan = lambda *_, **__: Plan()
+    engines.plan = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
     cli.run(lifelog_predict.main, lifelog_predict.Settings, sys.argv[1:])

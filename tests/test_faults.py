@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mean import Plan
+from mean import MeanPlan
 from PIL import Image
 from tiny import TINY
 
@@ -40,7 +40,7 @@ def fill(root):
 
 def score(root, out, **plan):
     """The table that scoring the list into `out` gives."""
-    lifelog.score(lifelog.inputs([str(root.parent / "list.csv")], str(root)), Plan(**plan), out, workers=2)
+    lifelog.score(lifelog.inputs([str(root.parent / "list.csv")], str(root)), MeanPlan(**plan), out, workers=2)
     return scores.read(out)
 
 
@@ -124,7 +124,7 @@ def test_a_folder_that_goes_away_makes_no_row(folder, whole, tmp_path, monkeypat
 def test_a_drive_without_a_root_of_its_own_is_known_by_the_picture_that_opened_before(folder):
     """Single files have no root: the folder of the last one that opened is asked."""
     paths = [folder / f"2016-08-11/{number:02}.png" for number in range(9)]
-    plan = Plan(then=after(1, lambda: shutil.rmtree(folder)))
+    plan = MeanPlan(then=after(1, lambda: shutil.rmtree(folder)))
     found = []
     with pytest.raises(RunStopped, match="2016-08-11 is not there any more"):
         found.extend(predict(plan.start(), paths * 10))

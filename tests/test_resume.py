@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mean import MeanPlan
 from PIL import Image
-from scored import MeanPlan
 
 from koniq import contents, lifelog, scores, select
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
 
-SCORED = Path(__file__).with_name("scored.py")
+MEAN = Path(__file__).with_name("mean.py")
 
 
 def picture(path, grey):
@@ -92,7 +92,7 @@ def test_retry_replaces_rows_without_a_score_all_or_by_status(photos, tmp_path, 
 
 def test_retry_on_the_command_line(photos, tmp_path):
     def call(*arguments):
-        command = [sys.executable, SCORED, tmp_path / "s.csv", photos, *arguments]
+        command = [sys.executable, MEAN, "--out", tmp_path / "s.csv", photos, *arguments]
         return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
     assert "7 rows" in call().stdout
@@ -238,12 +238,15 @@ def test_killed_while_rows_are_replaced_nothing_is_lost(tmp_path, retry):
             line.replace(b'",%d.0,' % number, b'",%d.0,' % (number + 100))
             for number, line in enumerate([b"", *whole.replace(b"\n.png", b"\x00.png").splitlines(keepends=True)], -2)
         ).replace(b"\x00", b"\n")
-    command = [sys.executable, str(SCORED), str(out), str(folder)] + (["--retry"] if retry else [])
+    command = [sys.executable, str(MEAN), "--out", str(out), str(folder)] + (["--retry"] if retry else [])
     scored = []
     for _ in range(8):
         inode = out.stat().st_ino
         with subprocess.Popen(
-            command, env=os.environ | {"PAUSE": "0.05"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=os.environ | {"PAUSE": "0.05", "STEP": "0.02"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         ) as process:
             while process.poll() is None and out.stat().st_ino == inode:
                 time.sleep(0.002)

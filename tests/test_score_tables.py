@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mean import MeanPlan
 from PIL import Image
 from scipy import stats
 from scored import write_scores
 
 from koniq import cli, compare, lifelog, lifelog_report, score_tables, scores, select
 from koniq.errors import InputError
-from koniq.network import KONCEPT512
-from koniq.prediction import Engine, Score
+from koniq.prediction import Score
 from koniq.resume import todo
 from koniq.scores import ScoreFile, facts, facts_path
 
@@ -106,22 +106,13 @@ def test_the_columns_of_the_study_lose_no_row(tmp_path):
 
 
 def test_a_lifelog_is_scored_into_the_columns_of_the_study(tmp_path):
-    class Plan:
-        network = KONCEPT512
-
-        def facts(self):
-            return FACTS
-
-        def start(self):
-            return Engine("grey", KONCEPT512, 2, lambda pixels: pixels[:, 0, 0, 0].astype(np.float32))
-
     for number in range(3):
         Image.new("RGB", (8, 6), (10 * number,) * 3).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.png").touch()
     out = tmp_path / "out.csv"
     for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
         (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
-        lifelog.score(lifelog.inputs([str(tmp_path / "list.csv")]), Plan(), out, 1, columns="study")
+        lifelog.score(lifelog.inputs([str(tmp_path / "list.csv")]), MeanPlan(), out, 1, columns="study")
     assert out.read_text() == "image_path,MOS\n0.png,0.0\nbroken.png,\n1.png,10.0\n2.png,20.0\n"
 
 
