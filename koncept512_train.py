@@ -44,7 +44,6 @@ def main(s: Settings) -> None:
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
     device = devices.prepare(s.seed, s.precision, s.device, training=True)
-
     from koniq import training  # these import TensorFlow, which takes seconds
     from koniq.run import run_name
 

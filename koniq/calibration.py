@@ -215,7 +215,7 @@ def fit(
             race[name], gains[name] = float(np.sqrt(after.mean())), gain(raw, after, groups)
         except ValueError as error:
             race[name] = str(error)
-    found = Calibration(fitted["identity"], race, len(mos), fitted_on, gains, label)
+    found = Calibration(fitted["identity"], race, len(mos), fitted_on, gains=gains, label=label)
     best = min(found.worthy, key=race.__getitem__, default="identity") if kind == "auto" else kind
     if best not in fitted:
         raise InputError(f"kind={kind} should be a map that fits these scores. Received: {race[kind]}")

@@ -15,7 +15,7 @@ from koniq.errors import InputError, RunStopped
 ROOT = Path(__file__).resolve().parent.parent
 # Those that run by `python -m koniq.NAME`, and the study's scripts.
 COMMANDS = [
-    f"koniq.{path.stem}" for path in sorted((ROOT / "koniq").glob("*.py")) if "__main__" in path.read_text("utf-8")
+    f"koniq.{path.stem}" for path in sorted((ROOT / "koniq").glob("*.py")) if "cli.run(main" in path.read_text("utf-8")
 ]
 SCRIPTS = [path.stem for path in sorted(ROOT.glob("*.py")) if "__main__" in path.read_text("utf-8")]
 

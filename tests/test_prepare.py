@@ -275,7 +275,8 @@ def test_training_names_all_or_leaves_them_out(broken, tmp_path, monkeypatch, ca
     assert "is stale" not in said
     assert (f"Pictures: from {path}" in said) == is_prepared
     assert found.broken == ("1.png", "3.png")
-    assert found.summary() == "mine: 2 training, 1 validation, 2 test (MOS); 2 of the table's 7 do not open"
+    counts = "2 training, 1 validation, 2 test (MOS from 0 to 10)"
+    assert found.summary() == f"mine: {counts}; 2 of the table's 7 do not open"
     for name in ("0.png", "2.png", "4.png"):
         np.testing.assert_array_equal(opened[name], prediction.decode(data.folder / name, TINY)[1])
     Image.new("RGB", (40, 30)).save(data.folder / "3.png")  # mended: it is no longer left out

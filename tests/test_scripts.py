@@ -180,11 +180,11 @@ def test_a_changed_model_or_resize_is_not_mixed_in(rated, trained, tmp_path, cap
 def test_what_is_added_to_a_folder_is_added_to_the_file(rated, trained, tmp_path, capsys):
     out, pictures = tmp_path / "scores.csv", shutil.copytree(rated.parent / "images", tmp_path / "pictures")
     arguments = [pictures, "--weights", trained, "--out", out]
-    assert ended(lifelog_predict, *arguments) == 0
+    assert ended(lifelog_predict, *arguments) == cli.UNSCORED
     before = out.read_text()
     Image.new("RGB", (40, 30)).save(pictures / "1a.png")
     capsys.readouterr()
-    assert ended(lifelog_predict, *arguments) == 0
+    assert ended(lifelog_predict, *arguments) == cli.UNSCORED
     printed = capsys.readouterr().out
     assert "6 of them are in" in printed
     assert out.read_text().startswith(before)

@@ -177,7 +177,7 @@ def test_a_file_system_without_locks_ends_no_command(tmp_path, monkeypatch, caps
 def test_no_lock_is_left_beside_the_scores(tmp_path):
     with scores.ScoreFile(tmp_path / "a.csv", {}):
         assert (tmp_path / ".a.csv.lock").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.csv.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.csv.contents", "a.csv.json"]
 
 
 def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
