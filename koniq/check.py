@@ -20,12 +20,13 @@ import tyro
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from koniq import cli, datasets, sources, transfer
+from koniq import cli, datasets, room, sources, transfer
 from koniq.datasets import Release
 from koniq.errors import InputError, first_few
 from koniq.faults import is_machine, said, stopped
+from koniq.room import ROOM
 from ku.generic import atomic_path
-from ku.image_utils import decode_image
+from ku.image_utils import to_rgb
 
 Kind = Literal[
     "absent", "unrated", "unreadable", "wrong size", "odd size", "duplicate", "known duplicate", "extra", "table"
@@ -149,14 +150,16 @@ def inspect(
 def _opened(path: Path) -> tuple[tuple[int, int], str] | str:
     """A picture's (height, width) and what tells its pixels from others', or the reason why it does not open."""
     try:
-        picture = decode_image(path)
+        with ROOM.entered(), room.opened(path) as file:
+            picture = to_rgb(file)
+            mark = hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest()
     except UnidentifiedImageError:
         return "not a picture in a format that Pillow reads"
     except Exception as error:  # Pillow's plugins raise anything on a broken file
         if is_machine(error):
             raise stopped(path, said(error)) from error
         return f"{type(error).__name__}: {error}"
-    return picture.size[::-1], hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() + str(picture.size)
+    return picture.size[::-1], mark + str(picture.size)
 
 
 def _sizes(found: dict[str, tuple[int, int]], release: Release) -> list[Finding]:

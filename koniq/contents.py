@@ -6,8 +6,9 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
+HASH_BYTES = 16
 LARGEST = 1 << 30  # bytes, of a file that is hashed; a larger one is known by its size and time alone
 
 
@@ -23,11 +24,16 @@ class Content(NamedTuple):
 
     size: int  # bytes
     modified: int  # nanoseconds since 1970
-    digest: str = ""  # BLAKE2b of 16 bytes, hexadecimal; "" if it was not taken
+    digest: str = ""  # see `digest_of`, hexadecimal; "" if it was not taken
 
     def looks_like(self, status: os.stat_result) -> bool:
         """Whether a file has the same size and time."""
         return (self.size, self.modified) == (status.st_size, status.st_mtime_ns)
+
+
+def digest_of(file: BinaryIO) -> bytes:
+    """What tells the content of an open file from that of others: BLAKE2b, HASH_BYTES long."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
 
 
 def at(path: str | Path) -> Content | None:
@@ -39,7 +45,7 @@ def at(path: str | Path) -> Content | None:
             status = os.fstat(file.fileno())  # first: what is written while it is read has another time
             digest = ""
             if status.st_size <= LARGEST:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+                digest = digest_of(file).hex()
             return Content(status.st_size, status.st_mtime_ns, digest)
     except (OSError, ValueError):  # ValueError: of a name that no file can have
         return None

@@ -1,6 +1,5 @@
 """Pictures for training: decoded once, or prepared, kept as uint8; and in which order an epoch sees them."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from koniq.contents import HASH_BYTES, digest_of
 from koniq.datasets import DataSet
 from koniq.errors import InputError
 from koniq.network import Network
@@ -19,7 +19,6 @@ from koniq.prediction import decode
 
 PREPARED_VERSION = 1  # of the layout of koniq.prepare's files
 HASHES = ".source_hashes"  # in them, HASH_BYTES for each picture; no picture is called so
-HASH_BYTES = 16
 NAMED = 100  # pictures that do not open, in one message
 SHARE_OF_MEMORY = 0.5  # of what is free; more than that goes to a memory-mapped file
 
@@ -107,7 +106,7 @@ def check_whole(broken: Mapping[str, str], count: int, skip: bool, quiet: bool =
 def content_hash(path: Path) -> bytes:
     """What tells the content of a file from that of others, HASH_BYTES long."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
+        return digest_of(file)
 
 
 class Prepared:

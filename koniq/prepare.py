@@ -21,11 +21,11 @@ import tyro
 from tqdm import tqdm
 
 from koniq import cli, datasets
+from koniq.contents import HASH_BYTES
 from koniq.datasets import DataSet
 from koniq.errors import InputError, first_few
 from koniq.network import KONCEPT512, Network
 from koniq.pictures import (
-    HASH_BYTES,
     HASHES,
     PREPARED_VERSION,
     Prepared,

@@ -10,7 +10,7 @@ import pytest
 from commands import ended
 from PIL import Image
 
-from koniq import check
+from koniq import check, room
 from koniq.datasets import RATER_TRAINING, RELEASES, Release
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,20 @@ NAMES = ["a.png", "b.png", "c.png", "odd.png"]
 
 def kinds(report):
     return {(finding.kind, str(finding)) for finding in report.findings}
+
+
+def test_pictures_take_no_more_memory_together_than_there_is_room_for(folder, monkeypatch):
+    least = 8 * 6 * 8  # bytes of the smallest: two at a time are too many
+    small, most = room.Room(least), []
+
+    def decoded(picture):
+        most.append(small._taken)
+        return picture.convert("RGB")
+
+    monkeypatch.setattr(room, "ROOM", small)
+    monkeypatch.setattr(check, "to_rgb", decoded)
+    assert check.inspect("small", NAMES, folder, SMALL, workers=4).faults == []
+    assert most == [least] * 4
 
 
 def test_a_whole_copy_of_a_release_is_right_with_its_known_oddities(folder):
