@@ -92,7 +92,9 @@ def verdict(found: Calibration, path: Path, before: bool = False) -> str:
     if found.name in found.worthy:
         return where
     gain, error = found.gains.get(found.name, (np.nan, np.nan))
-    why = f"its gain of {gain:.2f} is not beyond its standard error of {error:.2f}"
+    why = (
+        f"its gain of {gain:.{found.scale.digits}f} is not beyond its standard error of {error:.{found.scale.digits}f}"
+    )
     if found.name not in found.gains:
         why = found.race[found.name]
     return f"{where} Nothing shows that the {found.name} map is better than none ({why}): it is kept because you ask."
@@ -118,11 +120,12 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
 
 def table(found: Calibration) -> str:
     """How the maps fared, in Markdown: their RMSE on pictures that they were not fitted to, or why there is none."""
+    digits = found.scale.digits
     rows = [
         (
             f"**{name}**" if name == found.name else name,
-            result if isinstance(result, str) else f"{result:.2f}",
-            "{:.2f} ± {:.2f}".format(*found.gains[name]) if name in found.gains else "",
+            result if isinstance(result, str) else f"{result:.{digits}f}",
+            " ± ".join(f"{number:.{digits}f}" for number in found.gains.get(name, ())),
         )
         for name, result in found.race.items()
     ]
@@ -143,8 +146,8 @@ def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str,
         chosen, none = name == found.name, isinstance(result, str)
         if chosen or not none:
             own = found if chosen else calibration.MAPS[name].fit(predicted, mos)
-            label = name if none else f"{name}: {result:.2f}"
-            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=label)
+            legend = name if none else f"{name}: {result:.{found.scale.digits}f}"
+            axes.plot(grid, own(grid), linewidth=2.5 if chosen else 1, label=legend)
     axes.set(xlabel="score of the network", ylabel=label, title=found.fitted_on)
     axes.legend(title="RMSE, cross-validated", frameon=False)
     save_figure(figure, path)

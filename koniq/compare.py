@@ -198,9 +198,11 @@ def compare(
     scores = {"A": pairs["first"], "B": pairs["second"]}
     values = found.set_index("metric").value
     shares = distribution.shares(scores, on)
+    label, *other = dict.fromkeys(map(page.label, abouts))
+    label = "score" if other else label
     figures = {
         "histogram.png": distribution.draw_histogram(
-            {"A: " + names[0]: scores["A"], "B: " + names[1]: scores["B"]}, on
+            {"A: " + names[0]: scores["A"], "B: " + names[1]: scores["B"]}, on, label
         ),
         "scatter.png": _draw_scatter(pairs, on),
         "bland_altman.png": _draw_differences(pairs, values, on),
@@ -223,6 +225,7 @@ def compare(
         warnings=warnings(abouts, scales),
         agreement=[_shown(row, on) for row in found.itertuples()],
         shares=shares,
+        label=label,
         outside=" ".join(f"{name}: {note}" for name, mos in scores.items() if (note := distribution.outside(mos, on))),
         koniq10k=distribution.koniq10k(on),
         figures=figures,

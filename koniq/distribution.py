@@ -64,20 +64,23 @@ def koniq10k(scale: Scale) -> str:
     return "the human scores of KonIQ-10k" + ("" if scale.is_usual else f", stretched from {USUAL} to {scale}")
 
 
-def draw_histogram(scores: Mapping[str, np.ndarray], scale: Scale = USUAL) -> bytes:
-    """PNG of the shares in 50 bins over the scale, with KonIQ-10k's own behind; what lies outside is in the title."""
+def draw_histogram(scores: Mapping[str, np.ndarray], scale: Scale = USUAL, label: str = "MOS") -> bytes:
+    """PNG of the shares in 50 bins over the scale, with KonIQ-10k's own behind; what lies outside is in the title.
+
+    label: what the scores are.
+    """
     table = histogram(scores, scale)
     inside = table.iloc[1:-1]
     edges = [*inside.low, scale.high]
     figure, axes = report.new_figure(5.4, 3.6, dpi=200)
     axes.stairs(100 * inside.koniq10k, edges, fill=True, color="0.82", label=f"KonIQ-10k, n = {sum(KONIQ10K_MOS):,}")
     for colour, (name, mos) in zip(("C0", "C1"), scores.items(), strict=False):
-        label = f"{_drawn(name)}, n = {len(mos):,}"
+        legend = f"{_drawn(name)}, n = {len(mos):,}"
         axes.stairs(100 * inside[name], edges, fill=True, color=colour, alpha=0.25)
-        axes.stairs(100 * inside[name], edges, color=colour, linewidth=1.2, label=label)
+        axes.stairs(100 * inside[name], edges, color=colour, linewidth=1.2, label=legend)
     notes = [f"{_drawn(name)}: {note}" for name, mos in scores.items() if (note := outside(mos, scale))]
     width = f"{(scale.high - scale.low) / BINS:g}"
-    axes.set(xlabel="MOS", ylabel=f"share of pictures in {width} MOS [%]", xlim=(scale.low, scale.high))
+    axes.set(xlabel=label, ylabel=f"share of pictures in {width} {label} [%]", xlim=(scale.low, scale.high))
     axes.set_title("\n".join(notes), fontsize=8)
     figure.legend(frameon=False, fontsize=8, loc="outside upper center")
     return report.png(figure)

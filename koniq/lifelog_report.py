@@ -44,15 +44,15 @@ def report(
     """
     ok = distribution.is_scored(table)
     scored, failed = table[ok], table[~ok]
-    on = of_scores(scored.MOS, about, scale)
+    on, label = of_scores(scored.MOS, about, scale), page.label(about)
     scored = scored.join(times.taken(scored.image_path))
-    figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS}, on)}
+    figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS}, on, label)}
     by_hour = times.by_hour(scored.MOS, scored.time)
     by_period, unit = times.readable(scored.MOS, scored.day)
     if len(by_period):
-        figures["by_day.png"] = times.draw_periods(by_period, unit, on)
+        figures["by_day.png"] = times.draw_periods(by_period, unit, on, label)
     if by_hour.pictures.any():
-        figures["by_hour.png"] = times.draw_hours(by_hour, on)
+        figures["by_hour.png"] = times.draw_hours(by_hour, on, label)
 
     def cells(chosen: pd.DataFrame) -> list[page.Cell]:
         return [
@@ -78,6 +78,7 @@ def report(
         scale=page.scale(about),
         calibrated=page.is_calibrated(about),
         shares=shares,
+        label=label,
         digits=on.digits,
         koniq10k=distribution.koniq10k(on),
         outside=distribution.outside(scored.MOS, on),

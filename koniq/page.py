@@ -145,15 +145,20 @@ def is_calibrated(facts: Mapping[str, object]) -> bool:
 
 def synthetic(facts: Mapping[str, object]) -> str:
     """What a model's scores are if no person gave its labels, such as "synthetic MOS"; "" if people did."""
-    label = facts.get("record", {}).get("label", "MOS")
-    return "" if label == "MOS" else str(label)
+    found = facts.get("record", {}).get("label", "MOS")
+    return "" if found == "MOS" else str(found)
+
+
+def label(facts: Mapping[str, object]) -> str:
+    """What a model's scores are, for axes and tables: "MOS", or "synthetic MOS"."""
+    return synthetic(facts) or "MOS"
 
 
 def scale(facts: Mapping[str, object]) -> str:
     """What can be said of scores and the MOS scale by the facts beside them."""
-    if label := synthetic(facts):
+    if unrated := synthetic(facts):
         return (
-            f"The scores are {label}: the model learnt labels that follow from known distortions, and that no person "
+            f"The scores are {unrated}: the model learnt labels that follow from known distortions, and that no person "
             "gave. Their order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
         )
     if is_calibrated(facts):

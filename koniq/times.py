@@ -57,19 +57,22 @@ def _quality(mos: pd.Series, group: pd.Series) -> pd.DataFrame:
     return pd.concat([groups.size().rename("pictures"), quartiles, groups.mean().rename("mean")], axis=1)
 
 
-def draw_hours(table: pd.DataFrame, scale: Scale = USUAL) -> bytes:
-    """PNG of `by_hour`'s table."""
-    figure, panels = _draw(table.hour, table, "hour of day", scale)
+def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> bytes:
+    """PNG of `by_hour`'s table. label: what the scores are."""
+    figure, panels = _draw(table.hour, table, "hour of day", scale, label)
     panels[1].set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3))
     return report.png(figure)
 
 
-def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL) -> bytes:
-    """PNG of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted."""
+def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: str = "MOS") -> bytes:
+    """PNG of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted.
+
+    label: what the scores are.
+    """
     steps = np.diff(table["first"].dt.to_period(unit).astype("int64"), prepend=0)
     steps[:1] = 0
     x = np.cumsum(np.minimum(steps, LONGEST_GAP))
-    figure, panels = _draw(x, table, PERIODS[unit], scale)
+    figure, panels = _draw(x, table, PERIODS[unit], scale, label)
     for gap in np.flatnonzero(steps > LONGEST_GAP):
         for axes in panels:
             axes.axvline(x[gap] - LONGEST_GAP / 2, color="0.5", linewidth=0.8, linestyle=":")
@@ -80,14 +83,14 @@ def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL) -> bytes:
     return report.png(figure)
 
 
-def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str, scale: Scale):
+def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str, scale: Scale, label: str):
     """Median and quartiles above, numbers of pictures below, at the positions `x`."""
     figure, panels = report.new_figure(5.4, 3.6, rows=2, dpi=200, sharex=True, height_ratios=(3, 1))
     width = min(8, 300 / (np.ptp(x) + 1))  # points
     panels[0].vlines(x, table.q25, table.q75, linewidth=width, alpha=0.35, label="quartiles")
     panels[0].plot(x, table["median"], "o", markersize=max(1.5, 0.7 * width), label="median")
     low, high = min(scale.low, table.q25.min()), max(scale.high, table.q75.max())
-    panels[0].set(ylabel="MOS", ylim=(low, high))
+    panels[0].set(ylabel=label, ylim=(low, high))
     panels[0].grid(axis="y", alpha=0.3)
     panels[1].bar(x, table.pictures, color="0.6")
     panels[1].set(xlabel=xlabel, ylabel="pictures")

@@ -19,7 +19,19 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import lifelog_predict
-from koniq import calibrate, calibration, compare, datasets, engines, page, results, sample, scores, weights
+from koniq import (
+    calibrate,
+    calibration,
+    compare,
+    datasets,
+    distribution,
+    engines,
+    page,
+    results,
+    sample,
+    scores,
+    weights,
+)
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
 from koniq.errors import InputError
 from koniq.metrics import krcc, rmse
@@ -439,7 +451,7 @@ def test_the_sample_is_checked_by_its_scenes():
     assert sample.scene_of("mine.jpg") is None
 
 
-def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys):
+def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys, monkeypatch):
     path, data = beside_of(tmp_path), replace(datasets.load(str(table)), label="synthetic MOS")
     calibrate.calibrate(path, engine_of(0.1), data, "validation", 1)
     said = capsys.readouterr().out
@@ -455,6 +467,11 @@ def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys):
     assert calibration.kept(path, TINY.at((30, 30)), engines.file_hash(path)) is None
     assert capsys.readouterr().out.startswith("Not in synthetic MOS: ")
     assert "MOS scale" not in said + page.scale(about) + warning
+    assert (page.label(about), page.label({})) == ("synthetic MOS", "MOS")
+    drawn = []
+    monkeypatch.setattr(distribution.report, "png", lambda figure: drawn.append(figure) or b"")
+    distribution.draw_histogram({"these": np.array([20.0, 40])}, label=page.label(about))
+    assert drawn[0].axes[0].get_xlabel() == "synthetic MOS"
 
 
 def settings(table, run, *more):
