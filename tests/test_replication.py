@@ -367,9 +367,13 @@ def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path, call):
 
 
 @pytest.mark.slow
-def test_quick_goes_through_everything_with_the_real_network(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "script", [("tests/tiny.py", "replicate"), pytest.param(("replicate.py",), marks=pytest.mark.long)]
+)
+def test_quick_goes_through_everything(script, tmp_path, capsys):
+    """By the small network, and again by the real one."""
     began = time.monotonic()
-    quick = [sys.executable, ROOT / "replicate.py", "--quick", "--out", tmp_path / "quick"]
+    quick = [sys.executable, ROOT / script[0], *script[1:], "--quick", "--out", tmp_path / "quick"]
     done = subprocess.run(quick, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     took = time.monotonic() - began
@@ -384,7 +388,7 @@ def test_quick_goes_through_everything_with_the_real_network(tmp_path, capsys):
     for name in ("curves.png", "scatter.png"):
         assert Image.open(tmp_path / "quick" / name).size > (300, 300)
     began = time.monotonic()
-    assert ended(replicate, *quick[2:]) == 0
+    assert ended(replicate, *quick[-3:]) == 0
     assert "stage" not in capsys.readouterr().out
     assert time.monotonic() - began < took / 2
     shutil.rmtree(tmp_path / "quick/runs")  # 240 MB a run, which pytest would keep

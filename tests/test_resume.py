@@ -240,7 +240,7 @@ def test_killed_while_rows_are_replaced_nothing_is_lost(tmp_path, retry):
         ).replace(b"\x00", b"\n")
     command = [sys.executable, str(MEAN), "--out", str(out), str(folder)] + (["--retry"] if retry else [])
     scored = []
-    for _ in range(8):
+    for _ in range(5):
         inode = out.stat().st_ino
         with subprocess.Popen(
             command,
