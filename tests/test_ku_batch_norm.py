@@ -76,7 +76,7 @@ def test_reestimated_once_an_epoch_before_validation(micro_batch):
         callbacks=[reestimate, Look()],
     ).history
     assert Look.times == 3
-    assert history["val_loss"][-1] == pytest.approx(model.evaluate(ROWS, TARGETS, verbose=0), rel=1e-5)
+    assert history["val_loss"][-1] == pytest.approx(model.evaluate(ROWS, TARGETS, verbose=0), rel=1e-3)
 
 
 @tensorflow_only

@@ -335,7 +335,7 @@ def test_best_weights_outlive_a_stage(make_helper):
     helper.train(lr=1e-2, epochs=2, verbose=False)
     best, path = helper.checkpoint.best, helper.checkpoint.path
     assert path.name == f"{helper.model_name()}_best.weights.h5"
-    assert helper.validate(verbose=0)["loss"] == pytest.approx(best)
+    assert helper.validate(verbose=0)["loss"] == pytest.approx(best, rel=1e-4)
     kept = helper.model.get_weights()
     helper.checkpoint.best = -1.0
     helper.train(lr=1e-2, verbose=False)
@@ -459,7 +459,8 @@ def test_validate_names_what_it_measures(make_helper):
     values = helper.validate(verbose=0, batch_size=3)
     y = np.array([5.0, 6, 7])
     difference = helper.predict("validation")[:, 0] - y
-    assert values == pytest.approx({"loss": np.mean(difference**2), "MAE": np.mean(abs(difference)), "plcc_tf": 6.0})
+    expected = {"loss": np.mean(difference**2), "MAE": np.mean(abs(difference)), "plcc_tf": 6.0}
+    assert values == pytest.approx(expected, rel=1e-4)
     assert helper.validate("test", verbose=0)["plcc_tf"] == 8.5
 
 
@@ -470,10 +471,10 @@ def test_predictions_follow_the_rows(make_helper, tmp_path):
     pictures = np.stack([np.asarray(Image.open(tmp_path / f"{i}.png")) for i in range(10)]).astype(np.float32)
     expected = keras.ops.convert_to_numpy(helper.model(pictures))
     gen = helper.make_generator(helper.ids, batch_size=3)
-    np.testing.assert_allclose(helper.predict(gen), expected, rtol=1e-5)
-    np.testing.assert_allclose(helper.predict(gen, batch_size=4), expected, rtol=1e-5)
+    np.testing.assert_allclose(helper.predict(gen), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(helper.predict(gen, batch_size=4), expected, rtol=1e-4, atol=1e-4)
     assert (gen.batch_size, gen.shuffle, gen.fixed_batches, len(gen)) == (3, True, True, 3)
-    np.testing.assert_allclose(helper.predict(), expected[8:], rtol=1e-5)
+    np.testing.assert_allclose(helper.predict(), expected[8:], rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="Received: repeats=0"):
         helper.predict(repeats=0)
 
@@ -537,7 +538,7 @@ def test_activations_are_read_back(make_helper):
     gen = DataGeneratorHDF5(helper.ids, path, inputs="image_name", shuffle=False, batch_size=10)
     every = helper.predict(helper.make_generator(helper.ids), "gap")
     assert len(every) == 10
-    np.testing.assert_allclose(gen[0][0][0], every, rtol=1e-5)
+    np.testing.assert_allclose(gen[0][0][0], every, rtol=1e-4, atol=1e-4)
     with pytest.raises(FileExistsError, match="overwrite=True"):
         helper.save_activations("gap")
     assert helper.save_activations("gap", overwrite=True) == path
@@ -555,7 +556,7 @@ def test_features_of_each_process(make_helper):
         assert h5.group_names == ["scale_by0", "scale_by1"]
         zero, one = h5.read_data(["0.png", "1.png", "2.png"], h5.group_names)
     assert np.ptp(zero) == 0
-    np.testing.assert_allclose(one, helper.predict(helper.make_generator(helper.ids[:3])), rtol=1e-5)
+    np.testing.assert_allclose(one, helper.predict(helper.make_generator(helper.ids[:3])), rtol=1e-4, atol=1e-4)
 
 
 # Files

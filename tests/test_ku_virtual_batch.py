@@ -121,7 +121,7 @@ def test_trailing_it_is_the_batch_and_statistics_move_towards_those_of_the_batch
     our_logs, their_logs = (after_one_step(model)[0] for model in (ours, plain))
     for norm, other in zip(norms(ours)[:2], norms(plain)[:2], strict=True):
         for moving in (norm.moving_mean, norm.moving_variance):
-            np.testing.assert_allclose(moving.numpy(), expected.pop(0), rtol=1e-4)
+            np.testing.assert_allclose(moving.numpy(), expected.pop(0), rtol=1e-3, atol=1e-5)
         norm.set_weights([*norm.get_weights()[:2], *other.get_weights()[2:]])
     assert_same((our_logs, state(ours)), (their_logs, state(plain)))
 
@@ -146,7 +146,7 @@ def test_moving_statistics_move_once_a_row():
     kept = 0.9**0.25
     expected = before * 0.9 + sum(mean * (1 - kept) * kept ** (3 - n) for n, mean in enumerate(means))
     after_one_step(virtual(model, 2))
-    np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_in_one_micro_batch_it_trains_as_the_plain_model_does():

@@ -66,7 +66,7 @@ def test_what_keras_2_writes_loads(tmp_path, whole):
     (old.save if whole else old.save_weights)(path)
     model = TINY.build()
     weights.load(model, path)
-    np.testing.assert_allclose(scores(model), old(PICTURES / 127.5 - 1, training=False), rtol=1e-5)
+    np.testing.assert_allclose(scores(model), old(PICTURES / 127.5 - 1, training=False), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_koncept512_of_keras_2_predicts_the_same(tmp_path):
     weights.load(model, path)
     pictures = rng.integers(0, 256, (2, 76, 100, 3), np.uint8)
     expected = old(pictures / np.float32(127.5) - 1, training=False)
-    np.testing.assert_allclose(scores(model, pictures), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores(model, pictures), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_file_that_does_not_fit_names_the_first_layer_that_differs_and_loads_nothing(tmp_path):
