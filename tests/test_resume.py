@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ended
 from mean import MeanPlan
 from PIL import Image
 
-from koniq import contents, lifelog, scores, select
+import lifelog_predict
+from koniq import cli, contents, engines, lifelog, scores, select
 from koniq.errors import InputError, RunStopped
 from koniq.prediction import Score
 
@@ -90,17 +92,21 @@ def test_retry_replaces_rows_without_a_score_all_or_by_status(photos, tmp_path, 
         run(out, names, retry=["ok", "10.png", "missing"])
 
 
-def test_retry_on_the_command_line(photos, tmp_path):
-    def call(*arguments):
-        command = [sys.executable, MEAN, "--out", tmp_path / "s.csv", photos, *arguments]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+def test_retry_on_the_command_line(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lifelog_predict, "find", Path)
+    monkeypatch.setattr(engines, "plan", lambda *_, **__: MeanPlan())
 
-    assert "7 rows" in call().stdout
-    assert "tried again" not in call().stdout
-    assert "(1 tried again)" in call("--retry").stdout
-    assert "(1 tried again)" in call("--retry", "unreadable", "missing").stdout
-    assert "tried again" not in call("--retry", "missing").stdout
-    assert "Received: all" in call("--retry", "all").stderr
+    def call(*arguments):
+        code = ended(lifelog_predict, photos, "--out", tmp_path / "s.csv", *arguments)
+        assert code == (cli.BAD_INPUT if arguments[-1:] == ("all",) else cli.UNSCORED)
+        return capsys.readouterr()
+
+    assert "7 rows" in call().out
+    assert "tried again" not in call().out
+    assert "(1 tried again)" in call("--retry").out
+    assert "(1 tried again)" in call("--retry", "unreadable", "missing").out
+    assert "tried again" not in call("--retry", "missing").out
+    assert "Received: all" in call("--retry", "all").err
 
 
 def test_an_edited_picture_is_scored_again_and_one_with_another_time_is_not(photos, tmp_path, capsys):
