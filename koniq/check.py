@@ -20,7 +20,7 @@ import tyro
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from koniq import cli, datasets, room, sources, transfer
+from koniq import cli, datasets, sources, transfer
 from koniq.datasets import Release
 from koniq.errors import InputError, first_few
 from koniq.faults import is_machine, said, stopped
@@ -150,7 +150,7 @@ def inspect(
 def _opened(path: Path) -> tuple[tuple[int, int], str] | str:
     """A picture's (height, width) and what tells its pixels from others', or the reason why it does not open."""
     try:
-        with ROOM.entered(), room.opened(path) as file:
+        with ROOM.entered(), ROOM.opened(path) as file:
             picture = to_rgb(file)
             mark = hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest()
     except UnidentifiedImageError:

@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from koniq import room
 from koniq.contents import Content
 from koniq.errors import RunStopped
 from koniq.faults import Place, is_missing, wants_memory, wants_room
@@ -103,7 +102,7 @@ def _opened(path: Path, network: Network, alone: bool) -> tuple[Score, np.ndarra
         status = os.stat(path)  # noqa: PTH116  a picture may not be a Path
         if reason := _no_file(status):
             return Score(path, status="unreadable", error=reason), None, status.st_dev
-        with room.opened(path) as picture:
+        with ROOM.opened(path) as picture:
             whole = to_rgb(picture)
             pixels = np.asarray(resize_image(whole, network.input_size, network.resize))
             return Score(path, width=whole.width, height=whole.height), pixels, status.st_dev

@@ -55,18 +55,17 @@ class Room:
                 self._taken -= size
                 self._changed.notify_all()
 
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[Image.Image]:
+        """An open picture, of which no more than the header was read, with room for what it takes to decode it."""
+        with Image.open(path) as picture, self.taken(size_in_memory(picture)):
+            yield picture
+
 
 def size_in_memory(picture: Image.Image) -> int:
     """The bytes that it takes to decode a picture of which no more than the header was read."""
     deep = picture.mode == "F" or picture.mode.startswith("I") or picture.format in DEEP_FORMATS
     return picture.width * picture.height * (DEEP if deep else USUAL)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An open picture, of which no more than the header was read, with room for what it takes to decode it."""
-    with Image.open(path) as picture, ROOM.taken(size_in_memory(picture)):
-        yield picture
 
 
 # As much as the largest picture takes that Pillow decodes (179 megapixels): so many small ones at a time, or that one.

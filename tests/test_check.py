@@ -46,7 +46,7 @@ def test_pictures_take_no_more_memory_together_than_there_is_room_for(folder, mo
         most.append(small._taken)
         return picture.convert("RGB")
 
-    monkeypatch.setattr(room, "ROOM", small)
+    monkeypatch.setattr(check, "ROOM", small)
     monkeypatch.setattr(check, "to_rgb", decoded)
     assert check.inspect("small", NAMES, folder, SMALL, workers=4).faults == []
     assert most == [least] * 4

@@ -294,6 +294,6 @@ def test_listing_and_checking_stop_for_the_machine_too(folder, monkeypatch):
         patch.setattr(os, "scandir", stale)
         with pytest.raises(RunStopped, match=r"pictures could not be read, .*Stale file handle"):
             lifelog.pictures_in(folder)
-    monkeypatch.setattr(check, "decode_image", stale)
+    monkeypatch.setattr(check, "to_rgb", stale)
     with pytest.raises(RunStopped, match="Stale file handle"):
         check._opened(folder / "2016-08-12/23.png")
