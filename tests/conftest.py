@@ -13,6 +13,15 @@ matplotlib.use("Agg")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are the processor's, on a machine with a GPU as well
 
 
+# Files of long tests, begun first, so that of two processes neither is left with one of them at the end.
+LONGEST = ("replication", "torch_training", "scripts", "training", "calibration", "resume", "convert", "torch_network")
+
+
+def pytest_collection_modifyitems(items):
+    first = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.name, len(first)))
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real pictures and tables named by KONIQ_TEST_DATA; skipped where it is not set."""

@@ -142,7 +142,7 @@ def test_a_folder_is_scored_with_a_row_for_every_picture(rated, trained, tmp_pat
     assert "5 ok, 1 unreadable" in done.stdout
 
 
-@pytest.mark.parametrize("engine", ["keras", "openvino"])
+@pytest.mark.parametrize("engine", [pytest.param("keras", marks=pytest.mark.long), "openvino"])
 def test_scripts_that_call_ours_have_exit_codes_and_silence(rated, trained, tmp_path, engine):
     out, pictures = tmp_path / "scores.csv", rated.parent / "images"
     arguments = ["--weights", trained, "--out", out, "--engine", engine, "--quiet"]
