@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import filelock
 import pytest
@@ -22,16 +21,6 @@ def started(code, *arguments):
     """A Python process that runs `code`, in which ku.files is there."""
     command = [sys.executable, "-c", f"import sys, time; from ku.files import *\n{code}", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-
-
-@pytest.fixture
-def other_disk(tmp_path):
-    """A folder on another file system than tmp_path."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is one file system only")
-    with TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
 
 
 # Locks

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import filelock
 import numpy as np
@@ -189,16 +188,6 @@ def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
 
 
 # Links to other disks
-
-
-@pytest.fixture
-def other_disk(tmp_path):
-    """A folder on another file system than tmp_path."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is one file system only")
-    with TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
 
 
 def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypatch):
