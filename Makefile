@@ -2,7 +2,7 @@
 # make test   the tests                                                                     (TESTS=tests)
 # Both make .venv first, with what requirements*.txt pin.
 # make test-portable  those of them that hang on how a processor rounds, again as older processors would
-# make test-long  the tests that take longer, and repeat what others show at another setting
+# make test-long  the tests that take longer, or repeat what others show at another setting
 # make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
 # make test-kuti  the tests of it
 

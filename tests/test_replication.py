@@ -306,6 +306,7 @@ def call(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.long
 @needs_torch
 def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(grey, tmp_path, call):
     rows = ("--rows", "pytorch-plcc-b16", "pytorch-plcc-b2", "--cross", grey)
@@ -337,6 +338,7 @@ def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(
     assert "b16-s1 (trained with momentum=0.9 and not 0.5; give --runs another folder)" in errors
 
 
+@pytest.mark.long
 @needs_torch
 def test_interrupted_it_leaves_a_run_that_is_gone_on_with(grey, tmp_path, call):
     more = ("--rows", "pytorch-plcc-b16", "--cross", "", "--epochs", 12, "--learning-rates", 1e-3)

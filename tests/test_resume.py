@@ -222,7 +222,7 @@ def test_a_link_to_the_csv_stays_one(photos, tmp_path):
     assert real.stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("retry", [True, False])
+@pytest.mark.parametrize("retry", [pytest.param(True, marks=pytest.mark.long), False])
 def test_killed_while_rows_are_replaced_nothing_is_lost(tmp_path, retry):
     """Killed at random moments; in each the file has every row, in order, a score once it is replaced; then it ends."""
     rng = np.random.default_rng(1)

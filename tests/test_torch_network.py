@@ -127,6 +127,7 @@ def test_a_scale_that_keras_has_not_is_folded_in(networks):
     np.testing.assert_allclose(scores(other), expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.long
 def test_the_public_names_of_the_body_load(networks, tmp_path):
     """As in timm's and Cadene's files, with their classifier and whatever a wrapper put before the names."""
     _, module, _ = networks

@@ -153,9 +153,10 @@ def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, st
 
 @pytest.mark.parametrize(
     "statistics",
-    ["trailing", *(pytest.param(each, marks=pytest.mark.long) for each in ("moving", "frozen", "reestimated"))],
+    ["trailing", "moving", "frozen", "reestimated"],
 )
 @pytest.mark.numerical
+@pytest.mark.long
 def test_two_processes_share_a_virtual_batch(data, tmp_path, monkeypatch, statistics):
     """Two of micro-batches of 1 train as one of micro-batches of 2 does: the statistics are of the same pictures."""
     monkeypatch.setenv("TINY_DROPOUT", "0")

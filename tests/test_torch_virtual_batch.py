@@ -58,6 +58,7 @@ def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_
     assert apart(gradient(module), expected) < 1e-4
 
 
+@pytest.mark.long
 def test_so_is_that_of_the_full_network():
     network = KONCEPT512.at((76, 100))
     module, (pictures, mos) = started(network), batch(4, network)
