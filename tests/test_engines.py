@@ -121,7 +121,6 @@ def test_bfloat16_is_near_float32(deep, pictures):
     assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
 
 
-@pytest.mark.numerical
 def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     path = trained(tmp_path, TINY, output_bias=50)
     engines.plan(path, "openvino", "float32").start()

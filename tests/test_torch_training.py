@@ -224,7 +224,6 @@ def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
     assert all(np.isfinite(array).all() for array in best(tmp_path / "run").values())
 
 
-@pytest.mark.numerical
 def test_neither_keras_nor_tensorflow_is_loaded(data, tmp_path):
     """By a training run to its end, nor by a test of its weights."""
     code = (
