@@ -367,6 +367,7 @@ def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
 
 
 @pytest.mark.parametrize("folder", [".", pytest.param("other", marks=pytest.mark.long)])
+@pytest.mark.long
 def test_after_a_conversion_both_files_score_in_mos(run, tmp_path, folder):
     convert = pytest.importorskip("koniq.convert")
     pytest.importorskip("torch")
@@ -526,6 +527,7 @@ def train_here(script, table, run, monkeypatch, capsys, *more):
     return printed
 
 
+@pytest.mark.long
 def test_a_finished_run_gone_on_with_keeps_its_calibration(run, table, monkeypatch, capsys):
     folder, _ = run
     before = weights.record_path(weights.find(str(folder))).read_bytes()

@@ -121,6 +121,7 @@ def test_bfloat16_is_near_float32(deep, pictures):
     assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
 
 
+@pytest.mark.long
 def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     path = trained(tmp_path, TINY, output_bias=50)
     engines.plan(path, "openvino", "float32").start()
@@ -221,6 +222,7 @@ def test_a_killed_export_leaves_nothing_that_is_used(tmp_path):
     assert openvino_engine._is_of(openvino_engine.kept(path, TINY), plan.about)
 
 
+@pytest.mark.long
 def test_of_two_processes_one_exports_and_the_other_waits(tmp_path):
     path = trained(tmp_path, TINY)
     both = [in_another_process(f"engines.plan(Path({str(path)!r}), 'openvino', 'float32').start()") for _ in range(2)]

@@ -200,6 +200,7 @@ def test_int8_of_too_few_pictures_is_refused_before_anything_is_done(rated, trai
     assert not (tmp_path / "scores.csv").exists()
 
 
+@pytest.mark.long
 def test_killed_twenty_times_and_gone_on_with_the_file_is_the_same(trained, tmp_path):
     """Killed at random moments, also while it writes (tests/killed.py); the last run ends by itself."""
     rng = np.random.default_rng(0)

@@ -110,6 +110,7 @@ def test_weights_go_to_every_format_and_back_unchanged(networks, tmp_path, suffi
 
 
 @pytest.mark.numerical
+@pytest.mark.long
 def test_a_scale_that_keras_has_not_is_folded_in(networks):
     """A public port's file may have one; the scores stay."""
     _, module, _ = networks

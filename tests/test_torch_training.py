@@ -123,6 +123,7 @@ def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path):
 
 
 @pytest.mark.numerical
+@pytest.mark.long
 def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
     done = train(data, tmp_path / "run", *STAGES, "--micro-batch", 4)
     assert done.returncode == 0, done.stderr
@@ -224,6 +225,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(data, tmp_path):
     assert all(np.isfinite(array).all() for array in best(tmp_path / "run").values())
 
 
+@pytest.mark.long
 def test_neither_keras_nor_tensorflow_is_loaded(data, tmp_path):
     """By a training run to its end, nor by a test of its weights."""
     code = (

@@ -212,6 +212,7 @@ def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(d
 
 
 @pytest.mark.parametrize("loss", ["plcc", *(pytest.param(loss, marks=pytest.mark.long) for loss in ("mae", "huber"))])
+@pytest.mark.long
 def test_other_losses_train(data, tmp_path, here, loss):
     assert here(data, tmp_path / "run", "--loss", loss, "--epochs", 1, "--learning-rates", 1e-3) == 0
     assert np.isfinite(pd.read_csv(tmp_path / "run/log.csv").loss).all()
