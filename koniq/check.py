@@ -25,7 +25,7 @@ from koniq.datasets import Release
 from koniq.errors import InputError, first_few
 from koniq.faults import is_machine, said, stopped
 from koniq.room import ROOM
-from ku.generic import atomic_path
+from ku.files import atomic_path
 from ku.image_utils import to_rgb
 
 Kind = Literal[

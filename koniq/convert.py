@@ -19,7 +19,7 @@ from koniq.errors import InputError, RunStopped
 from koniq.lifelog import pictures_in
 from koniq.network import TOLERANCE, Network
 from koniq.prediction import Engine, decode
-from ku.generic import atomic_path
+from ku.files import atomic_path
 
 
 @dataclass(frozen=True)

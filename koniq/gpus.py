@@ -22,7 +22,7 @@ from typing import Literal
 
 from koniq.errors import InputError, first_few
 from koniq.paths import user_cache
-from ku.generic import atomic_path
+from ku.files import atomic_path
 
 Framework = Literal["tensorflow", "torch"]
 TITLES: dict[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch"}

@@ -19,7 +19,7 @@ from koniq.recipes import RECIPES
 from koniq.report import markdown_table, new_figure, plot_scatter, save_figure
 from koniq.results import COMPARED, REFERENCE, framework
 from koniq.scale import guess
-from ku.generic import atomic_path
+from ku.files import atomic_path
 
 NAMES = {"koniq10k": "KonIQ-10k", "live_itw": "LIVE In the Wild"}  # of the study's data sets in metrics.csv
 FRAMEWORKS = {"tensorflow": "TensorFlow", "kuti": "kuti", "pytorch": "PyTorch"}

@@ -15,7 +15,7 @@ from koniq.metrics import mae, measure, rmse
 from koniq.prediction import Score
 from koniq.published import PUBLISHED
 from koniq.scale import USUAL, Scale
-from ku.generic import atomic_path
+from ku.files import atomic_path
 
 DECIMALS = {"srcc": 3, "plcc": 3, "krcc": 3, "mae": 2, "rmse": 2, "mae_raw": 2, "rmse_raw": 2}
 RAW = {"mae_raw": mae, "rmse_raw": rmse}  # of the network's own scores, where those reported are calibrated

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from koniq.errors import InputError
-from ku.generic import atomic_path
+from ku.files import atomic_path
 
 
 def place(path: Path) -> Path:

@@ -12,7 +12,7 @@ import tyro
 
 from koniq import cli, tables
 from koniq.errors import InputError
-from ku.generic import atomic_path
+from ku.files import atomic_path
 
 SETS = ("training", "validation", "test")
 SHARES = (0.7, 0.1, 0.2)  # KonIQ-10k's own: 7,058, 1,000 and 2,015 of 10,073
