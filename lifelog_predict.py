@@ -10,8 +10,8 @@ from typing import Literal
 import tyro
 
 from koniq import cli, engines, lifelog
-from koniq.paths import LIFELOG
-from koniq.weights import ORIGINAL, find
+from koniq.ground.paths import LIFELOG
+from koniq.network import ORIGINAL, find
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from koniq import cli, datasets, engines
-from koniq.paths import RESULTS
+from koniq.ground.paths import RESULTS
+from koniq.network import ORIGINAL, find, title
 from koniq.prediction import predict
 from koniq.report import slug, test_report
-from koniq.weights import ORIGINAL, find, title
 
 
 @dataclass(frozen=True)

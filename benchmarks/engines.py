@@ -17,12 +17,11 @@ import pandas as pd
 import tyro
 
 from koniq import cli, devices, engines, lifelog, onnx_engine
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 from koniq.metrics import METRICS
-from koniq.network import TOLERANCE
+from koniq.network import TOLERANCE, find, network_of, title
 from koniq.prediction import Engine, predict
 from koniq.report import markdown_table, write_csv
-from koniq.weights import find, network_of, title
 
 KINDS = (
     *("keras/float32", "torch/float32", "openvino/float32", "onnx/float32"),

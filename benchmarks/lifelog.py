@@ -21,10 +21,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.processes import measured
-from koniq import cli, devices, engines, kuti_bridge, weights
+from koniq import cli, devices, engines, kuti_bridge
+from koniq.ground.paths import ROOT
 from koniq.lifelog import Opened, with_content
-from koniq.network import KONCEPT512, Network
-from koniq.paths import ROOT
+from koniq.network import KONCEPT512, Network, finding, sidecar, weights
 from koniq.prediction import Engine, decode, predict
 from koniq.report import markdown_table
 from koniq.sample import SCENES, crop, scene
@@ -52,8 +52,8 @@ def main(s: Settings) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = write_pictures(folder / "pictures", 240)
-        path = weights.find(s.weights) if s.weights else write_weights(folder)
-        network = weights.network_of(path, s.input_size)
+        path = finding.find(s.weights) if s.weights else write_weights(folder)
+        network = sidecar.network_of(path, s.input_size)
         if kuti_bridge.PYTHON.is_file():
             print("The peer is kuti's")
             rates = {"peer": lambda: kuti_bridge.lifelog_rate(path, pictures[: s.peer_count], None, s.input_size)}

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Container, Sequence
 
-from koniq.paths import ROOT
+from koniq.ground.paths import ROOT
 
 MEASURED = (
     "import resource, subprocess, sys; done = subprocess.run(sys.argv[2:], timeout=float(sys.argv[1]));"

@@ -14,13 +14,13 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from koniq import cli, datasets, devices, weights
+from koniq import cli, datasets, devices
 from koniq.metrics import METRICS
-from koniq.network import KONCEPT512, Network
+from koniq.network import KONCEPT512, Network, finding, sidecar, weights
+from koniq.network.in_torch import Rating
 from koniq.pictures import Pictures
 from koniq.report import markdown_table
 from koniq.run import Run
-from koniq.torch_network import Rating
 from koniq.torch_virtual_batch import norms, reestimate, still
 
 LIVE = ("moving", "reestimated")  # statistics by which training normalises the body by the pictures at hand
@@ -44,8 +44,8 @@ def main(s: Settings) -> None:
     print(f"{data.summary()}\n{devices.machine()}, PyTorch {torch.__version__}, float32\n")
     rows, heads, kept = [], [], {}
     for name in tqdm(s.runs, desc="runs", unit="run", disable=None):
-        path = weights.find(name)
-        network, settings = weights.network_of(path), _settings(path.parent)
+        path = finding.find(name)
+        network, settings = sidecar.network_of(path), _settings(path.parent)
         module = _module(path, network)
         if (key := (network.input_size, network.resize)) not in kept:
             kept[key] = {part: _pixels(data.part(part), network) for part in ("training", "test")}
@@ -168,8 +168,8 @@ def _noise(run: str, data: datasets.DataSet, size: tuple[int, int], seed: int) -
 
     The median over features of the mean square of the difference, in variances of the feature over pictures.
     """
-    path = weights.find(run)
-    network = weights.network_of(path).at(size)
+    path = finding.find(run)
+    network = sidecar.network_of(path).at(size)
     module = _module(path, network).train()
     pictures = _pixels(data.part("test").sample(ALONE, random_state=seed), network)
 

@@ -25,9 +25,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.processes import measured
-from koniq import cli, devices, kuti_bridge, weights
-from koniq.errors import InputError, RunStopped
-from koniq.network import KONCEPT512
+from koniq import cli, devices, kuti_bridge
+from koniq.ground import InputError, RunStopped
+from koniq.network import KONCEPT512, weights
 from koniq.report import markdown_table
 
 GFLOP = 59.4  # a forward pass of one picture at 384x512, measured

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.processes import measured
 from koniq import cli, devices
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
 from koniq.report import markdown_table
 

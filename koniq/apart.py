@@ -13,10 +13,10 @@ from typing import Self
 
 import numpy as np
 
-from koniq.errors import RunStopped
 from koniq.faults import Place
+from koniq.ground import RunStopped
+from koniq.ground.paths import ROOT
 from koniq.network import KONCEPT512, Network
-from koniq.paths import ROOT
 from koniq.prediction import Score, decode
 from koniq.room import ROOM
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 BLOCK = 1 << 20
 SLACK = 64 << 20  # bytes that even the smallest archive may hold

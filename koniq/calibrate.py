@@ -22,17 +22,18 @@ from typing import Literal
 
 import numpy as np
 
-from koniq import calibration, cli, datasets, engines, splits, weights
+from koniq import calibration, cli, datasets, engines, splits
 from koniq.calibration import Calibration
 from koniq.datasets import DataSet
-from koniq.errors import InputError
+from koniq.ground import InputError
+from koniq.network import finding, sidecar
 from koniq.prediction import Engine, predict
 from koniq.report import markdown_table, new_figure, save_figure, test_report
 
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = weights.ORIGINAL  # a file, a training run, or a name in trained_models
+    weights: str = finding.ORIGINAL  # a file, a training run, or a name in trained_models
     dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
     table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
@@ -88,7 +89,7 @@ def verdict(found: Calibration, path: Path, before: bool = False) -> str:
             "No map is kept: none lowers the RMSE by more than the standard error of that, so the scores stay as they "
             f"are.{gone} python -m koniq.calibrate --kind affine (logistic, isotonic) keeps one all the same."
         )
-    where = f"Kept in {weights.record_path(path)}."
+    where = f"Kept in {sidecar.record_path(path)}."
     if found.name in found.worthy:
         return where
     gain, error = found.gains.get(found.name, (np.nan, np.nan))
@@ -106,7 +107,7 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
     run: its folder. engine: of its best weights. A calibration that is kept for these weights stays as it is. Where
     none can be made, or none is better than chance, that is printed, and the network's own scores are tested.
     """
-    path = weights.find(str(run))
+    path = finding.find(str(run))
     try:
         to_mos = calibration.kept(path, engine.network, engines.file_hash(path))
         to_mos = to_mos or calibrate(path, engine, data, "validation", workers)
@@ -134,7 +135,7 @@ def table(found: Calibration) -> str:
 
 def figure_path(path: Path) -> Path:
     """Where the figure of a calibration lies: beside the weights."""
-    return weights.record_path(path).with_suffix(".calibration.png")
+    return sidecar.record_path(path).with_suffix(".calibration.png")
 
 
 def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str, path: Path) -> None:
@@ -163,7 +164,7 @@ def remove(path: Path) -> None:
 
 
 def main(s: Settings) -> None:
-    path = weights.find(s.weights)
+    path = finding.find(s.weights)
     if s.remove:
         remove(path)
         return

@@ -14,9 +14,8 @@ from typing import Self
 import numpy as np
 from scipy import optimize, special, stats
 
-from koniq import weights
-from koniq.errors import InputError
-from koniq.network import Network
+from koniq.ground import InputError
+from koniq.network import Network, sidecar
 from koniq.scale import USUAL, Scale
 from ku.generic import plcc
 
@@ -270,15 +269,15 @@ def keep(path: Path, network: Network, digest: str, calibration: Calibration) ->
     It holds for these weights, and for pictures of the size and the resize of `network`.
     """
     facts = {**calibration.to_json(), "for": {"weights": [digest], **_pictures(network)}}
-    weights.write_record(path, weights.network_of(path), **weights.record(path) | {KEY: facts})
+    sidecar.write_record(path, sidecar.network_of(path), **sidecar.record(path) | {KEY: facts})
 
 
 def forget(path: Path) -> bool:
     """Take the calibration out of the record beside the weights at `path`. Returns whether there was one."""
-    record = weights.record(path)
+    record = sidecar.record(path)
     found = record.pop(KEY, None)
     if found:
-        weights.write_record(path, weights.network_of(path), **record)
+        sidecar.write_record(path, sidecar.network_of(path), **record)
     return bool(found)
 
 
@@ -287,7 +286,7 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
 
     Prints why one that is there is not used. Raises InputError if it is no calibration.
     """
-    record = weights.record(path)
+    record = sidecar.record(path)
     found = record.get(KEY)
     if not found:
         return None
@@ -298,7 +297,7 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
         calibration = Calibration.from_json({"label": record.get("label", "MOS"), **found})  # earlier ones have none
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{KEY} in {weights.record_path(path)} should be what `python -m koniq.calibrate` writes. "
+            f"{KEY} in {sidecar.record_path(path)} should be what `python -m koniq.calibrate` writes. "
             f"Received: {error!r}. Calibrate again, or give --no-calibrate"
         ) from error
     if digest in files and was == now:

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from koniq import cli, datasets, sources, transfer
 from koniq.datasets import Release
-from koniq.errors import InputError, first_few
 from koniq.faults import is_machine, said, stopped
+from koniq.ground import InputError, first_few
 from koniq.room import ROOM
 from ku.files import atomic_path
 from ku.image_utils import to_rgb

@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TextIO, TypeVar, get_args, get_origin, ge
 import tyro
 
 from koniq import __version__, devices
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 
 Settings = TypeVar("Settings")
 

@@ -15,7 +15,7 @@ import pandas as pd
 import tyro
 
 from koniq import cli, distribution, page, report
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.metrics import agreement
 from koniq.scale import USUAL, Scale, of_scores
 from koniq.score_tables import read

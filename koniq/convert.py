@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from koniq import calibration, cli, engines, onnx_engine, weights
-from koniq.errors import InputError, RunStopped
+from koniq import calibration, cli, engines, onnx_engine
+from koniq.ground import InputError, RunStopped
 from koniq.lifelog import pictures_in
-from koniq.network import TOLERANCE, Network
+from koniq.network import TOLERANCE, Network, finding, sidecar, weight_files, weights
 from koniq.prediction import Engine, decode
 from ku.files import atomic_path
 
@@ -33,7 +33,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    source, endings = weights.find(s.source), (*weights.SUFFIXES, ".onnx")
+    source, endings = finding.find(s.source), (*weight_files.SUFFIXES, ".onnx")
     if not s.target.name.endswith(endings):
         raise InputError(f"target should end in one of {', '.join(endings)}. Received: {s.target}")
     if s.target.exists() and not s.overwrite:
@@ -52,7 +52,7 @@ def convert(source: Path, target: Path) -> None:
 
     Raises InputError, naming the first layer that differs and both shapes, if they do not fit the network.
     """
-    network = weights.network_of(source)
+    network = sidecar.network_of(source)
     state = weights.read_state(source, network, body=True)
     if target.suffix == ".keras" and not any(key.startswith("fc.") for key in state):
         raise InputError(
@@ -64,9 +64,9 @@ def convert(source: Path, target: Path) -> None:
 
 def carry_record(source: Path, target: Path) -> None:
     """Put the record beside `source`, if there is one, beside `target`."""
-    if record := weights.record(source):
+    if record := sidecar.record(source):
         record = calibration.converted(record, engines.file_hash(source), engines.file_hash(target))
-        with atomic_path(weights.record_path(target)) as path:
+        with atomic_path(sidecar.record_path(target)) as path:
             path.write_text(json.dumps(record, indent=2) + "\n")
 
 
@@ -76,7 +76,7 @@ def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, fold
     Raises RunStopped, and leaves no file, if a score differs by more than TOLERANCE.
     """
     onnx_engine.needs_onnx()
-    framework = "torch" if source.suffix in weights.TORCH else "keras"
+    framework = "torch" if source.suffix in weight_files.TORCH else "keras"
     # On a GPU what is called float32 may be TF32, which has three digits.
     plan = engines.plan(source, framework, "float32", min(count, 8), input_size, device="cpu")
     pixels = some_pictures(plan.network, folder, count)

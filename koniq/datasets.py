@@ -11,8 +11,8 @@ import pandas as pd
 from PIL import Image
 
 from koniq import sample, splits, tables
-from koniq.errors import InputError, first_few
-from koniq.paths import IMAGES, METADATA
+from koniq.ground import InputError, first_few
+from koniq.ground.paths import IMAGES, METADATA
 from koniq.scale import USUAL, Scale, given, guess
 from koniq.splits import SETS
 from ku.files import shown

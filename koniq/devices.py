@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from koniq import gpus
-from koniq.paths import ROOT
+from koniq.ground.paths import ROOT
 
 PACKAGES = (
     *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),

@@ -15,11 +15,11 @@ from scipy import stats
 
 from koniq import cli, datasets, engines, page, report
 from koniq.datasets import DataSet
-from koniq.errors import InputError, first_few
+from koniq.ground import InputError, first_few
+from koniq.ground.paths import RESULTS
 from koniq.metrics import METRICS, difference, measure
-from koniq.paths import RESULTS
+from koniq.network import ORIGINAL, find, title
 from koniq.prediction import Engine, predict
-from koniq.weights import ORIGINAL, find, title
 from ku.image_utils import RESAMPLE
 
 FEWEST = 20  # pictures

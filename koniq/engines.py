@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq import devices, gpus, openvino_engine, scale, seen, weights
+from koniq import devices, gpus, openvino_engine, scale, seen
 from koniq.calibration import KEY, Calibration, kept
-from koniq.errors import InputError, first_few
-from koniq.network import Network
+from koniq.ground import InputError, first_few
+from koniq.network import Network, sidecar, weights
 from koniq.prediction import Engine
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Plan:
 
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
-        record = weights.record(self.weights)
+        record = sidecar.record(self.weights)
         record.pop(KEY, None)
         if self.to_mos:  # first, where a message that shows the beginning shows it
             record.pop(scale.KEY, None)
@@ -57,7 +57,7 @@ class Plan:
             if self.to_mos.label != record.get("label", "MOS"):  # it was made on other labels than the training's
                 record["label"] = self.to_mos.label
         return {
-            "model": weights.title(self.weights),
+            "model": sidecar.title(self.weights),
             **self.about,
             "record": record,
             "engine": self.engine,
@@ -115,7 +115,7 @@ def plan(
     of the engine. compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how. Raises
     InputError if an engine is not there or has no such precision or device.
     """
-    network = weights.network_of(path, input_size, resize)
+    network = sidecar.network_of(path, input_size, resize)
     if engine == "auto":
         engine, device = auto(precision, device)
     if (engine, device) in {("openvino", "cuda"), ("openvino", "mps"), ("keras", "mps")}:
@@ -141,7 +141,7 @@ def plan(
     chosen = Plan(path, network, engine, precision, batch_size or BATCH_SIZE[engine], None, device, compiled)
     if precision == "int8":
         chosen = replace(chosen, calibration=openvino_engine.calibration(path, network, chosen.about, pictures))
-    if calibrate and KEY in weights.record(path):
+    if calibrate and KEY in sidecar.record(path):
         chosen = replace(chosen, to_mos=kept(path, network, chosen.about["weights"]))
     return chosen
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 
 
 def _numbers(*names: str) -> frozenset[int]:

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import tyro
 
-from koniq import archives, check, cli, datasets, seen, transfer, weights
-from koniq.errors import InputError, RunStopped
-from koniq.network import KONCEPT512
-from koniq.paths import DOWNLOADS, METADATA, ROOT
+from koniq import archives, check, cli, datasets, seen, transfer
+from koniq.ground import InputError, RunStopped
+from koniq.ground.paths import DOWNLOADS, METADATA, ROOT
+from koniq.network import KONCEPT512, weights
 from koniq.sources import ITEMS, Item, Part, Source, named
 from koniq.transfer import SourceFailed
 from ku.files import atomic_path, lock_path, real_path, replace_file, turn
@@ -311,7 +311,7 @@ def _alone(name: str, root: Path) -> Iterator[None]:
 
 
 def _below(root: Path, place: Path) -> Path:
-    """A place of koniq.paths, below another root."""
+    """A place of koniq.ground.paths, below another root."""
     return root / place.relative_to(ROOT)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from koniq.errors import InputError, first_few
-from koniq.paths import user_cache
+from koniq.ground import InputError, first_few
+from koniq.ground.paths import user_cache
 from ku.files import atomic_path
 
 Framework = Literal["tensorflow", "torch"]

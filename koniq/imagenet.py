@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from koniq import fetch
-from koniq.errors import RunStopped
-from koniq.paths import ROOT
+from koniq.ground import RunStopped
+from koniq.ground.paths import ROOT
 from koniq.sources import named
 
 

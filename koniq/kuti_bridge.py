@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from koniq import cli, devices, gpus, weights
+from koniq import cli, devices, gpus
 from koniq.datasets import DataSet
-from koniq.errors import InputError, RunStopped, first_few
+from koniq.ground import InputError, RunStopped, first_few
+from koniq.ground.paths import ROOT
 from koniq.imagenet import body_weights
-from koniq.network import Network
-from koniq.paths import ROOT
+from koniq.network import Network, finding, sidecar, weights
 from koniq.pictures import of_training, rows_of_training
 from koniq.prediction import Engine
 from koniq.report import write_csv
@@ -110,7 +110,7 @@ def start(
 
     start_at_mean, momentum: see `koniq.training.start`.
     """
-    path = None if initial in ("imagenet", "none") else weights.find(initial)
+    path = None if initial in ("imagenet", "none") else finding.find(initial)
     model = build(kuti, network, initial == "imagenet")
     if path:
         weights.load(model, path)
@@ -225,7 +225,7 @@ def train(
         helper.train(helper.make_generator(data.part("training")), validation, lr, last, verbose=verbose)
     helper.load_model()
     found, best = checkpoint(helper), run.folder / f"{helper.model.name}_best.weights.h5"
-    replace_file(weights.record_path(found), weights.record_path(best))
+    replace_file(sidecar.record_path(found), sidecar.record_path(best))
     replace_file(found, best)
     found.parent.rmdir()
     run.finish()
@@ -278,7 +278,7 @@ def lifelog_rate(
 @dataclass(frozen=True)
 class Settings:
     pictures: tyro.conf.Positional[tuple[Path, ...]]  # in any format that Pillow reads
-    weights: str = weights.ORIGINAL  # a file, a training run, or a name in trained_models
+    weights: str = finding.ORIGINAL  # a file, a training run, or a name in trained_models
     out: Path | None = None  # a CSV of image_path, MOS
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
 
@@ -287,8 +287,8 @@ def main(s: Settings) -> None:
     absent = [path for path in s.pictures if not path.is_file()]
     if absent or not s.pictures:
         raise InputError(f"pictures should be files. Received: {first_few(absent) or 'nothing'}")
-    path = weights.find(s.weights)
-    network, kuti = weights.network_of(path, s.input_size), load()
+    path = finding.find(s.weights)
+    network, kuti = sidecar.network_of(path, s.input_size), load()
     model = build(kuti, network)
     weights.load(model, path)
     scores, rate = lifelog(kuti, model, network, s.pictures)

@@ -15,8 +15,8 @@ from koniq import contents, tables
 from koniq.apart import Apart
 from koniq.devices import native_silence
 from koniq.engines import Plan
-from koniq.errors import InputError, first_few
 from koniq.faults import Place, is_machine, said, stopped
+from koniq.ground import InputError, first_few
 from koniq.in_flight import InFlight
 from koniq.prediction import Score, decode, predict
 from koniq.resume import Todo, todo

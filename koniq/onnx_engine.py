@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from koniq import weights
-from koniq.errors import InputError
-from koniq.network import Network
+from koniq.ground import InputError
+from koniq.network import Network, weights
 from koniq.prediction import Engine
 
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koniq import devices, gpus, weights
+from koniq import devices, gpus
 from koniq.apart import Apart
-from koniq.errors import InputError, RunStopped
 from koniq.faults import Place
-from koniq.network import Network
-from koniq.paths import user_cache
+from koniq.ground import InputError, RunStopped
+from koniq.ground.paths import user_cache
+from koniq.network import Network, sidecar, weights
 from koniq.prediction import Engine
 from ku.files import atomic_folder, lock_path, turn
 from ku.generic import srocc
@@ -108,7 +108,7 @@ def kept(path: Path, network: Network, suffix: str = "") -> Path:
     if not os.access(folder, os.W_OK):
         folder = user_cache()
     size = "x".join(map(str, network.input_size))
-    return folder / f"{weights.record_path(path).stem}-{size}{suffix}.openvino"
+    return folder / f"{sidecar.record_path(path).stem}-{size}{suffix}.openvino"
 
 
 def _about(folder: Path) -> dict:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
 from koniq.distribution import is_scored
-from koniq.errors import InputError, first_few
+from koniq.ground import InputError, first_few
 from koniq.report import one_line, shortened
 from koniq.scale import KEY as SCALE
 from koniq.scale import Scale

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from koniq.contents import HASH_BYTES, digest_of
 from koniq.datasets import DataSet
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.network import Network
 from koniq.prediction import decode
 

@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from koniq.contents import Content
-from koniq.errors import RunStopped
 from koniq.faults import Place, is_missing, wants_memory, wants_room
+from koniq.ground import RunStopped
 from koniq.network import Network
 from koniq.room import ROOM
 from ku.image_utils import resize_image, to_rgb

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from koniq import cli, datasets
 from koniq.contents import HASH_BYTES
 from koniq.datasets import DataSet
-from koniq.errors import InputError, first_few
+from koniq.ground import InputError, first_few
 from koniq.network import KONCEPT512, Network
 from koniq.pictures import (
     HASHES,

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import pandas as pd
 
 from koniq import cli, datasets, replication_report, results, sample
-from koniq.errors import InputError, RunStopped, first_few
-from koniq.paths import MODELS, RESULTS, ROOT
+from koniq.ground import InputError, RunStopped, first_few
+from koniq.ground.paths import MODELS, RESULTS, ROOT
 from koniq.recipes import ABSENT, Chosen, Framework, Row, arguments, run_name, settings_of
 from koniq.report import write_csv
 from koniq.run import ANYWHERE

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from koniq import tables
-from koniq.errors import InputError
-from koniq.paths import RESULTS, ROOT
+from koniq.ground import InputError
+from koniq.ground.paths import RESULTS, ROOT
 from koniq.published import PICTURES, PUBLISHED, Published
 from koniq.recipes import RECIPES
 from koniq.report import markdown_table, new_figure, plot_scatter, save_figure

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from koniq.datasets import DataSet
-from koniq.errors import InputError, first_few
+from koniq.ground import InputError, first_few
 from koniq.metrics import mae, measure, rmse
 from koniq.prediction import Score
 from koniq.published import PUBLISHED

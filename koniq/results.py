@@ -15,9 +15,9 @@ import pandas as pd
 import tyro
 
 from koniq import cli, tables
-from koniq.errors import InputError
+from koniq.ground import InputError
+from koniq.ground.paths import MODELS, RESULTS
 from koniq.metrics import difference
-from koniq.paths import MODELS, RESULTS
 from koniq.report import write_csv
 from koniq.run import LATER
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from koniq import tables
 from koniq.contents import Content, Row, at
-from koniq.errors import InputError, first_few
+from koniq.ground import InputError, first_few
 from koniq.prediction import UNSCORED
 from koniq.scores import ScoreFile, locate
 from ku.files import shown

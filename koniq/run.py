@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from koniq import devices, weights
+from koniq import devices
 from koniq.datasets import DataSet
-from koniq.errors import InputError, RunStopped
-from koniq.network import Network
-from koniq.paths import MODELS
+from koniq.ground import InputError, RunStopped
+from koniq.ground.paths import MODELS
+from koniq.network import Network, sidecar
 from koniq.report import draw_curves, slug, write_csv
 from ku.files import atomic_path, lock_file
 
@@ -112,7 +112,7 @@ class Run:
             "commit": devices.commit(),
         }
         self._write_facts()
-        weights.write_record(
+        sidecar.write_record(
             best, network, trained_on=data.name, label=data.label, loss=self.settings["loss"], **data.scale.record()
         )
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from tqdm import tqdm
 
 from koniq import cli
-from koniq.paths import SAMPLE
+from koniq.ground.paths import SAMPLE
 from ku.files import atomic_folder, lock_path, turn
 
 # Training, validation and test never share a scene. Names are functions of skimage.data.

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 KEY = "scale"  # of the record beside the weights, and of what a calibration says; not there: 0 to 100
 

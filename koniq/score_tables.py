@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from koniq import scores, tables
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 
 def read(path: Path, column: str = "") -> pd.DataFrame:

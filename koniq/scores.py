@@ -18,7 +18,7 @@ import pandas as pd
 
 from koniq import tables
 from koniq.contents import Content, Journal, Row, append_whole
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 from koniq.prediction import Score
 from ku.files import atomic_path, lock_file, lock_path, shown
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from koniq.errors import InputError
+from koniq.ground import InputError
 from ku.files import atomic_path
 
 

@@ -20,7 +20,7 @@ import tyro
 
 from koniq import cli
 from koniq.distribution import is_scored
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.page import check_scored
 from koniq.report import write_csv
 from koniq.score_tables import read

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from koniq.errors import InputError
-from koniq.paths import IMAGES, METADATA, ROOT, TRAINED_MODELS
-from koniq.weights import ORIGINAL
+from koniq.ground import InputError
+from koniq.ground.paths import IMAGES, METADATA, ROOT, TRAINED_MODELS
+from koniq.network import ORIGINAL
 
 
 @dataclass(frozen=True)

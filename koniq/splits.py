@@ -11,7 +11,7 @@ import pandas as pd
 import tyro
 
 from koniq import cli, tables
-from koniq.errors import InputError
+from koniq.ground import InputError
 from ku.files import atomic_path
 
 SETS = ("training", "validation", "test")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from koniq import devices, gpus, weights
-from koniq.errors import InputError
-from koniq.network import Network
+from koniq import devices, gpus
+from koniq.ground import InputError
+from koniq.network import Network, weights
 from koniq.prediction import Engine
 
 DTYPES = {"float32": torch.float32, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}

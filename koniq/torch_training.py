@@ -21,10 +21,10 @@ from torch.distributed.nn.functional import all_reduce
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from koniq import imagenet, torch_virtual_batch, weights
+from koniq import imagenet, torch_virtual_batch
 from koniq.datasets import DataSet
-from koniq.errors import InputError
-from koniq.network import Network
+from koniq.ground import InputError
+from koniq.network import Network, finding, weights
 from koniq.pictures import EpochPlan, Pictures, flipped, of_training
 from koniq.run import Run, check_finite, epoch_line, run_name
 from koniq.torch_engine import choose, precise, prepare, settle
@@ -258,7 +258,7 @@ def start(network: Network, data: DataSet, s: Recipe) -> nn.Module:
         print("Initial weights: random.")
         return module
     else:
-        path = weights.find(initial)
+        path = finding.find(initial)
     whole = weights.load_module(module, path, network, body=True)
     print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
     return module

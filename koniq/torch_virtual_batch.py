@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import nn
 
-from koniq.torch_network import Rating
+from koniq.network.in_torch import Rating
 
 NOTHING = nullcontext()
 WIDE = 4  # micro-batches at a time where no graph is kept: less memory than one with its graph

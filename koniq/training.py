@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from koniq import imagenet, weights
+from koniq import imagenet
 from koniq.datasets import DataSet
-from koniq.errors import InputError
-from koniq.network import Network
+from koniq.ground import InputError
+from koniq.network import Network, finding, weights
 from koniq.pictures import EpochPlan, flipped, of_training, rows_of_training
 from koniq.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
@@ -179,7 +179,7 @@ def _started(network: Network, initial: str, data: DataSet, start_at_mean: bool)
         print("Initial weights: random.")
         return network.build(output_bias=bias)
     if initial not in ("imagenet", "try-imagenet"):
-        path = weights.find(initial)
+        path = finding.find(initial)
         model = network.build()
         weights.load(model, path)
         print(f"Initial weights: {path}.")

@@ -18,7 +18,7 @@ from requests.exceptions import ProxyError, RequestException, SSLError
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from koniq.errors import InputError
+from koniq.ground import InputError
 from ku.files import real_path, replace_file
 
 TIMEOUT = (10, 60)  # seconds for a connection, and for the next bytes

@@ -15,7 +15,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are the processor's, 
 
 
 # Files of long tests, begun first, so that of two processes neither is left with one of them at the end.
-LONGEST = ("replication", "torch_training", "scripts", "training", "calibration", "resume", "convert", "torch_network")
+LONGEST = (
+    *("replication", "torch_training", "scripts", "training", "calibration", "resume", "convert"),
+    "network_in_torch",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -7,7 +7,7 @@ import pytest
 
 from koniq import archives
 from koniq.archives import Limits, unpack
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 FILES = {"a.txt": b"a", "within/b.txt": b"b" * 3000}
 

@@ -19,23 +19,11 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import lifelog_predict
-from koniq import (
-    calibrate,
-    calibration,
-    compare,
-    datasets,
-    distribution,
-    engines,
-    page,
-    results,
-    sample,
-    scores,
-    weights,
-)
+from koniq import calibrate, calibration, compare, datasets, distribution, engines, page, results, sample, scores
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.metrics import krcc, rmse
-from koniq.network import TOLERANCE
+from koniq.network import TOLERANCE, finding, sidecar
 from koniq.prediction import Engine
 from ku.generic import srocc
 
@@ -292,10 +280,10 @@ def test_a_map_asked_for_by_its_name_is_kept_and_what_is_not_shown_is_said(tmp_p
 
 
 def test_what_was_kept_before_gains_were_noted_is_still_used(beside):
-    record = weights.record(beside)
+    record = sidecar.record(beside)
     old = {key: value for key, value in record["calibrated"].items() if key not in ("gains", "label")}
     for label in ("MOS", "synthetic MOS"):
-        weights.write_record(beside, TINY, label=label, calibrated=old)
+        sidecar.write_record(beside, TINY, label=label, calibrated=old)
         found = calibration.kept(beside, TINY, "abc")
         assert (found.label, found.gains, found.map) == (label, {}, calibration.fit(*rated("near"), "x").map)
 
@@ -324,18 +312,18 @@ def beside(tmp_path):
     """A weights file of the small network, by name only, with its record and a calibration in it."""
     path = tmp_path / "my_best.weights.h5"
     path.write_bytes(b"weights")
-    weights.write_record(path, TINY, loss="plcc")
+    sidecar.write_record(path, TINY, loss="plcc")
     calibration.keep(path, TINY, "abc", calibration.fit(*rated("near"), "x"))
     return path
 
 
 def test_it_is_kept_in_the_record_and_forgotten(beside):
-    record = weights.record(beside)
+    record = sidecar.record(beside)
     assert list(record) == ["network", "input_size", "resize", "loss", "calibrated"]
     assert calibration.kept(beside, TINY, "abc") == calibration.fit(*rated("near"), "x")
     assert calibration.forget(beside)
     assert not calibration.forget(beside)
-    assert weights.record(beside) == {key: record[key] for key in record if key != "calibrated"}
+    assert sidecar.record(beside) == {key: record[key] for key in record if key != "calibrated"}
     assert calibration.kept(beside, TINY, "abc") is None
 
 
@@ -354,13 +342,13 @@ def test_for_other_weights_size_or_resize_it_is_not_used_and_that_is_said(beside
 
 @pytest.mark.parametrize("broken", [True, {"map": {}}, {"for": 3}, {"map": {"name": "cubic"}}])
 def test_a_broken_one_is_named(beside, broken):
-    weights.write_record(beside, TINY, calibrated=broken)
+    sidecar.write_record(beside, TINY, calibrated=broken)
     with pytest.raises(InputError, match=r"calibrated in .*my_best\.json should be what `python -m koniq\.calibrate`"):
         calibration.kept(beside, TINY, "abc")
 
 
 def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
-    record = weights.record(beside)
+    record = sidecar.record(beside)
     assert calibration.converted(record, "abc", "new")["calibrated"]["for"]["weights"] == ["abc", "new"]
     assert calibration.converted(record, "abc", "abc") == calibration.converted(record, "abd", "new") == record
     assert calibration.converted({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
@@ -372,8 +360,8 @@ def test_after_a_conversion_both_files_score_in_mos(run, tmp_path, folder):
     convert = pytest.importorskip("koniq.convert")
     pytest.importorskip("torch")
     path, target = tmp_path / "my.weights.h5", tmp_path / folder / "my.pth"
-    shutil.copyfile(weights.find(str(run[0])), path)
-    shutil.copyfile(weights.record_path(weights.find(str(run[0]))), tmp_path / "my.json")
+    shutil.copyfile(finding.find(str(run[0])), path)
+    shutil.copyfile(sidecar.record_path(finding.find(str(run[0]))), tmp_path / "my.json")
     convert.convert(path, target)
     for each in (path, target):
         assert calibration.kept(each, TINY, engines.file_hash(each)) is not None
@@ -408,21 +396,21 @@ def engine_of(slope):
 def beside_of(tmp_path):
     path = tmp_path / "m_best.weights.h5"
     path.write_bytes(b"weights")
-    weights.write_record(path, TINY, label="MOS")
+    sidecar.write_record(path, TINY, label="MOS")
     return path
 
 
 def test_where_no_map_is_better_none_is_kept_and_the_one_before_is_gone(table, tmp_path, capsys):
     path, data = beside_of(tmp_path), datasets.load(str(table))
     assert calibrate.calibrate(path, engine_of(0.1), data, "validation", 1).name == "affine"
-    assert f"Kept in {weights.record_path(path)}. The figure is" in capsys.readouterr().out
+    assert f"Kept in {sidecar.record_path(path)}. The figure is" in capsys.readouterr().out
     assert calibrate.calibrate(path, engine_of(1), data, "validation", 1) is None
     said = capsys.readouterr().out
     assert re.search(r"\| affine \| \d+\.\d\d \| -?\d\.\d\d ± \d\.\d\d \|", said)
     assert "| **identity** | " in said
     assert "No map is kept: none lowers the RMSE by more than the standard error of that" in said
     assert "The one that was kept beside the weights is gone." in said
-    assert weights.record(path) == TINY.record() | {"label": "MOS"}
+    assert sidecar.record(path) == TINY.record() | {"label": "MOS"}
     assert calibrate.calibrate(path, engine_of(1), data, "validation", 1, "affine").name == "affine"
     assert "Nothing shows that the affine map is better than none" in capsys.readouterr().out
     assert calibration.kept(path, TINY, engines.file_hash(path)).name == "affine"
@@ -432,10 +420,10 @@ def test_a_run_that_no_map_helps_ends_with_its_own_scores(table, tmp_path, capsy
     path = beside_of(tmp_path)
     calibrate.conclude(tmp_path, engine_of(1), datasets.load(str(table)), 1)
     assert "No map is kept" in capsys.readouterr().out
-    assert "calibrated" not in weights.record(path)
+    assert "calibrated" not in sidecar.record(path)
     assert "raw" not in pd.read_csv(tmp_path / "test/predictions.csv")
     calibrate.conclude(tmp_path, engine_of(0.1), datasets.load(str(table)), 1)
-    assert weights.record(path)["calibrated"]["map"]["name"] == "affine"
+    assert sidecar.record(path)["calibrated"]["map"]["name"] == "affine"
     assert "raw" in pd.read_csv(tmp_path / "test/predictions.csv")
 
 
@@ -498,9 +486,9 @@ def metrics(folder):
 
 def test_a_training_ends_calibrated_and_its_test_says_before_and_after(run, table):
     folder, printed = run
-    path = weights.find(str(folder))
+    path = finding.find(str(folder))
     assert "Calibration on grey, validation set, 24 pictures" in printed
-    found = weights.record(path)["calibrated"]
+    found = sidecar.record(path)["calibrated"]
     assert (found["pictures"], found["for"]["input_size"], found["for"]["resize"]) == (24, [24, 32], "lanczos")
     assert Image.open(calibrate.figure_path(path)).size == (840, 600)
     predictions = pd.read_csv(folder / "test/predictions.csv")
@@ -530,11 +518,11 @@ def train_here(script, table, run, monkeypatch, capsys, *more):
 @pytest.mark.long
 def test_a_finished_run_gone_on_with_keeps_its_calibration(run, table, monkeypatch, capsys):
     folder, _ = run
-    before = weights.record_path(weights.find(str(folder))).read_bytes()
+    before = sidecar.record_path(finding.find(str(folder))).read_bytes()
     printed = train_here(koncept512_train, table, folder, monkeypatch, capsys, "--resume")
     assert "Calibration on" not in printed
     assert "The scores are calibrated" in printed
-    assert weights.record_path(weights.find(str(folder))).read_bytes() == before
+    assert sidecar.record_path(finding.find(str(folder))).read_bytes() == before
 
 
 def predictions_of(table, run, out, **more):
@@ -586,21 +574,21 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     a, b = scores.read(out).MOS.dropna(), scores.read(raw).MOS.dropna()
     assert len(a) == 80
     assert (a.rank() == b.rank()).all()
-    path = weights.find(str(folder))
+    path = finding.find(str(folder))
     np.testing.assert_array_equal(calibration.kept(path, TINY, about["weights"])(b.astype(np.float32)), a)
 
 
 def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     path = tmp_path / "copy_best.weights.h5"
-    path.write_bytes(weights.find(str(run[0])).read_bytes())
-    weights.write_record(path, TINY, loss="plcc")
+    path.write_bytes(finding.find(str(run[0])).read_bytes())
+    sidecar.write_record(path, TINY, loss="plcc")
     images = shutil.copytree(table.parent / "images", tmp_path / "images")
     (images / "40.png").write_bytes(b"broken")  # a validation picture: it has no say
     calibrate.main(calibrate.Settings(weights=str(path), dataset=str(table), images=str(images)))
     printed = capsys.readouterr().out
     assert "Calibration on grey, validation set, 23 pictures" in printed
     assert printed.count("| **") == 1
-    record = weights.record(path)
+    record = sidecar.record(path)
     assert record["loss"] == "plcc"
     assert set(record["calibrated"]["race"]) == set(MAPS)
     first = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
@@ -610,7 +598,7 @@ def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     again = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
     assert again == first
     calibrate.main(calibrate.Settings(weights=str(path), remove=True))
-    assert weights.record(path) == TINY.record() | {"loss": "plcc"}
+    assert sidecar.record(path) == TINY.record() | {"loss": "plcc"}
     assert not calibrate.figure_path(path).exists()
     calibrate.main(calibrate.Settings(weights=str(path), remove=True))
     assert "No calibration is kept" in capsys.readouterr().out
@@ -622,5 +610,5 @@ def test_too_few_validation_pictures_are_no_reason_not_to_test(table, tmp_path, 
     few.to_csv(table.parent / "few.csv", index=False)
     printed = train_here(script, table.parent / "few.csv", tmp_path / "few", monkeypatch, capsys)
     assert "Not calibrated: A calibration should have 20 rated pictures at least. Received: 3" in printed
-    assert "calibrated" not in weights.record(weights.find(str(tmp_path / "few")))
+    assert "calibrated" not in sidecar.record(finding.find(str(tmp_path / "few")))
     assert "raw" not in pd.read_csv(tmp_path / "few/test/predictions.csv")

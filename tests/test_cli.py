@@ -10,7 +10,7 @@ import pytest
 from tqdm import tqdm
 
 from koniq import __version__, cli, devices
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 
 ROOT = Path(__file__).resolve().parent.parent
 # Those that run by `python -m koniq.NAME`, and the study's scripts.

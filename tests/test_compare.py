@@ -8,7 +8,7 @@ from scipy import stats
 from scored import write_scores
 
 from koniq import cli, compare, page
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.metrics import agreement
 
 MARKUP = "<script>document.title='taken'</script>$x_1$.jpg"

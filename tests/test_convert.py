@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from koniq import cli, convert, engines, weights
-from koniq.errors import InputError, RunStopped
-from koniq.network import TOLERANCE
+from koniq import cli, convert, engines
+from koniq.ground import InputError, RunStopped
+from koniq.network import TOLERANCE, sidecar, weights
 from koniq.prediction import predict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,7 @@ def tiny(tmp_path_factory):
     model.layers[-1].kernel.assign(30 * model.layers[-1].kernel)
     path = tmp_path_factory.mktemp("tiny") / "tiny.weights.h5"
     model.save_weights(path)
-    weights.write_record(path, TINY)
+    sidecar.write_record(path, TINY)
     return path
 
 
@@ -95,7 +95,7 @@ def test_onnx_takes_any_batch_and_scores_the_same(tiny, folder, tmp_path, source
     for count in (1, 7, 8):
         found = session.run(None, {"pictures": PICTURES[:count]})[0][:, 0]
         np.testing.assert_allclose(found, expected[:count], rtol=0, atol=TOLERANCE)
-    assert weights.record(target) == weights.record(tiny)
+    assert sidecar.record(target) == sidecar.record(tiny)
     assert {file.name for file in tmp_path.iterdir()} == {source, "tiny.json", "tiny.onnx"}
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from koniq import datasets
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 
 def pictures(folder, names):

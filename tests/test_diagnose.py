@@ -8,10 +8,10 @@ from PIL import Image, ImageOps
 from scipy import stats
 from tiny import TINY
 
-from koniq import cli, diagnose, engines, page, weights
-from koniq.errors import InputError
+from koniq import cli, diagnose, engines, page
+from koniq.ground import InputError
 from koniq.metrics import difference
-from koniq.network import TOLERANCE
+from koniq.network import TOLERANCE, sidecar
 from koniq.prediction import predict
 
 AT_SIZE = 6  # of the pictures below have the network's size
@@ -27,7 +27,7 @@ def trained(tmp_path_factory):
     model.layers[-1].kernel.assign(30 * model.layers[-1].kernel)
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
     model.save_weights(path)
-    weights.write_record(path, TINY, loss="plcc")
+    sidecar.write_record(path, TINY, loss="plcc")
     return path
 
 

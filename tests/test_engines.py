@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from tiny import DEEP, TINY
 
-from koniq import engines, openvino_engine, weights
-from koniq.errors import InputError, RunStopped
-from koniq.network import TOLERANCE
+from koniq import engines, openvino_engine
+from koniq.ground import InputError, RunStopped
+from koniq.network import TOLERANCE, sidecar
 from koniq.prediction import predict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,7 @@ def trained(folder, network, **arguments):
     model.layers[-1].kernel.assign(30 * model.layers[-1].kernel)
     path = folder / f"{network.name}.weights.h5"
     model.save_weights(path)
-    weights.write_record(path, network)
+    sidecar.write_record(path, network)
     return path
 
 
@@ -163,10 +163,10 @@ def test_facts_follow_what_a_score_depends_on(tiny, monkeypatch):
     assert (first["network"], first["input_size"], first["model"]) == ("tiny", [24, 32], "tiny")
     assert engines.plan(tiny, resize="nearest").facts()["resize"] == "nearest"
     assert engines.plan(tiny, precision="float32").facts()["precision"] == "float32"
-    record = weights.record(tiny)
-    weights.record_path(tiny).write_text(json.dumps(record | {"calibration": [1, 2]}))
+    record = sidecar.record(tiny)
+    sidecar.record_path(tiny).write_text(json.dumps(record | {"calibration": [1, 2]}))
     assert engines.plan(tiny).facts()["record"] == record | {"calibration": [1, 2]}
-    weights.record_path(tiny).write_text(json.dumps(record))
+    sidecar.record_path(tiny).write_text(json.dumps(record))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import TINY
 
 from koniq import check, faults, lifelog, prediction, scores
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 from koniq.prediction import decode, predict
 
 COUNT = 40

@@ -22,12 +22,13 @@ from scipy.io import savemat
 from served import PAGE, served
 
 from koniq import engines, fetch, sources, transfer
-from koniq.errors import InputError, RunStopped
 from koniq.fetch import Settings, ensure
-from koniq.mapping import to_keras
+from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
+from koniq.network.layers import to_keras
+from koniq.network.weight_files import keras3_names
+from koniq.network.weights import _shapes
 from koniq.sources import ITEMS, Source
-from koniq.weights import _keras3_names, _shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 KONIQ, LIVE, KONCEPT = (ITEMS[name] for name in ("koniq10k", "live_itw", "koncept512"))
@@ -346,7 +347,7 @@ def koncept512(path, keras3=False, fill=None, **changed):
     with h5py.File(path, "w") as file:
         if not keras3:
             file.attrs["layer_names"] = [name.encode() for name in names]
-        for name, of_keras3, shapes in zip(names, _keras3_names(kinds), KONCEPT512.shapes, strict=True):
+        for name, of_keras3, shapes in zip(names, keras3_names(kinds), KONCEPT512.shapes, strict=True):
             shapes = changed.get(name.replace(".", "_"), shapes)
             group = file.create_group(f"layers/{of_keras3}/vars" if keras3 else name)
             if not keras3:

@@ -14,9 +14,10 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import pytorch_train_koncept512
-from koniq import engines, gpus, openvino_engine, weights
-from koniq.errors import InputError
+from koniq import engines, gpus, openvino_engine
 from koniq.gpus import Answer
+from koniq.ground import InputError
+from koniq.network import sidecar, weights
 from koniq.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -370,7 +371,7 @@ def test_a_test_goes_on_without_the_gpu(machine, data, tmp_path, capsys):
     (machine / "dxg").touch()
     path = tmp_path / "tiny.weights.h5"
     TINY.build(output_bias=50).save_weights(path)
-    weights.write_record(path, TINY)
+    sidecar.write_record(path, TINY)
     testing = ["--dataset", data, "--weights", path, "--out", tmp_path / "out"]
     assert ended(koncept512_test, *testing) == 0
     assert "TensorFlow finds no GPU, though the system shows one" in capsys.readouterr().out

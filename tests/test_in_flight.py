@@ -15,8 +15,8 @@ from tiny import TINY
 
 from koniq import apart, cli, in_flight, openvino_engine, prediction, scores
 from koniq.apart import Apart
-from koniq.errors import RunStopped
 from koniq.faults import Place
+from koniq.ground import RunStopped
 from koniq.in_flight import EVERY, InFlight
 from koniq.prediction import Engine, decode, predict
 from koniq.room import ROOM, Room, size_in_memory

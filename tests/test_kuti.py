@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koniq import devices, engines, kuti_bridge, weights
-from koniq.errors import InputError
-from koniq.network import KONCEPT512, TOLERANCE
-from koniq.paths import ROOT
+from koniq import devices, engines, kuti_bridge
+from koniq.ground import InputError
+from koniq.ground.paths import ROOT
+from koniq.network import KONCEPT512, TOLERANCE, finding, sidecar, weights
 from koniq.prediction import predict
 from koniq.sample import SCENES, crop, scene
 
@@ -67,10 +67,10 @@ def tiny(rated):
 def ours(run):
     """Our network with the weights of kuti's run, ready to score."""
     devices.prepare()
-    path = weights.find(str(run))
-    model = weights.network_of(path).build()
+    path = finding.find(str(run))
+    model = sidecar.network_of(path).build()
     weights.load(model, path)
-    return model, engines.of_model(model, weights.network_of(path))
+    return model, engines.of_model(model, sidecar.network_of(path))
 
 
 def scores(engine, paths):
@@ -136,7 +136,7 @@ def test_the_weights_score_the_same_here(run, rated, ours):
     paths, _ = pictures(rated, "test")
     theirs = pd.read_csv(run / "test/predictions.csv").predicted
     assert theirs.std() > 10 * TOLERANCE
-    torch = engines.plan(weights.find(str(run)), "torch", "float32").start()
+    torch = engines.plan(finding.find(str(run)), "torch", "float32").start()
     for engine in (ours[1], torch):
         np.testing.assert_allclose(scores(engine, paths), theirs, rtol=0, atol=TOLERANCE, err_msg=engine.name)
 
@@ -148,7 +148,7 @@ def test_what_keras_3_writes_scores_the_same_in_kuti_one_by_one(rated, ours, tmp
     path = tmp_path / "ours.weights.h5"
     model.save_weights(path)
     nearest = replace(engine, network=engine.network.at(resize="nearest"))
-    weights.write_record(path, nearest.network)
+    sidecar.write_record(path, nearest.network)
     paths, _ = pictures(rated, "test")
     out = tmp_path / "theirs.csv"
     assert kuti_bridge.lifelog_rate(path, paths, out) > 0

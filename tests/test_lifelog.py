@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from koniq import lifelog
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 
 def names(found):

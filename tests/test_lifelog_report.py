@@ -8,7 +8,7 @@ from PIL import Image
 from scored import write_scores
 
 from koniq import cli, distribution, lifelog_report, page, times
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.published import KONIQ10K_MOS
 from koniq.report import one_line, shortened
 

@@ -5,7 +5,7 @@ from PIL import Image
 from tiny import TINY
 
 from koniq import pictures, prediction
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.pictures import Pictures
 
 

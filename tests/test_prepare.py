@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import TINY
 
 from koniq import datasets, pictures, prediction, prepare
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.network import KONCEPT512
 from koniq.pictures import Pictures, Prepared, prepared_path
 

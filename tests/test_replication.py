@@ -19,8 +19,8 @@ from tiny import small
 import replicate
 from koniq import recipes, replication, replication_report, report, results
 from koniq.datasets import DataSet
-from koniq.errors import InputError
-from koniq.paths import RESULTS, ROOT
+from koniq.ground import InputError
+from koniq.ground.paths import RESULTS, ROOT
 from koniq.prediction import Score
 from koniq.published import PICTURES, PUBLISHED
 from koniq.recipes import Row

@@ -7,7 +7,7 @@ from PIL import Image
 
 from koniq import report, results
 from koniq.datasets import DataSet
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.prediction import Score
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 import lifelog_predict
 from koniq import cli, contents, engines, lifelog, scores, select
-from koniq.errors import InputError, RunStopped
+from koniq.ground import InputError, RunStopped
 from koniq.prediction import Score
 
 MEAN = Path(__file__).with_name("mean.py")

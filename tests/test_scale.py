@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from scored import write_scores
 
-from koniq import calibrate, calibration, cli, compare, datasets, distribution, engines, lifelog_report, page, weights
+from koniq import calibrate, calibration, cli, compare, datasets, distribution, engines, lifelog_report, page
 from koniq.datasets import DataSet
-from koniq.errors import InputError
-from koniq.network import KONCEPT512
+from koniq.ground import InputError
+from koniq.network import KONCEPT512, sidecar
 from koniq.prediction import Engine, Score
 from koniq.report import test_report as write_report
 from koniq.run import Run
@@ -73,7 +73,7 @@ def test_the_scale_goes_from_a_table_to_the_record_and_the_facts(tmp_path, capsy
     assert datasets.load(str(tmp_path / "mine.csv"), scale=(1, 10)).scale == (1, 10)
     path = tmp_path / "net.h5"
     path.write_bytes(b"weights")
-    weights.write_record(path, KONCEPT512, loss="mse", **data.scale.record())
+    sidecar.write_record(path, KONCEPT512, loss="mse", **data.scale.record())
     plan = engines.Plan(path, KONCEPT512, "keras", "float32", 8)
     assert plan.facts()["record"]["scale"] == [1, 5]
     engine = Engine("grey", KONCEPT512, 8, lambda pixels: pixels[:, 0, 0, 0].astype(np.float32))
@@ -102,7 +102,7 @@ def test_a_run_keeps_the_scale_that_it_was_trained_on(tmp_path):
         folder = tmp_path / f"run {scale}"
         training = Run(str(folder), {"loss": "mse", "scale": None})
         training.begin(dataclasses.replace(data, scale=scale), KONCEPT512, "cpu", folder / "x_best.weights.h5")
-        assert weights.record(folder / "x_best.weights.h5").get("scale") == expected
+        assert sidecar.record(folder / "x_best.weights.h5").get("scale") == expected
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from scipy import stats
 from scored import write_scores
 
 from koniq import cli, compare, lifelog, lifelog_report, score_tables, scores, select
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.prediction import Score
 from koniq.resume import todo
 from koniq.scores import ScoreFile, facts, facts_path

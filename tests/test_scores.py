@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.prediction import Score
 from koniq.resume import todo
 from koniq.scores import COLUMNS, ScoreFile, facts, facts_path, locate, read
@@ -186,7 +186,7 @@ def test_the_second_process_is_told(tmp_path):
 def full(path, limit=0):
     """Write rows until there is no room, in a process of its own; what it says then. limit: bytes of a file at most."""
     code = f"""
-from koniq.errors import RunStopped
+from koniq.ground import RunStopped
 from koniq.scores import *
 import resource
 if {limit}:

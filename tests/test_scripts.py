@@ -18,8 +18,8 @@ import koncept512_test
 import koncept512_train
 import lifelog_predict
 from benchmarks.processes import measured
-from koniq import cli, scores, weights
-from koniq.network import TOLERANCE
+from koniq import cli, scores
+from koniq.network import TOLERANCE, sidecar
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN, TEST, LIFELOG = "koncept512_train", "koncept512_test", "lifelog_predict"
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
     model = TINY.build(output_bias=50)
     model.layers[-1].kernel.assign(30 * model.layers[-1].kernel)
     model.save_weights(path)
-    weights.write_record(path, TINY)
+    sidecar.write_record(path, TINY)
     return path
 
 

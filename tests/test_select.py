@@ -4,7 +4,7 @@ import pytest
 from scored import write_scores
 
 from koniq import cli, lifelog, select
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 NAMES = ["c,d.jpg", 'say "x".jpg', "line\nbreak.jpg", "e.jpg", "f.jpg", "gone.jpg"]
 MOS = np.float32([50.1, 49.9, 70.3, 50.1, -3, np.nan]).tolist()

@@ -4,7 +4,7 @@ import pytest
 from commands import ended
 
 from koniq import datasets, splits
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.splits import SETS, split
 
 

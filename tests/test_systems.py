@@ -15,20 +15,8 @@ from PIL import Image
 from tiny import TINY
 from tqdm import tqdm
 
-from koniq import (
-    cli,
-    datasets,
-    devices,
-    fetch,
-    lifelog,
-    openvino_engine,
-    pictures,
-    prepare,
-    run,
-    sample,
-    scores,
-    weights,
-)
+from koniq import cli, datasets, devices, fetch, lifelog, openvino_engine, pictures, prepare, run, sample, scores
+from koniq.network import sidecar, weights
 from ku import files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +59,7 @@ def trained(tmp_path_factory):
     """Weights of the small network with the record beside them."""
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
     TINY.build(output_bias=50).save_weights(path)
-    weights.write_record(path, TINY)
+    sidecar.write_record(path, TINY)
     return path
 
 
@@ -236,7 +224,7 @@ def test_what_matters_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     monkeypatch.setattr(os, "replace", renamed)
     into_scores(tmp_path)
     into_a_prepared_file(tmp_path)
-    weights.write_record(tmp_path / "w.weights.h5", TINY)
+    sidecar.write_record(tmp_path / "w.weights.h5", TINY)
     weights.write_state({"base.0.weight": np.zeros(3, np.float32)}, tmp_path / "w.safetensors", TINY)
     training = Training(str(tmp_path / "run"), {"loss": "mse"})
     training.save()
@@ -292,7 +280,7 @@ def test_a_data_set_of_any_name_is_written_of(tmp_path, monkeypatch):
     pd.DataFrame({"image_name": ["0.png"], "MOS": [1], "set": ["test"]}).to_csv(table, index=False)
     data = datasets.load(str(table))
     assert data.name == r"caf\xe9"
-    assert weights.title(tmp_path / f"{name}.weights.h5") == r"caf\xe9"
+    assert sidecar.title(tmp_path / f"{name}.weights.h5") == r"caf\xe9"
     (tmp_path / "images").rename(tmp_path / name)
     data = datasets.load(str(table), images=str(tmp_path / name))
     prepare.prepare(data, TINY, tmp_path / "mine.h5")

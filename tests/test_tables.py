@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from koniq import datasets, lifelog, results, splits, tables
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 PLAIN = 'image_name,MOS,SD\na.png,20.5,1\n"é, b.png",30,2.25\nc.png,40,3\n'
 

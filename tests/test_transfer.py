@@ -5,7 +5,7 @@ import pytest
 from served import served
 
 from koniq import transfer
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.transfer import SourceFailed
 
 BODY = bytes(range(256)) * 40

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from koniq import cli, engines, network, prediction
-from koniq.network import Network
+from koniq import cli, engines, prediction
+from koniq.network import NETWORKS, Network
 
 
 def build(input_size, initial, output_bias):
@@ -39,14 +39,14 @@ def build_torch(output_bias):
     """The same in PyTorch."""
     from torch import nn
 
-    from koniq import torch_network
+    from koniq.network import in_torch
 
     layers = []
     for channels, filters in ((3, 8), (8, 16)):
-        layers += [nn.Conv2d(channels, filters, 3, 2), nn.ReLU(), nn.BatchNorm2d(filters, torch_network.EPSILON)]
+        layers += [nn.Conv2d(channels, filters, 3, 2), nn.ReLU(), nn.BatchNorm2d(filters, in_torch.EPSILON)]
     dropout = float(os.environ.get("TINY_DROPOUT", 0.25))
-    head = torch_network.head((16, 32, 16), (dropout, dropout))
-    return torch_network.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
+    head = in_torch.head((16, 32, 16), (dropout, dropout))
+    return in_torch.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
 
 
 def build_deep(input_size, initial, output_bias):
@@ -70,7 +70,7 @@ LAYERS = (
 )
 TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=LAYERS)
 DEEP = Network("deep", build_deep, input_size=(24, 32))
-network.NETWORKS |= {"tiny": TINY, "deep": DEEP}
+NETWORKS |= {"tiny": TINY, "deep": DEEP}
 
 
 def limited(start):

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGES = ROOT / "koniq" / "images"
 METADATA = ROOT / "koniq" / "metadata"
 MODELS = ROOT / "koniq" / "models"  # one folder a training run

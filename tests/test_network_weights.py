@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from koniq import weights
-from koniq.errors import InputError
-from koniq.network import KONCEPT512
+from koniq.ground import InputError
+from koniq.network import KONCEPT512, weights
 
 PICTURES = np.random.default_rng(5).integers(0, 256, (3, 24, 32, 3), np.uint8)
 
@@ -136,28 +135,3 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     for path in (text, empty):
         with pytest.raises(InputError, match=str(path)):
             weights.load(TINY.build(), path)
-
-
-def test_find(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "TRAINED_MODELS", tmp_path / "trained")
-    monkeypatch.setattr(weights, "MODELS", tmp_path / "models")
-    named, run = tmp_path / "trained/mine.weights.h5", tmp_path / "models/run/x_best.weights.h5"
-    for path in (named, run):
-        path.parent.mkdir(parents=True)
-        path.touch()
-    assert weights.find("mine") == weights.find("mine.weights.h5") == weights.find(str(named)) == named
-    assert weights.find("run") == weights.find(str(run.parent)) == run
-    assert weights.title(named) == "mine"
-    assert weights.title(run) == "run"
-    with pytest.raises(InputError, match=r"Received: weights='absent'"):
-        weights.find("absent")
-    with pytest.raises(InputError, match=r"python -m koniq\.fetch koncept512/original"):
-        weights.find(weights.ORIGINAL)
-
-
-def test_record_gives_the_network_its_size_and_resize(tmp_path):
-    path = tmp_path / "a.weights.h5"
-    assert weights.network_of(path) == KONCEPT512
-    weights.write_record(path, TINY.at((48, 64), "nearest"), loss="mse")
-    assert weights.network_of(path) == TINY.at((48, 64), "nearest")
-    assert weights.network_of(path, (24, 32), "bicubic") == TINY.at((24, 32), "bicubic")

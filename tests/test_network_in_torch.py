@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from koniq import convert, torch_network, weights
-from koniq.errors import InputError
-from koniq.mapping import CHILDREN, to_keras, to_torch
-from koniq.network import KONCEPT512, TOLERANCE
+from koniq import convert
+from koniq.ground import InputError
+from koniq.network import KONCEPT512, TOLERANCE, in_torch, sidecar, weights
+from koniq.network.layers import CHILDREN, to_keras, to_torch
 
 SMALL = KONCEPT512.at((76, 100))
 RNG = np.random.default_rng(1)
@@ -88,14 +88,14 @@ def test_every_stage_and_the_score_agree(networks):
     for name in ("base.0.bn", "fc.2", "fc.10"):  # PyTorch's own epsilon in a single one of them would be seen
         stages[name].eps = 1e-5
         assert np.abs(scores(module) - final).max() > 5 * TOLERANCE, name
-        stages[name].eps = torch_network.EPSILON
+        stages[name].eps = in_torch.EPSILON
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".h5", ".weights.h5"])
 def test_weights_go_to_every_format_and_back_unchanged(networks, tmp_path, suffix):
     model, _, path = networks
     shutil.copy(path, tmp_path / "first.safetensors")
-    weights.write_record(tmp_path / "first.safetensors", SMALL)
+    sidecar.write_record(tmp_path / "first.safetensors", SMALL)
     there, back = tmp_path / f"there{suffix}", tmp_path / "back.safetensors"
     convert.convert(tmp_path / "first.safetensors", there)
     convert.convert(there, back)
@@ -103,7 +103,7 @@ def test_weights_go_to_every_format_and_back_unchanged(networks, tmp_path, suffi
     kept = {key for key in expected if not key.endswith("num_batches_tracked")}
     assert received.keys() == kept
     assert all(torch.equal(expected[key], received[key]) for key in kept)
-    assert weights.network_of(back) == SMALL
+    assert sidecar.network_of(back) == SMALL
     if suffix != ".pth":
         weights.load(model, there)
         model.load_weights(there)  # Keras's own reading

@@ -1,0 +1,67 @@
+"""A network as one record: what builds it, its layers by name, its input size and its resize policy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from koniq.network.layers import Shapes, koncept512_layers
+
+if TYPE_CHECKING:
+    import keras
+    import torch
+
+# In float32 two scores of a picture by the same weights are at most so far apart, in MOS, whatever computes them: the
+# size of the batch, the engine, the framework, the number of threads and the processor decide how sums are rounded.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Network:
+    """A rating network, from uint8 pictures to one score: `build` gives it in Keras, `build_torch` in PyTorch."""
+
+    name: str
+    builder: Callable[..., "keras.Model"]
+    input_size: tuple[int, int]  # (height, width) of a picture as the network sees it
+    resize: str = "lanczos"  # how pictures get there: a name of ku.image_utils.RESAMPLE
+    torch_builder: Callable[[float], "torch.nn.Module"] | None = None
+    features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
+    layers: tuple[tuple[str, str], ...] = ()  # those with weights in Keras's order: Keras's class, PyTorch's name
+    shapes: tuple[Shapes, ...] = ()  # of the weights of each of them, by which a file is known without a framework
+
+    def build(self, weights: str | None = None, output_bias: float = 0.0) -> "keras.Model":
+        """The model: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1) in MOS."""
+        return self.builder(self.input_size, weights, output_bias)
+
+    def build_torch(self, output_bias: float = 0.0) -> "torch.nn.Module":
+        """The module, from random weights: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1)."""
+        return self.torch_builder(output_bias)
+
+    def at(self, input_size: tuple[int, int] | None = None, resize: str | None = None) -> "Network":
+        """The same network for pictures of another size or resized in another way."""
+        return replace(self, input_size=tuple(input_size or self.input_size), resize=resize or self.resize)
+
+    def record(self) -> dict:
+        """What a score depends on besides the weights, for the files written beside them."""
+        return {"network": self.name, "input_size": list(self.input_size), "resize": self.resize}
+
+
+def _built_in(file: str, name: str) -> Callable[..., Any]:
+    """The builder `name` of a file of this room, whose framework takes seconds to import: when it is first called."""
+
+    def build(*arguments: object) -> Any:
+        return getattr(import_module(f"koniq.network.{file}"), name)(*arguments)
+
+    return build
+
+
+KONCEPT512 = Network(
+    "koncept512",
+    _built_in("in_keras", "koncept512"),
+    input_size=(384, 512),
+    torch_builder=_built_in("in_torch", "koncept512"),
+    features="final_gap",
+    layers=tuple((kind, name) for kind, name, _ in koncept512_layers()),
+    shapes=tuple(shapes for _, _, shapes in koncept512_layers()),
+)
+NETWORKS = {network.name: network for network in (KONCEPT512,)}

@@ -1,0 +1,126 @@
+"""The house: scripts stand on koniq, its rooms on one another, all of them on ku, and ku on libraries only."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(ROOT.glob("*.py"))
+# From the ground up: what stands on a floor imports from its own room and from below. "koniq": modules without a room.
+FLOORS = ("ku", "koniq.ground", "koniq.network", "koniq", "scripts")
+ROOMS = tuple(name for name in FLOORS if name.startswith("koniq."))
+FILES = {
+    **{room: sorted((ROOT / room.replace(".", "/")).glob("*.py")) for room in FLOORS[:-1]},
+    "scripts": SCRIPTS,
+}
+FRAMEWORKS = {"keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti"}
+HIDDEN = {"images", "metadata", "models", "logs"}  # folders of koniq that git does not see: data, not rooms
+METHOD = 30  # lines of a script below its settings
+EXPORTS = 12  # names of a room
+
+every_file = pytest.mark.parametrize(
+    ("room", "path"),
+    [pytest.param(room, path, id=str(path.relative_to(ROOT))) for room, paths in FILES.items() for path in paths],
+)
+every_room = pytest.mark.parametrize("room", ROOMS)
+
+
+def imports(nodes: Iterator[ast.AST]) -> set[str]:
+    """The dotted names that these nodes import: of `from a import b`, both a and a.b."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
+
+
+def everywhere(path: Path) -> set[str]:
+    """What a file imports, wherever in it."""
+    return imports(ast.walk(ast.parse(path.read_text())))
+
+
+def room_of(name: str) -> str | None:
+    """The floor that a dotted name belongs to; None: a library's."""
+    if name in {script.stem for script in SCRIPTS}:
+        return "scripts"
+    inside = [floor for floor in FLOORS[:-1] if name == floor or name.startswith(f"{floor}.")]
+    return max(inside, key=len, default=None)
+
+
+@every_file
+def test_nothing_imports_from_above_its_floor(room, path):
+    allowed = FLOORS[: FLOORS.index(room) + 1]
+    # "koniq" itself is imported by the way with any room of it
+    above = {name for name in everywhere(path) - {"koniq"} if room_of(name) not in (None, *allowed)}
+    assert not above
+
+
+def named(room: str) -> dict[str, Path]:
+    """The files of a room by what they are called."""
+    return {path.stem: path for path in FILES[room] if path.stem != "__init__"}
+
+
+@every_room
+def test_no_circle_within_a_room(room):
+    files, graph = named(room), {}
+    for stem, path in files.items():
+        own = {name.split(".")[2] for name in everywhere(path) if name.startswith(f"{room}.")}
+        assert own <= {*files}, "the room's own files are imported by their names"
+        graph[stem] = own
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@every_room
+def test_a_framework_is_imported_by_its_own_file_alone(room):
+    """Anywhere else it would make everybody wait who does not compute."""
+    for stem, path in named(room).items():
+        if not stem.startswith("in_"):
+            top = {name.split(".")[0] for name in imports(ast.parse(path.read_text()).body)}
+            assert not top & FRAMEWORKS, stem
+    others = [f"{room}.{stem}" for stem in named(room) if not stem.startswith("in_")]
+    code = f"import sys, {', '.join(others)}; sys.exit(' '.join({FRAMEWORKS} & {{*sys.modules}}) or 0)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@every_room
+def test_a_room_says_what_it_is_and_exports_a_few_names_none_of_them_a_file(room):
+    module = import_module(room)
+    assert module.__doc__
+    assert 0 < len(module.__all__) <= EXPORTS
+    assert not {*module.__all__} & {*named(room)}  # the file would be had in place of the name
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = module.nothing_like_it
+
+
+def test_every_folder_of_koniq_with_modules_is_a_room():
+    folders = {path.parent.name for path in (ROOT / "koniq").glob("*/*.py")}
+    assert {f"koniq.{name}" for name in folders} == set(ROOMS)
+    assert not folders & HIDDEN
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_settings_and_then_a_method_of_a_few_lines(path):
+    text = path.read_text()
+    (settings,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+    assert settings.name == "Settings"
+    assert len(text.splitlines()) - settings.end_lineno <= METHOD
+
+
+def test_scripts_there():
+    assert {"koncept512_train", "koncept512_test", "lifelog_predict"} <= {path.stem for path in SCRIPTS}
+
+
+def test_help_and_bad_input_do_not_wait_for_tensorflow():
+    for script in SCRIPTS:
+        code = f"import sys, {script.stem}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0, script.name

@@ -1,0 +1,21 @@
+import pytest
+
+from koniq.ground import InputError
+from koniq.network import finding, sidecar
+
+
+def test_find(tmp_path, monkeypatch):
+    monkeypatch.setattr(finding, "TRAINED_MODELS", tmp_path / "trained")
+    monkeypatch.setattr(finding, "MODELS", tmp_path / "models")
+    named, run = tmp_path / "trained/mine.weights.h5", tmp_path / "models/run/x_best.weights.h5"
+    for path in (named, run):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert finding.find("mine") == finding.find("mine.weights.h5") == finding.find(str(named)) == named
+    assert finding.find("run") == finding.find(str(run.parent)) == run
+    assert sidecar.title(named) == "mine"
+    assert sidecar.title(run) == "run"
+    with pytest.raises(InputError, match=r"Received: weights='absent'"):
+        finding.find("absent")
+    with pytest.raises(InputError, match=r"python -m koniq\.fetch koncept512/original"):
+        finding.find(finding.ORIGINAL)
