@@ -27,7 +27,7 @@ from tqdm import tqdm
 from benchmarks.processes import measured
 from koniq import cli, devices, kuti_bridge
 from koniq.ground import InputError, RunStopped
-from koniq.network import KONCEPT512, weights
+from koniq.network import KONCEPT512, weight_files
 from koniq.report import markdown_table
 
 GFLOP = 59.4  # a forward pass of one picture at 384x512, measured
@@ -49,7 +49,7 @@ def main(s: Settings) -> None:
     if s.here:
         print(json.dumps(CASES[s.cases[0]](s)))
         return
-    weights.needs_torch()
+    weight_files.needs_torch()
     import torch
 
     cuda = torch.cuda.is_available()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from koniq import devices, gpus, openvino_engine, scale, seen
 from koniq.calibration import KEY, Calibration, kept
 from koniq.ground import InputError, first_few
-from koniq.network import Network, sidecar, weights
+from koniq.network import Network, sidecar, weight_files, weights
 from koniq.prediction import Engine
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def plan(
     elif engine == "keras" and not has_keras():
         raise InputError("Keras and TensorFlow should be installed for this: pip install -r requirements.txt")
     elif engine == "torch":
-        weights.needs_torch()
+        weight_files.needs_torch()
         from koniq import torch_engine
 
         found = torch_engine.choose(device)
@@ -179,11 +179,11 @@ def auto(precision: str = "auto", device: DeviceName = "auto") -> tuple[str, Dev
             f"The processor scores, though the system shows a GPU ({first_few(signs)}): {'; '.join(refused)}. "
             f"What may help: {gpus.MENDS['tensorflow']}"
         )
-    if precision == "int8" or (find_spec("openvino") and (has_keras() or not weights.has_torch())):
+    if precision == "int8" or (find_spec("openvino") and (has_keras() or not weight_files.has_torch())):
         return "openvino", "cpu"  # Keras exports the network for it
     if not find_spec("openvino"):
         print("OpenVINO would be several times as fast here: pip install -r requirements-openvino.txt")
-    return ("torch" if weights.has_torch() and not has_keras() else "keras"), "cpu"
+    return ("torch" if weight_files.has_torch() and not has_keras() else "keras"), "cpu"
 
 
 def _on_gpus(device: DeviceName) -> dict[gpus.Framework, str]:

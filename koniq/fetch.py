@@ -146,7 +146,7 @@ def check_file(kind: str, digest: str, path: Path) -> None:
             raise InputError(f"{path} should be a whole weights file. Received: {error}.") from error
         if not whole:
             raise InputError(f"{path} should be a whole weights file. Received: a broken one.")
-        if find_spec("torch") and find_spec("safetensors"):
+        if find_spec("torch"):
             weights.check_torch(path, KONCEPT512)
 
 

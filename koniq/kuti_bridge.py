@@ -94,7 +94,7 @@ def build(kuti: ModuleType, network: Network, imagenet: bool = False) -> "tf_ker
     apps, shape = kuti.applications, (*network.input_size, 3)
     if imagenet:
         try:
-            body_weights("keras")  # where Keras looks for it, so that it fetches nothing itself
+            body_weights(network, "keras")  # where Keras looks for it, so that it fetches nothing itself
         except ConnectionError as error:
             raise InputError(f"{error} Or train from random weights with --weights none.") from error
         body, _ = apps.get_model_imagenet(apps.InceptionResNetV2, shape)

@@ -248,7 +248,7 @@ def start(network: Network, data: DataSet, s: Recipe) -> nn.Module:
         layer.momentum = 1 - s.momentum  # PyTorch counts what is new, Keras what is kept
     if initial in ("imagenet", "try-imagenet"):
         try:
-            path = imagenet.body_weights()
+            path = imagenet.body_weights(network)
         except ConnectionError as error:
             if initial == "imagenet":
                 raise InputError(f"{error} Or train from random weights with --weights none.") from error

@@ -150,11 +150,12 @@ def start(
     """The network before training.
 
     initial: "imagenet" (the body's weights, fetched if they are not there), "try-imagenet" (the same, but at random if
-    they cannot be fetched), "none" (at random), or a weights file of the whole network. start_at_mean: the first score
-    is the mean MOS of the training set and not 0, which spares a training from random weights its first epochs.
-    momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps.
-    micro_batch: how many pictures go through the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics:
-    "frozen" and "trailing" let the body go by its moving statistics, which stay as they are or trail the training.
+    they cannot be fetched), "none" (at random), or a weights file, of the whole network or of its body. start_at_mean:
+    the first score is the mean MOS of the training set and not 0, which spares a training from random weights its first
+    epochs. momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 -
+    momentum) steps. micro_batch: how many pictures go through the body at a time, 0 for a batch, see
+    `ku.virtual_batch`. statistics: "frozen" and "trailing" let the body go by its moving statistics, which stay as they
+    are or trail the training.
     Raises InputError if Keras does not run on TensorFlow and these two need it.
     """
     backend = keras.backend.backend()
@@ -174,25 +175,22 @@ def start(
 
 
 def _started(network: Network, initial: str, data: DataSet, start_at_mean: bool) -> keras.Model:
-    bias = float(data.part("training").MOS.mean()) if start_at_mean else 0.0
+    model = network.build(float(data.part("training").MOS.mean()) if start_at_mean else 0.0)
     if initial == "none":
         print("Initial weights: random.")
-        return network.build(output_bias=bias)
-    if initial not in ("imagenet", "try-imagenet"):
-        path = finding.find(initial)
-        model = network.build()
-        weights.load(model, path)
-        print(f"Initial weights: {path}.")
         return model
-    try:
-        imagenet.body_weights("keras")  # where Keras looks for it, so that it fetches nothing itself
-        model = network.build("imagenet", bias)
-    except ConnectionError as error:
-        if initial == "imagenet":
-            raise InputError(f"{error} Or train from random weights with --weights none.") from error
-        print(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
-        return network.build(output_bias=bias)
-    print("Initial weights: ImageNet for the body, random for the head.")
+    if initial in ("imagenet", "try-imagenet"):
+        try:
+            path = imagenet.body_weights(network, "keras")
+        except ConnectionError as error:
+            if initial == "imagenet":
+                raise InputError(f"{error} Or train from random weights with --weights none.") from error
+            print(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
+            return model
+    else:
+        path = finding.find(initial)
+    whole = weights.load(model, path, network, body=True)
+    print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
     return model
 
 

@@ -13,6 +13,10 @@ def test_find(tmp_path, monkeypatch):
         path.touch()
     assert finding.find("mine") == finding.find("mine.weights.h5") == finding.find(str(named)) == named
     assert finding.find("run") == finding.find(str(run.parent)) == run
+    of_its_own = tmp_path / "trained/lite/lite.safetensors"
+    of_its_own.parent.mkdir()
+    of_its_own.touch()
+    assert finding.find("lite") == finding.find(str(of_its_own.parent)) == of_its_own
     assert sidecar.title(named) == "mine"
     assert sidecar.title(run) == "run"
     with pytest.raises(InputError, match=r"Received: weights='absent'"):

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from koniq import convert
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, TOLERANCE, in_torch, sidecar, weights
-from koniq.network.layers import CHILDREN, to_keras, to_torch
+from koniq.network.koncept512 import CHILDREN
+from koniq.network.layers import to_keras, to_torch
 
 SMALL = KONCEPT512.at((76, 100))
 RNG = np.random.default_rng(1)

@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from koniq import cli, engines, prediction
 from koniq.network import NETWORKS, Network
+from koniq.network.layers import Layer
 
 
-def build(input_size, initial, output_bias):
+def build(input_size, output_bias):
     """Two convolutions with batch normalisation in place of InceptionResNetV2, under KonCept512's kind of head."""
     import keras
 
@@ -49,7 +50,7 @@ def build_torch(output_bias):
     return in_torch.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
 
 
-def build_deep(input_size, initial, output_bias):
+def build_deep(input_size, output_bias):
     """Seven small convolutions: int8 leaves the first five and the last four layers as they are."""
     import keras
 
@@ -63,10 +64,12 @@ def build_deep(input_size, initial, output_bias):
     return keras.Model(pictures, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(output_bias))(x))
 
 
-CONVOLUTION, NORM, LINEAR = "Conv2D", "BatchNormalization", "Dense"
 LAYERS = (
-    *((CONVOLUTION, "base.0"), (NORM, "base.2"), (CONVOLUTION, "base.3"), (NORM, "base.5")),
-    *((LINEAR, "fc.0"), (NORM, "fc.2"), (LINEAR, "fc.4"), (NORM, "fc.6"), (LINEAR, "fc.8")),
+    *(Layer("Conv2D", "base.0", ((3, 3, 3, 8), (8,))), Layer("BatchNormalization", "base.2", ((8,),) * 4)),
+    *(Layer("Conv2D", "base.3", ((3, 3, 8, 16), (16,))), Layer("BatchNormalization", "base.5", ((16,),) * 4)),
+    *(Layer("Dense", "fc.0", ((16, 32), (32,))), Layer("BatchNormalization", "fc.2", ((32,),) * 4)),
+    *(Layer("Dense", "fc.4", ((32, 16), (16,))), Layer("BatchNormalization", "fc.6", ((16,),) * 4)),
+    Layer("Dense", "fc.8", ((16, 1), (1,))),
 )
 TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=LAYERS)
 DEEP = Network("deep", build_deep, input_size=(24, 32))

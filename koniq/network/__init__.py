@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOME = {
     "KONCEPT512": "spec",
+    "KONCEPT_LITE": "spec",
     "NETWORKS": "spec",
     "ORIGINAL": "finding",
     "TOLERANCE": "spec",

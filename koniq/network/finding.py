@@ -1,4 +1,4 @@
-"""Weights files by name: a path, a training run, or a file in `trained_models/`."""
+"""Weights files by name: a path, a training run, or a model in `trained_models/`."""
 
 from pathlib import Path
 
@@ -11,17 +11,20 @@ BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a trainin
 
 
 def find(name: str) -> Path:
-    """The weights file meant by a path, a training run's folder, or a bare name: a file in `trained_models/` or a run.
+    """The weights file meant by a path, a folder, or a bare name: of `trained_models/` or of a run.
 
+    A folder is a training run's, or that of a model, whose file has its name: koncept_lite/koncept_lite.safetensors.
     Raises InputError, saying where was looked, if there is none.
     """
     for place in (Path(name), *(TRAINED_MODELS / f"{name}{suffix}" for suffix in ("", *SUFFIXES)), MODELS / name):
         if place.is_file():
             return place
-        if best := [path for pattern in BEST for path in sorted(place.glob(pattern))]:
-            return best[0]
+        inside = [path for pattern in BEST for path in sorted(place.glob(pattern))]
+        inside += [path for suffix in SUFFIXES if (path := place / f"{place.name}{suffix}").is_file()]
+        if inside:
+            return inside[0]
     hint = " `python -m koniq.fetch koncept512/original` gets the original's." if name == ORIGINAL else ""
     raise InputError(
-        f"weights should be a file, the folder of a training run, or the name of a file in {TRAINED_MODELS}.{hint} "
+        f"weights should be a file, the folder of a training run, or the name of a model in {TRAINED_MODELS}.{hint} "
         f"Received: weights={name!r}"
     )

@@ -1,14 +1,16 @@
-"""KonCept512 in PyTorch: InceptionResNetV2 in the module order of its public ports, and the head of 4 layers.
+"""The networks in PyTorch; the same weights give the same scores as in Keras, but for rounding (`koniq.convert`).
 
-The names of a `state_dict` are those of the public port of KonCept512: `base.<i>...`, the children of InceptionResNetV2
-in order, and `fc.<i>...`. The numbers are Keras's: the same weights give the same scores but for rounding
-(`koniq.convert`).
+KonCept512 has the module order and the names of its public port: `base.<i>...`, the children of InceptionResNetV2 in
+order, and `fc.<i>...`. koncept_lite has names of its own, those of `koniq.network.koncept_lite`.
 """
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+from koniq.network import koncept_lite as lite
 
 EPSILON = 1e-3  # of every batch normalisation, as in Keras
 
@@ -111,15 +113,25 @@ def mixed_7a() -> Branches:
 
 
 class Rating(nn.Module):
-    """A rating network: `base`, from pictures to (batch, features, 1, 1), and `fc`, from features to one score.
+    """A rating network: `base`, from pictures to (batch, features) or more axes, and `fc`, from features to one score.
 
     Takes uint8 pictures (batch, height, width, 3), RGB, and gives float32 scores (batch, 1) in MOS, whatever the
     precision of its body: a score out of 100 needs more digits than a number of half precision has.
+
+    divisor, offset: the body sees pictures / divisor - offset.
     """
 
-    def __init__(self, base: nn.Sequential, fc: nn.Sequential, output_bias: float = 0.0):
+    def __init__(
+        self,
+        base: nn.Module,
+        fc: nn.Sequential,
+        output_bias: float = 0.0,
+        *,
+        divisor: float = 127.5,
+        offset: float = 1.0,
+    ):
         super().__init__()
-        self.base, self.fc = base, fc
+        self.base, self.fc, self.divisor, self.offset = base, fc, divisor, offset
         for module in self.modules():
             if isinstance(module, nn.Linear):  # as Keras starts them
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -132,8 +144,11 @@ class Rating(nn.Module):
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """What the body sees in pictures: float32 (batch, features)."""
-        x = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1  # channels last in memory, as the pictures come
-        return self.base(x).flatten(1).float()
+        return self.base(self.scaled(pictures)).flatten(1).float()
+
+    def scaled(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The pictures as the body takes them, (batch, 3, height, width): channels last in memory, as they come."""
+        return pictures.permute(0, 3, 1, 2).float() / self.divisor - self.offset
 
     def rate(self, features: torch.Tensor) -> torch.Tensor:
         """The scores (batch, 1) of features, in float32."""
@@ -176,3 +191,83 @@ def koncept512(output_bias: float = 0.0) -> Rating:
         nn.AdaptiveAvgPool2d(1),
     )
     return Rating(base, head((1536, 2048, 1024, 256), (0.25, 0.25, 0.5)), output_bias)
+
+
+class SameConvNorm(nn.Module):
+    """Convolution without bias, padded as TensorFlow's "same"; batch normalisation; ReLU6 unless `linear`."""
+
+    def __init__(
+        self, channels: int, filters: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
+    ):
+        super().__init__()
+        # With a stride the zeros depend on the size of what comes, and may differ before and after it.
+        padding = kernel // 2 if stride == 1 else 0
+        self.conv = nn.Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(filters, lite.EPSILON)
+        self.kernel, self.stride, self.linear = kernel, stride, linear
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.stride > 1:
+            height, width = (lite.padding(size, self.kernel, self.stride) for size in x.shape[2:])
+            x = F.pad(x, (*width, *height))
+        x = self.bn(self.conv(x))
+        return x if self.linear else F.relu6(x)
+
+
+class InvertedResidual(nn.Module):
+    """A block of EfficientNet-lite0."""
+
+    def __init__(self, block: lite.Block):
+        super().__init__()
+        if block.expands:
+            self.expand = SameConvNorm(block.inputs, block.width)
+        self.depth = SameConvNorm(block.width, block.width, block.kernel, block.stride, groups=block.width)
+        self.project = SameConvNorm(block.width, block.filters, linear=True)
+        self.expands, self.skips = block.expands, block.skips
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = self.expand(x) if self.expands else x
+        y = self.project(self.depth(wide))
+        return x + y if self.skips else y
+
+
+class LiteBody(nn.Module):
+    """EfficientNet-lite0, of several of whose levels the mean and the spread are the features: (batch, 4096)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConvNorm(3, lite.STEM, 3, 2)
+        self.blocks = nn.Sequential(*map(InvertedResidual, lite.BLOCKS))
+        self.top = SameConvNorm(lite.BLOCKS[-1].filters, lite.TOP)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, pooled = self.stem(x), []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in lite.LEVELS:
+                pooled += mean_and_spread(x)
+        return torch.cat([*pooled, *mean_and_spread(self.top(x))], 1)
+
+
+def mean_and_spread(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and the standard deviation of each channel over height and width, in float32: two of (batch, channels).
+
+    The deviation is the population's, and kept from 0, where its gradient would be infinite.
+    """
+    x = x.float()
+    mean = x.mean((2, 3), keepdim=True)
+    variance = (x - mean).square().mean((2, 3))
+    return mean.flatten(1), (variance + lite.VARIANCE).sqrt()
+
+
+def koncept_lite(output_bias: float = 0.0) -> Rating:
+    """koncept_lite from random weights, for pictures of any size from 32 x 32."""
+    fc = nn.Sequential(
+        nn.BatchNorm1d(lite.FEATURES, lite.EPSILON),
+        nn.Dropout(lite.DROPOUT),
+        nn.Linear(lite.FEATURES, lite.HEAD),
+        nn.ReLU(),
+        nn.Dropout(lite.DROPOUT),
+        nn.Linear(lite.HEAD, 1),
+    )
+    return Rating(LiteBody(), fc, output_bias, divisor=lite.DIVISOR, offset=lite.OFFSET / lite.DIVISOR)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from koniq.network.layers import Shapes, koncept512_layers
+from koniq.network.koncept512 import koncept512_layers, koncept512_name
+from koniq.network.koncept_lite import koncept_lite_layers, koncept_lite_name
+from koniq.network.layers import Layer
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +20,10 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Network:
-    """A rating network, from uint8 pictures to one score: `build` gives it in Keras, `build_torch` in PyTorch."""
+    """A rating network, from uint8 pictures to one score in MOS: `build` gives it in Keras, `build_torch` in PyTorch.
+
+    output_bias: where the score starts.
+    """
 
     name: str
     builder: Callable[..., "keras.Model"]
@@ -26,12 +31,18 @@ class Network:
     resize: str = "lanczos"  # how pictures get there: a name of ku.image_utils.RESAMPLE
     torch_builder: Callable[[float], "torch.nn.Module"] | None = None
     features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
-    layers: tuple[tuple[str, str], ...] = ()  # those with weights in Keras's order: Keras's class, PyTorch's name
-    shapes: tuple[Shapes, ...] = ()  # of the weights of each of them, by which a file is known without a framework
+    layers: tuple[Layer, ...] = ()  # those with weights, in Keras's order, by which a file is known without a framework
+    own_name: Callable[[str], str] = str  # the name in `layers` of an array in a public port of the body; "" if none
+    body: str = "InceptionResNetV2"  # whose weights of ImageNet a training may start from: see koniq.imagenet
 
-    def build(self, weights: str | None = None, output_bias: float = 0.0) -> "keras.Model":
-        """The model: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1) in MOS."""
-        return self.builder(self.input_size, weights, output_bias)
+    @property
+    def body_layers(self) -> tuple[Layer, ...]:
+        """The layers of the body alone."""
+        return tuple(layer for layer in self.layers if layer.name.startswith("base."))
+
+    def build(self, output_bias: float = 0.0) -> "keras.Model":
+        """The model, from random weights: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1)."""
+        return self.builder(self.input_size, output_bias)
 
     def build_torch(self, output_bias: float = 0.0) -> "torch.nn.Module":
         """The module, from random weights: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1)."""
@@ -61,7 +72,17 @@ KONCEPT512 = Network(
     input_size=(384, 512),
     torch_builder=_built_in("in_torch", "koncept512"),
     features="final_gap",
-    layers=tuple((kind, name) for kind, name, _ in koncept512_layers()),
-    shapes=tuple(shapes for _, _, shapes in koncept512_layers()),
+    layers=tuple(koncept512_layers()),
+    own_name=koncept512_name,
 )
-NETWORKS = {network.name: network for network in (KONCEPT512,)}
+KONCEPT_LITE = Network(
+    "koncept_lite",
+    _built_in("in_keras", "koncept_lite"),
+    input_size=(384, 512),
+    torch_builder=_built_in("in_torch", "koncept_lite"),
+    features="features",
+    layers=tuple(koncept_lite_layers()),
+    own_name=koncept_lite_name,
+    body="EfficientNet-lite0",
+)
+NETWORKS = {network.name: network for network in (KONCEPT512, KONCEPT_LITE)}

@@ -6,10 +6,12 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
 import numpy as np
+import safetensors
 
 from koniq.ground import InputError
 from koniq.network.layers import Layers, State
@@ -19,17 +21,27 @@ TORCH = (".safetensors", ".pth", ".pt")
 SUFFIXES = (*KERAS, *TORCH)
 
 
-def read_torch(path: Path) -> State:
-    import torch
-    from safetensors.torch import load_file
+# The types of numbers in .safetensors, in NumPy's letters; BF16 are the upper halves of float32.
+NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
 
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed."""
+    return bool(find_spec("torch"))
+
+
+def needs_torch() -> None:
+    """Raise InputError where PyTorch is not installed."""
+    if not has_torch():
+        raise InputError("PyTorch should be installed for this: pip install -r requirements-torch.txt")
+
+
+def read_torch(path: Path) -> State:
+    """The arrays of a file of PyTorch by the names in it, as float32; only `.pth` and `.pt` need PyTorch for it."""
+    if path.suffix != ".safetensors":
+        needs_torch()
     try:
-        if path.suffix == ".safetensors":
-            found = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file is executed
-            found = next((found[key] for key in ("state_dict", "model") if key in found), found)
-        return {key: tensor.float().numpy() for key, tensor in found.items()}
+        return _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     except Exception as error:  # PyTorch raises a dozen kinds for a file that is none of its own
         reason = (str(error).strip() or "an empty file").splitlines()[0]
         raise InputError(
@@ -37,10 +49,33 @@ def read_torch(path: Path) -> State:
         ) from error
 
 
+def _safetensors(path: Path) -> State:
+    state = {}
+    for name, found in safetensors.deserialize(path.read_bytes()):
+        if found["dtype"] not in NUMBERS:
+            raise ValueError(f"{name} of type {found['dtype']}")
+        array = np.frombuffer(found["data"], NUMBERS[found["dtype"]])
+        if found["dtype"] == "BF16":
+            array = (array.astype("<u4") << 16).view("<f4")
+        state[name] = array.astype(np.float32, copy=False).reshape(found["shape"])
+    return state
+
+
+def _pickled(path: Path) -> State:
+    import torch
+
+    found = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file is executed
+    found = next((found[key] for key in ("state_dict", "model") if key in found), found)
+    return {key: tensor.float().numpy() for key, tensor in found.items()}
+
+
 def read_keras(path: Path, classes: Sequence[str]) -> Layers:
-    """The layers of a Keras file. classes: of the network's layers in order."""
+    """The layers of a Keras file, as float32. classes: of the network's layers in order."""
     with opened(path) as file:
-        return [(name, [np.asarray(array) for array in arrays]) for name, arrays in layers_of(file, classes, path)]
+        return [
+            (name, [np.asarray(array, np.float32) for array in arrays])
+            for name, arrays in layers_of(file, classes, path)
+        ]
 
 
 def write_h5(layers: Layers, classes: Sequence[str], path: Path, keras3: bool) -> None:
