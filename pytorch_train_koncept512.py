@@ -21,9 +21,12 @@ class Settings:
     batch_size: int = 8  # of all processes together
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
-    loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
+    loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
     epochs: tuple[int, ...] = (40, 20)  # at most, one a stage
     learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage
+    body_rate: float = 1.0  # what the body has of it; the head has all
+    hold: int = 0  # blocks of koncept_lite, from the picture on, that stay as they are, and are computed once
+    average: float = 0.0  # of the weights over batches, what it keeps a batch, such as .995: then it is what is kept
     patience: int = 20  # epochs without an improvement that end a stage
     select_by: Literal["plcc", "loss"] = "plcc"  # the best: highest mean of the batches' validation PLCC, lowest loss
     reload_best: bool = False  # each stage starts from the best weights so far (the study: from the last)

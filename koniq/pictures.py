@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import DTypeLike
 from tqdm import tqdm
 
 from koniq.contents import HASH_BYTES, digest_of
@@ -23,7 +24,15 @@ NAMED = 100  # pictures that do not open, in one message
 SHARE_OF_MEMORY = 0.5  # of what is free; more than that goes to a memory-mapped file
 
 
-class Pictures:
+class Seen:
+    """What has a picture by name, seen straight or mirrored."""
+
+    def seen(self, image_name: str, flip: bool) -> np.ndarray:
+        """The picture (height, width, 3), mirrored left to right if `flip`."""
+        return flipped(self[image_name], flip)
+
+
+class Pictures(Seen):
     """The pictures of a table as a network takes them: `pictures[image_name]` is uint8 (height, width, 3), RGB.
 
     ids: a table with image_name and image_path. They lie in memory, or in a memory-mapped temporary file in `folder`
@@ -44,17 +53,13 @@ class Pictures:
     ):
         shape = (len(ids), *network.input_size, 3)
         self.row = {name: row for row, name in enumerate(ids.image_name)}
-        self.in_memory = np.prod(shape, dtype=np.int64) < SHARE_OF_MEMORY * free_memory()
+        self.in_memory = fits_memory(shape, np.uint8)
         self.prepared = _fitting(prepared, ids, network)
         todo = ids
-        if self.in_memory:
-            self.pixels = np.empty(shape, np.uint8)
-        elif self.prepared:
+        if self.prepared and not self.in_memory:
             todo = ids[~ids.image_name.isin(self.prepared.places)]
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder) as file:  # the mapping keeps it, and nothing is left of it after any end
-                self.pixels = np.memmap(file, np.uint8, "w+", shape=shape)
+            self.pixels = room_for(shape, np.uint8, folder)
 
         def fill(name: str, path: Path) -> str:
             if self.prepared and name in self.prepared.places:
@@ -76,6 +81,20 @@ class Pictures:
 
     def __getitem__(self, image_name: str) -> np.ndarray:
         return self.pixels[self.row[image_name]] if self.in_memory or not self.prepared else self.prepared[image_name]
+
+
+def fits_memory(shape: tuple[int, ...], dtype: DTypeLike) -> bool:
+    """Whether an array may lie in memory: it takes at most half of what is free."""
+    return np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize < SHARE_OF_MEMORY * free_memory()
+
+
+def room_for(shape: tuple[int, ...], dtype: DTypeLike, folder: Path) -> np.ndarray:
+    """An array to be filled: in memory if it fits there, else a memory-mapped temporary file in `folder`."""
+    if fits_memory(shape, dtype):
+        return np.empty(shape, dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder) as file:  # the mapping keeps it, and nothing is left of it after any end
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def opened(path: Path, network: Network) -> tuple[np.ndarray | None, str]:
@@ -109,7 +128,7 @@ def content_hash(path: Path) -> bytes:
         return digest_of(file)
 
 
-class Prepared:
+class Prepared(Seen):
     """The pictures in a file of koniq.prepare: `prepared[image_name]` is uint8 (height, width, 3), RGB, read-only.
 
     The file is mapped, and a picture read when it is asked for. Processes may share the file, and the object may be

@@ -18,47 +18,23 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from koniq import imagenet, torch_virtual_batch
 from koniq.datasets import DataSet
 from koniq.ground import InputError
+from koniq.held import Held, Tail
 from koniq.network import Network, finding, weights
-from koniq.pictures import EpochPlan, Pictures, flipped, of_training
+from koniq.pictures import EpochPlan, Pictures, of_training, rows_of_training
 from koniq.run import Run, check_finite, epoch_line, run_name
 from koniq.torch_engine import choose, precise, prepare, settle
+from koniq.torch_losses import LOSSES, plcc
 
 # What selects the best weights: a column of the log, and its sign.
 SELECT_BY = {"plcc": ("val_plcc_tf", 1), "loss": ("val_loss", -1)}
 EVERY = 10  # batches between looks at the loss, which make a GPU wait
-
-
-def plcc(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Pearson's correlation of two vectors; 0, without gradient, where one is constant up to rounding."""
-    return (_unit(x) * _unit(y)).sum()
-
-
-def _unit(x: torch.Tensor) -> torch.Tensor:
-    x = x.float()
-    centred = x - x.mean()
-    constant = centred.square().mean() <= (4 * torch.finfo(x.dtype).eps * x.abs().max()).square()
-    # The inner `where` keeps the gradient of the branch not taken finite: inf times zero is nan.
-    norm = torch.where(constant, 1.0, centred.square().sum()).sqrt()
-    return torch.where(constant, 0.0, centred / norm)
-
-
-def plcc_loss(predicted: torch.Tensor, mos: torch.Tensor) -> torch.Tensor:
-    """The study's "PLCC-induced" loss, (1 - PLCC of the batch) / 2; its output is not in MOS."""
-    return (1 - plcc(predicted, mos)) / 2
-
-
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mse": F.mse_loss,
-    "plcc": plcc_loss,
-    "mae": F.l1_loss,
-    "huber": partial(F.huber_loss, delta=10.0),  # quadratic up to an error of 10 MOS
-}
 
 
 @dataclass(frozen=True)
@@ -157,6 +133,9 @@ class Recipe(Protocol):
     batch_size: int
     epochs: tuple[int, ...]
     learning_rates: tuple[float, ...]
+    body_rate: float
+    hold: int
+    average: float
     patience: int
     select_by: str
     reload_best: bool
@@ -179,7 +158,9 @@ class Batches(Dataset):
     have as many everywhere, the last picture of a batch may come twice.
     """
 
-    def __init__(self, rows: pd.DataFrame, pictures: Pictures, batch_size: int, group: Group, whole_only: bool = False):
+    def __init__(
+        self, rows: pd.DataFrame, pictures: Pictures | Held, batch_size: int, group: Group, whole_only: bool = False
+    ):
         self.names, self.flips = rows.image_name.to_numpy(), rows.flip.to_numpy()
         self.mos = torch.tensor(rows.MOS.to_numpy(), dtype=torch.float32)
         self.pictures, self.batch_size, self.group, self.whole_only = pictures, batch_size, group, whole_only
@@ -194,7 +175,7 @@ class Batches(Dataset):
         start, end = number * self.batch_size, min((number + 1) * self.batch_size, len(self.names))
         share = -(-(end - start) // self.group.size)
         own = (start + self.group.rank + self.group.size * np.arange(share)).clip(max=end - 1)
-        pixels = np.stack([flipped(self.pictures[self.names[row]], self.flips[row]) for row in own])
+        pixels = np.stack([self.pictures.seen(self.names[row], self.flips[row]) for row in own])
         return torch.from_numpy(pixels), self.mos[start:end]
 
 
@@ -203,8 +184,17 @@ class TorchRun(Run):
 
     STATE = "state.pth"
 
-    def write_state(self, path: Path, progress: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def write_state(
+        self,
+        path: Path,
+        progress: str,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: AveragedModel | None = None,
+    ) -> None:
         state = {"progress": progress, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
+        if average:
+            state["average"] = average.state_dict()
         torch.save(state, path)
 
     def read_progress(self) -> str:
@@ -299,35 +289,43 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     group.wait()  # nobody writes a state before all have read it
     if group.size > 1 and s.sync_batch_norm:
         synced(module)
+    trained, precisely = module, partial(precise, group.device, precision)
+    if s.hold:
+        trained = Tail(module, s.hold)
+        kept = rows_of_training(data), pictures, run.folder, group.device, precisely, group.rank > 0
+        pictures = Held(trained, *kept)
     if s.micro_batch and s.statistics != "trailing":
-        torch_virtual_batch.share(module, s.batch_size // unit)
+        torch_virtual_batch.share(trained, s.batch_size // unit)
     if compiled:
-        (module.base if s.micro_batch else module).compile()
-    net = module
+        (trained.base if s.micro_batch else trained).compile()
+    net = trained
     if group.size > 1 and not s.micro_batch:
-        net = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        net = nn.parallel.DistributedDataParallel(trained, broadcast_buffers=False)
     checked = Batches(validation, pictures, max(s.batch_size, 32), group)
     column, sign = SELECT_BY[s.select_by]
-    precisely, whole = partial(precise, group.device, precision), len(training) >= s.batch_size
+    whole = len(training) >= s.batch_size
 
-    def reestimate(micro_batch: int) -> None:
+    def reestimate(of: nn.Module, micro_batch: int) -> None:
         seen = Batches(training.assign(flip=False), pictures, s.batch_size, group, whole)
         pixels = (pixels for pixels, _ in _loaded(seen, s.workers, group.device))
-        torch_virtual_batch.reestimate(module, pixels, micro_batch, precisely)
+        torch_virtual_batch.reestimate(of, pixels, micro_batch, precisely)
 
     for stage, (last, lr) in enumerate(zip(s.epochs, s.learning_rates, strict=True)):
         if stage < progress.stage or (stage == progress.stage and progress.stage_done):
             continue
-        adam = torch.optim.Adam([each for each in module.parameters() if each.requires_grad], lr, fused=True)
+        adam = _adam(module, lr, s.body_rate)
+        average = _averaged(trained, s.average)
         if stage == progress.stage and state:
             adam.load_state_dict(state["optimizer"])
+            if average:
+                average.load_state_dict(state["average"])
         else:
             if stage and s.reload_best:
                 group.wait()  # they are written
                 weights.load_module(module, best, network)
             if not stage and s.statistics in ("frozen", "trailing"):
-                reestimate(s.batch_size)  # ImageNet's are of other pictures, those of random weights of none
-            run.begin_stage(stage, module, adam)
+                reestimate(trained, s.batch_size)  # ImageNet's are of other pictures, those of random weights of none
+            run.begin_stage(stage, module, adam, average)
         plan = EpochPlan(training, s.seed, stage, progress.epoch)
         title = f"stage {stage + 1}/{len(s.epochs)}"
         with tqdm(desc=title, unit="pic", smoothing=0.02, disable=True if group.rank else None) as bar:
@@ -337,26 +335,27 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
                 torch.manual_seed(int(rng.integers(1 << 63)))
                 batches = Batches(plan.rows(), pictures, s.batch_size, group, whole)
                 bar.reset(len(batches) * s.batch_size)
-                values = _epoch(net, batches, s, group, precisely, best, adam, bar)
+                values = _epoch(net, batches, s, group, precisely, best, adam, bar, average)
+                judged = average.module if average else trained
                 if s.statistics == "reestimated":
-                    reestimate(s.micro_batch or s.batch_size)
+                    reestimate(judged, s.micro_batch or s.batch_size)
                 if group.size > 1 and not s.sync_batch_norm:
                     _average_statistics(module, group)
-                found = _epoch(module, checked, s, group, precisely, best)
+                found = _epoch(judged, checked, s, group, precisely, best)
                 values |= {f"val_{name}": value for name, value in found.items()}
                 seconds = time.perf_counter() - began
                 check_finite(values, f"in epoch {epoch + 1}", best)
                 now = sign * values[column]
                 if progress.best is None or now > sign * progress.best:
                     progress.best = values[column]
-                    _save_best(group, module, best, network)
+                    _save_best(group, getattr(judged, "whole", judged), best, network)
                 if progress.wait_best is None or now > sign * progress.wait_best:
                     progress.wait, progress.wait_best = 0, values[column]
                 else:
                     progress.wait += 1
                 stopped = progress.wait >= s.patience
                 row = {"stage": stage + 1, "epoch": epoch + 1, "lr": lr, **values, "seconds": round(seconds, 2)}
-                run.end_epoch(row, stopped or epoch + 1 == last, module, adam)
+                run.end_epoch(row, stopped or epoch + 1 == last, module, adam, average)
                 rate = len(batches) * s.batch_size / seconds
                 if group.rank == 0:
                     tqdm.write(epoch_line(title, epoch + 1, last, values, rate))
@@ -368,6 +367,20 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     return module
 
 
+def _adam(module: nn.Module, lr: float, body_rate: float) -> torch.optim.Adam:
+    """Adam for what trains; the body at `body_rate` of the head's rate."""
+    if body_rate == 1:
+        return torch.optim.Adam([each for each in module.parameters() if each.requires_grad], lr, fused=True)
+    body = [each for each in module.base.parameters() if each.requires_grad]
+    groups = [{"params": body, "lr": lr * body_rate}, {"params": list(module.fc.parameters())}]
+    return torch.optim.Adam(groups, lr, fused=True)
+
+
+def _averaged(module: nn.Module, decay: float) -> AveragedModel | None:
+    """What keeps the running average of the weights over batches, moving statistics included; None without one."""
+    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
+
+
 def _epoch(
     net: nn.Module,
     batches: Batches,
@@ -377,6 +390,7 @@ def _epoch(
     best: Path,
     optimizer: torch.optim.Optimizer | None = None,
     bar: tqdm | None = None,
+    average: AveragedModel | None = None,
 ) -> dict[str, float]:
     """Go through the batches, training if there is an optimizer: loss, MAE and PLCC, means over the batches."""
     training, device, loss = optimizer is not None, group.device, LOSSES[s.loss]
@@ -408,6 +422,8 @@ def _epoch(
                 trail.update(group.add)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            if average:
+                average.update_parameters(module)
             bar.update(len(mos))
         with torch.no_grad():
             predicted = group.gather(own.detach(), len(mos))

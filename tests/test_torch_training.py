@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from koniq import torch_training
+from koniq import torch_losses
 from koniq.network import TOLERANCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -250,11 +250,9 @@ def test_neither_keras_nor_tensorflow_is_loaded(data, tmp_path):
 def test_plcc_is_numpys_and_its_gradient_is_finite_where_there_is_none():
     rng = np.random.default_rng(0)
     x, y = rng.normal(50, 10, (2, 7)).astype(np.float32)
-    assert float(torch_training.plcc(*map(torch.from_numpy, (x, y)))) == pytest.approx(
-        np.corrcoef(x, y)[0, 1], abs=1e-6
-    )
+    assert float(torch_losses.plcc(*map(torch.from_numpy, (x, y)))) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
     constant = torch.full((7,), 50.0, requires_grad=True)
-    loss = torch_training.plcc_loss(constant, torch.from_numpy(y))
+    loss = torch_losses.plcc_loss(constant, torch.from_numpy(y))
     loss.backward()
     assert loss.item() == 0.5
     assert torch.isfinite(constant.grad).all()

@@ -1,0 +1,96 @@
+"""A body whose first blocks stay as they are: what they give of each picture is computed once, and kept."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from koniq.ground import InputError
+from koniq.pictures import Pictures, room_for
+
+AT_ONCE = 8  # pictures through the held blocks; more are no faster on processors
+
+
+class Tail(nn.Module):
+    """What follows the held blocks of a network, and trains: from what `Held` keeps of pictures to scores (batch, 1).
+
+    `whole` is the network itself, whose parameters these are. `base` and `fc` are their parts of it, as in `Rating`.
+    """
+
+    def __init__(self, whole: nn.Module, hold: int):
+        super().__init__()
+        if not 0 < hold <= (blocks := len(getattr(whole.base, "blocks", ()))):
+            raise InputError(
+                f"hold should be at most {blocks}, the blocks of this network that can be held. Received: hold={hold}"
+                if blocks
+                else f"hold should go with a network whose blocks can be held: koncept_lite. Received: hold={hold}"
+            )
+        self.whole, self.hold = whole, hold
+        for part in (whole.base.stem, *whole.base.blocks[:hold]):
+            part.requires_grad_(False)
+
+    @property
+    def base(self) -> nn.ModuleList:
+        return nn.ModuleList([*self.whole.base.blocks[self.hold :], self.whole.base.top])
+
+    @property
+    def fc(self) -> nn.Module:
+        return self.whole.fc
+
+    def features(self, kept: torch.Tensor) -> torch.Tensor:
+        """kept: (batch, numbers), see `Held`. float32 (batch, features)."""
+        channels, height, width = self.shape
+        maps, pooled = kept.float().tensor_split([channels * height * width], 1)
+        # The numbers of a place lie together, as they were computed: channels last.
+        maps = maps.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
+        return self.whole.base.after(maps, pooled, self.hold)
+
+    def rate(self, features: torch.Tensor) -> torch.Tensor:
+        return self.whole.rate(features)
+
+    def forward(self, kept: torch.Tensor) -> torch.Tensor:
+        return self.rate(self.features(kept))
+
+
+class Held:
+    """What the held blocks give of each picture and of its mirror image: `seen(image_name, flip)`.
+
+    float16 (numbers,): the map (height, width, channels) after the last held block, then the features that were taken
+    before it. They lie in memory, or in a temporary file in `folder`.
+    """
+
+    def __init__(
+        self,
+        tail: Tail,
+        ids: pd.DataFrame,
+        pictures: Pictures,
+        folder: Path,
+        device: torch.device,
+        precisely: Callable[[], AbstractContextManager],
+        quiet: bool = False,
+    ):
+        self.row = {name: row for row, name in enumerate(ids.image_name)}
+        names, tail.whole.base = list(self.row), tail.whole.base.eval()
+        self.kept = None
+        bar = tqdm(total=len(names), desc=f"holding {tail.hold} blocks", unit="pic", disable=quiet or None)
+        with bar, torch.no_grad():
+            for start in range(0, len(names), AT_ONCE):
+                group = names[start : start + AT_ONCE]
+                for flip in (False, True):
+                    pixels = torch.from_numpy(np.stack([pictures.seen(name, flip) for name in group])).to(device)
+                    with precisely():
+                        maps, pooled = tail.whole.base.before(tail.whole.scaled(pixels), tail.hold)
+                    packed = torch.cat([maps.permute(0, 2, 3, 1).flatten(1), pooled], 1).half().cpu().numpy()
+                    if self.kept is None:
+                        tail.shape = tuple(maps.shape[1:])
+                        self.kept = room_for((len(names), 2, packed.shape[1]), np.float16, folder)
+                    self.kept[start : start + len(group), int(flip)] = packed
+                bar.update(len(group))
+
+    def seen(self, image_name: str, flip: bool) -> np.ndarray:
+        return self.kept[self.row[image_name], int(flip)]
