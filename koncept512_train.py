@@ -21,7 +21,7 @@ class Settings:
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
-    loss: Literal["mse", "plcc", "mae", "huber"] = "mse"  # plcc: (1 - PLCC of the batch) / 2, not on the MOS scale
+    loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
     epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage
     patience: int = 20  # epochs without a lower validation loss that end a stage

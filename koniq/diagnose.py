@@ -20,6 +20,7 @@ from koniq.ground.paths import RESULTS
 from koniq.metrics import METRICS, difference, measure
 from koniq.network import ORIGINAL, find, title
 from koniq.prediction import Engine, predict
+from koniq.scale import FREE
 from ku.image_utils import RESAMPLE
 
 FEWEST = 20  # pictures
@@ -263,7 +264,7 @@ def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, 
         asked=len(table),
         absent=len(data.absent),
         label=data.label,
-        off_scale=about["record"].get("loss") == "plcc",
+        off_scale=about["record"].get("loss") in FREE,
         said=said,
         figures=figures,
         mirrored=moved[moved.way.isin(("predicted", "mirrored", "both"))],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EngineName = Literal["auto", "keras", "openvino", "torch"]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
-Statistics = Literal["moving", "frozen", "trailing", "reestimated"]  # of batch normalisation, in training
+Statistics = Literal["moving", "kept", "frozen", "trailing", "reestimated"]  # of batch normalisation, in training
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "int8"]
 
 BATCH_SIZE = {"keras": 8, "openvino": 4, "torch": 8}  # OpenVINO works on several batches at a time

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from koniq.distribution import is_scored
 from koniq.ground import InputError, first_few
 from koniq.report import one_line, shortened
+from koniq.scale import FREE, Scale
 from koniq.scale import KEY as SCALE
-from koniq.scale import Scale
 from koniq.scores import locate
 from ku.files import atomic_path, shown
 from ku.image_utils import decode_image
@@ -164,9 +164,9 @@ def scale(facts: Mapping[str, object]) -> str:
     if is_calibrated(facts):
         on = Scale.of(facts["record"])
         return f"The scores are calibrated to the MOS scale{'' if on.is_usual else f', here from {on}'}."
-    if facts.get("record", {}).get("loss") == "plcc":
+    if name := FREE.get(facts.get("record", {}).get("loss")):
         return (
-            "The model was trained with the PLCC loss and is not calibrated: its scores are not on the MOS scale. "
+            f"The model was trained with the {name} and is not calibrated: its scores are not on the MOS scale. "
             "Their order counts; shares below a MOS, and KonIQ-10k's distribution beside them, do not."
         )
     return (

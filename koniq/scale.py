@@ -9,6 +9,10 @@ import numpy as np
 from koniq.ground import InputError
 
 KEY = "scale"  # of the record beside the weights, and of what a calibration says; not there: 0 to 100
+FREE = {
+    "plcc": "PLCC loss",
+    "nin": "norm-in-norm loss",
+}  # losses whose scores are on no scale, and what they are called
 
 
 class Scale(NamedTuple):

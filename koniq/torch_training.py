@@ -396,7 +396,7 @@ def _epoch(
     training, device, loss = optimizer is not None, group.device, LOSSES[s.loss]
     net.train(training)
     module, trail = getattr(net, "module", net), nullcontext()
-    if training and s.statistics in ("frozen", "trailing"):
+    if training and s.statistics in ("kept", "frozen", "trailing"):
         torch_virtual_batch.hold(module)
     if training and s.statistics == "trailing":
         trail = torch_virtual_batch.Trail(module)

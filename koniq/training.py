@@ -22,9 +22,17 @@ from ku.model_helper import ModelHelper
 from ku.optimizers import FusedAdam
 from ku.virtual_batch import VirtualBatch, split
 
+
+def plcc_mse_loss(mos: ops.Tensor, predicted: ops.Tensor) -> ops.Tensor:
+    """The PLCC-induced loss, held to the MOS scale by a tenth of the squared error in units of 20 MOS."""
+    return ops.plcc_loss(mos, predicted) + keras.ops.mean(keras.losses.mean_squared_error(mos, predicted)) / 4000
+
+
 LOSSES = {
     "mse": "MSE",
     "plcc": ops.plcc_loss,  # the study's "PLCC-induced" loss, (1 - PLCC of the batch) / 2; its output is not in MOS
+    "plcc_mse": plcc_mse_loss,
+    "nin": ops.norm_in_norm_loss,  # as little in MOS
     "mae": "MAE",
     "huber": keras.losses.Huber(delta=10.0, name="huber"),  # quadratic up to an error of 10 MOS
 }
@@ -154,8 +162,8 @@ def start(
     the first score is the mean MOS of the training set and not 0, which spares a training from random weights its first
     epochs. momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 -
     momentum) steps. micro_batch: how many pictures go through the body at a time, 0 for a batch, see
-    `ku.virtual_batch`. statistics: "frozen" and "trailing" let the body go by its moving statistics, which stay as they
-    are or trail the training.
+    `ku.virtual_batch`. statistics: "kept", "frozen" and "trailing" let the body go by its moving statistics: those of
+    the weights it starts from, those of the training set, or those that trail the training.
     Raises InputError if Keras does not run on TensorFlow and these two need it.
     """
     backend = keras.backend.backend()
@@ -166,7 +174,7 @@ def start(
     model = _started(network, initial, data, start_at_mean)
     for layer in norms(model):
         layer.momentum = momentum
-    if statistics == "frozen":
+    if statistics in ("kept", "frozen"):
         freeze_statistics(split(model, network.features).body)
     if micro_batch or statistics == "trailing":
         how = {"cut": network.features, "micro_batch": micro_batch or None, "trailing": statistics == "trailing"}
@@ -208,9 +216,9 @@ def helper(run: Run, model: keras.Model, network: Network, data: DataSet, s: Cho
     """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder.
 
     Returns with it the data set that is trained on, see `koniq.pictures.of_training`. s.statistics: where they do not
-    just move, the moving statistics of batch normalisation are set over the training set, in the table's order and not
-    flipped: "reestimated" before each validation, the others before the first epoch, for ImageNet's are of other
-    pictures, and those of random weights of none.
+    just move, nor are kept, the moving statistics of batch normalisation are set over the training set, in the table's
+    order and not flipped: "reestimated" before each validation, the others before the first epoch, for ImageNet's are
+    of other pictures, and those of random weights of none.
     """
     data, pictures = of_training(data, network, run.folder, s.workers)
     made = ModelHelper(
@@ -233,7 +241,7 @@ def helper(run: Run, model: keras.Model, network: Network, data: DataSet, s: Cho
             "read_fn": lambda name, _: pictures[name],
         },
     )
-    if s.statistics != "moving" and not run.finished:
+    if s.statistics not in ("moving", "kept") and not run.finished:
         training, parts = data.part("training"), split(model, network.features)
         batches = made.make_generator(training, shuffle=False, fixed_batches=len(training) >= s.batch_size)
         each_epoch = s.statistics == "reestimated"

@@ -53,6 +53,16 @@ def plcc_loss(x: Tensor, y: Tensor) -> Tensor:
     return (1 - plcc(x, y)) / 2
 
 
+def norm_in_norm_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Return norm-in-norm, p = 1, q = 2: the mean absolute difference of both, centred and divided by their norm.
+
+    In [0, 1], and .5 at most for a constant batch. Li, Jiang and Jiang, arXiv 2008.03889, equation 7.
+    """
+    x, y = _as_floats(x, y)
+    difference = _unit(x) - _unit(y)
+    return ops.sum(ops.abs(difference)) / (2 * ops.sqrt(ops.cast(ops.size(difference), difference.dtype)))
+
+
 def earth_mover_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return the mean distance of rating distributions, N x K with rows that sum to 1.
 

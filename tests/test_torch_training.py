@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from safetensors.numpy import load_file
 
-from koniq import torch_losses
 from koniq.network import TOLERANCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +150,33 @@ def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, st
     pd.testing.assert_frame_equal(log, expected)
 
 
+def test_averaged_weights_and_a_slower_body_are_resumed_too(data, tmp_path):
+    more = (*STAGES, "--average", 0.9, "--body-rate", 0.1, "--statistics", "kept", "--loss", "nin")
+    assert train(data, tmp_path / "whole", *more).returncode == 0
+    process = subprocess.Popen(
+        arguments(data, tmp_path / "run", *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert any(printed.startswith("stage 1/2, epoch 2/3") for printed in process.stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = train(data, tmp_path / "run", *more, "--resume")
+    assert done.returncode == 0, done.stderr
+    log, expected = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in ("run", "whole"))
+    pd.testing.assert_frame_equal(log, expected)
+    ours, theirs = best(tmp_path / "run"), best(tmp_path / "whole")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_what_cannot_be_held_is_refused(data, tmp_path):
+    done = train(data, tmp_path / "run", "--epochs", 1, "--learning-rates", 1e-3, "--hold", 5)
+    assert done.returncode == 2
+    assert "whose blocks can be held: koncept_lite. Received: hold=5" in done.stderr
+
+
 @pytest.mark.parametrize(
     "statistics",
     ["trailing", "moving", "frozen", "reestimated"],
@@ -244,15 +269,3 @@ def test_neither_keras_nor_tensorflow_is_loaded(data, tmp_path):
     ours, theirs = (pd.read_csv(name).predicted for name in names)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
     assert np.ptp(theirs) > 100 * TOLERANCE
-
-
-@pytest.mark.numerical
-def test_plcc_is_numpys_and_its_gradient_is_finite_where_there_is_none():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(50, 10, (2, 7)).astype(np.float32)
-    assert float(torch_losses.plcc(*map(torch.from_numpy, (x, y)))) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
-    constant = torch.full((7,), 50.0, requires_grad=True)
-    loss = torch_losses.plcc_loss(constant, torch.from_numpy(y))
-    loss.backward()
-    assert loss.item() == 0.5
-    assert torch.isfinite(constant.grad).all()
