@@ -31,6 +31,7 @@ class Tail(nn.Module):
                 else f"hold should go with a network whose blocks can be held: koncept_lite. Received: hold={hold}"
             )
         self.whole, self.hold = whole, hold
+        self.shape = (0, 0, 0)  # of a map as `Held` keeps it: channels, height, width
         for part in (whole.base.stem, *whole.base.blocks[:hold]):
             part.requires_grad_(False)
 
@@ -75,8 +76,9 @@ class Held:
         quiet: bool = False,
     ):
         self.row = {name: row for row, name in enumerate(ids.image_name)}
-        names, tail.whole.base = list(self.row), tail.whole.base.eval()
-        self.kept = None
+        self.kept = np.empty((0, 2, 0), np.float16)
+        names = list(self.row)
+        tail.eval()
         bar = tqdm(total=len(names), desc=f"holding {tail.hold} blocks", unit="pic", disable=quiet or None)
         with bar, torch.no_grad():
             for start in range(0, len(names), AT_ONCE):
@@ -86,8 +88,8 @@ class Held:
                     with precisely():
                         maps, pooled = tail.whole.base.before(tail.whole.scaled(pixels), tail.hold)
                     packed = torch.cat([maps.permute(0, 2, 3, 1).flatten(1), pooled], 1).half().cpu().numpy()
-                    if self.kept is None:
-                        tail.shape = tuple(maps.shape[1:])
+                    if not len(self.kept):
+                        self.shape = tuple(maps.shape[1:])
                         self.kept = room_for((len(names), 2, packed.shape[1]), np.float16, folder)
                     self.kept[start : start + len(group), int(flip)] = packed
                 bar.update(len(group))

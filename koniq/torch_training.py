@@ -259,9 +259,10 @@ def best_path(run: Run, network: Network) -> Path:
     return run.folder / f"{network.name}_best.safetensors"
 
 
-def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) -> nn.Module:
+def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe, held: Held | None = None) -> nn.Module:
     """Train by stages with Adam, a new one each, and return the network with the best weights of all.
 
+    held: what the held blocks give of the pictures, if that is known from another run from the same weights.
     s.batch_size: of all processes together; s.micro_batch: of one. A run that has a state goes on from it, and sees the
     same pictures, flips and dropout as if it had never stopped. Raises InputError if the batch cannot be shared out
     evenly, RunStopped if a loss is not finite.
@@ -279,7 +280,9 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     if run.finished:
         weights.load_module(module, best, network)
         return module
-    data, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
+    pictures = held
+    if not held:
+        data, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
     run.begin(data, network, device, best)
     training, validation = data.part("training"), data.part("validation").assign(flip=False)
     progress, state = run.progress, None
@@ -292,8 +295,10 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe) ->
     trained, precisely = module, partial(precise, group.device, precision)
     if s.hold:
         trained = Tail(module, s.hold)
-        kept = rows_of_training(data), pictures, run.folder, group.device, precisely, group.rank > 0
-        pictures = Held(trained, *kept)
+        if not held:
+            about = rows_of_training(data), pictures, run.folder, group.device, precisely, group.rank > 0
+            pictures = Held(trained, *about)
+        trained.shape = pictures.shape
     if s.micro_batch and s.statistics != "trailing":
         torch_virtual_batch.share(trained, s.batch_size // unit)
     if compiled:

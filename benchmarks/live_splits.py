@@ -1,0 +1,128 @@
+"""LIVE In the Wild by the protocol of its literature: ten random splits of 80 to 20, a network tuned on each, medians.
+
+python -m benchmarks.live_splits --weights my_run          (a run of koncept_lite that has seen nothing of LIVE)
+
+One recipe for all splits, that of `pytorch_train_koncept512.py` but for what is said here. A tenth of the pictures is
+for validation, which chooses the epoch; the test pictures of a split are seen once, when it is over. OUT/metrics.csv has
+the median over splits of each metric, with the lowest and the highest, and OUT/splits.csv each of them.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import pytorch_train_koncept512 as script
+from koniq import cli, datasets, devices, engines, splits, torch_engine, torch_training
+from koniq.datasets import DataSet
+from koniq.ground import InputError
+from koniq.held import Held, Tail
+from koniq.metrics import METRICS
+from koniq.network import Network, finding, sidecar
+from koniq.pictures import Pictures
+from koniq.prediction import predict
+from koniq.report import markdown_table, write_csv
+
+SAME = datasets.RELEASES["live_itw"].same[0]
+
+
+@dataclass(frozen=True)
+class Settings:
+    weights: str = "koncept_lite-biq2021"  # where each split starts: a file or a run that has seen nothing of LIVE
+    table: str = ""  # the folder of LIVE's .mat files, if not koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    splits: int = 10  # how many
+    first: int = 1  # the number of the first, which is its seed
+    shares: tuple[float, float, float] = (0.7, 0.1, 0.2)  # training, validation, test
+    batch_size: int = 16
+    epochs: tuple[int, ...] = (4, 2)
+    learning_rates: tuple[float, ...] = (2e-4, 4e-5)
+    body_rate: float = 0.5  # what the body has of it
+    hold: int = 11  # blocks that stay as they are
+    average: float = 0.97  # of the weights over batches
+    device: engines.DeviceName = "auto"
+    workers: int = 2  # threads that decode pictures
+    out: str = "live-splits"  # the folder of the runs, a name in koniq/models or a path
+
+
+def main(s: Settings) -> None:
+    data = datasets.load("live_itw", s.table, s.images)
+    path = finding.find(s.weights)
+    network, out = sidecar.network_of(path), torch_training.TorchRun.place(s.out)
+    if "live" in str(sidecar.record(path).get("trained_on", "")).lower():
+        raise InputError(f"weights should have seen nothing of LIVE In the Wild. Received: {s.weights}")
+    print(f"{data.summary()}\n{devices.machine()}, PyTorch {torch.__version__}")
+    recipe = script.Settings(
+        batch_size=s.batch_size,
+        statistics="kept",
+        loss="plcc_mse",
+        epochs=s.epochs,
+        learning_rates=s.learning_rates,
+        body_rate=s.body_rate,
+        hold=s.hold,
+        average=s.average,
+        weights=str(path),
+        device=s.device,
+        workers=s.workers,
+        overwrite=True,
+    )
+    with torch_training.processes(s.device) as group:
+        held = _held(network, data, recipe, group, out) if s.hold else None
+        found = []
+        for number in range(s.first, s.first + s.splits):
+            found.append(_split(number, network, data, s, recipe, group, held, out))
+            print(f"split {number}: SRCC {found[-1]['srcc']:.3f}, PLCC {found[-1]['plcc']:.3f}")
+    table = pd.DataFrame(found)
+    write_csv(table, out / "splits.csv")
+    of = table[[*METRICS]]
+    summary = pd.DataFrame({"value": of.median(), "low": of.min(), "high": of.max()}).rename_axis("metric")
+    write_csv(summary.reset_index().assign(n=len(table)), out / "metrics.csv")
+    lines = [(name, *(f"{number:.3f}" for number in row)) for name, *row in summary.itertuples()]
+    print(markdown_table(("", f"median of {len(table)}", "lowest", "highest"), lines))
+    print(f"To open: {out / 'metrics.csv'}, {out / 'splits.csv'}")
+
+
+def _held(network: Network, data: DataSet, recipe: script.Settings, group: torch_training.Group, out: Path) -> Held:
+    """What the held blocks give of all pictures: the same for every split, for they all start from one file."""
+    whole = torch_training.start(network, _divided(data, 1, (0.7, 0.1, 0.2)), recipe)
+    tail = torch_engine.prepare(Tail(whole, recipe.hold), group.device)
+    precision, _, _ = torch_engine.settle(group.device, recipe.precision, recipe.compile)
+    pictures = Pictures(data.ids, network, out, recipe.workers)
+    return Held(tail, data.ids, pictures, out, group.device, partial(torch_engine.precise, group.device, precision))
+
+
+def _divided(data: DataSet, seed: int, shares: tuple[float, float, float]) -> DataSet:
+    """The same pictures in other sets, by seed; what the release holds under two names is in one of them."""
+    names = data.ids.image_name
+    group = names.where(~names.isin(SAME), "-".join(sorted(SAME)))
+    sets = splits.split(data.ids.assign(group=group), "group", shares, seed)
+    return replace(data, ids=data.ids.assign(set=sets.to_numpy()))
+
+
+def _split(
+    number: int,
+    network: Network,
+    data: DataSet,
+    s: Settings,
+    recipe: script.Settings,
+    group: torch_training.Group,
+    held: Held | None,
+    out: Path,
+) -> dict[str, float]:
+    """Train on one split, and measure on its test pictures."""
+    own, recipe = _divided(data, number, s.shares), replace(recipe, seed=number, run=str(out / f"split-{number}"))
+    run = torch_training.open_run(group, own, asdict(recipe))
+    module = torch_training.train(run, group, network, own, recipe, held)
+    rows = own.part("test")
+    scores = predict(torch_engine.of_module(module, network, 16), rows.image_path.tolist(), s.workers, "testing")
+    predicted = np.array([score.mos for score in scores])
+    write_csv(rows[["image_name", "MOS"]].assign(predicted=predicted), run.folder / "predictions.csv")
+    metrics = {name: metric(rows.MOS.to_numpy(), predicted) for name, metric in METRICS.items()}
+    return {"split": number, **metrics, "training": len(own.part("training")), "test": len(rows)}
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)
