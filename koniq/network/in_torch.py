@@ -207,11 +207,25 @@ class SameConvNorm(nn.Module):
         self.kernel, self.stride, self.linear = kernel, stride, linear
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.conv.groups > 1 and x.device.type == "cpu":  # where bfloat16 is no faster, and backwards slower
+            with torch.autocast("cpu", enabled=False):
+                x = self._normalised(x.float())
+        else:
+            x = self._normalised(x)
+        return x if self.linear else F.relu6(x)
+
+    def _normalised(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride > 1:
             height, width = (lite.padding(size, self.kernel, self.stride) for size in x.shape[2:])
             x = F.pad(x, (*width, *height))
-        x = self.bn(self.conv(x))
-        return x if self.linear else F.relu6(x)
+        norm = self.bn
+        if norm.training or norm._forward_pre_hooks:  # by the batch, or somebody wants to see what it is given
+            return norm(self.conv(x))
+        # Statistics that are given make one convolution of the two: a third less time, and the same gradients.
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight = self.conv.weight * scale[:, None, None, None]
+        shift = norm.bias - norm.running_mean * scale
+        return F.conv2d(x, weight, shift, self.stride, self.conv.padding, groups=self.conv.groups)
 
 
 class InvertedResidual(nn.Module):
@@ -232,7 +246,10 @@ class InvertedResidual(nn.Module):
 
 
 class LiteBody(nn.Module):
-    """EfficientNet-lite0, of several of whose levels the mean and the spread are the features: (batch, 4096)."""
+    """EfficientNet-lite0, of several of whose levels the mean and the spread are the features: (batch, 4096).
+
+    It is cut after any number of its blocks: `before` and `after`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -240,13 +257,25 @@ class LiteBody(nn.Module):
         self.blocks = nn.Sequential(*map(InvertedResidual, lite.BLOCKS))
         self.top = SameConvNorm(lite.BLOCKS[-1].filters, lite.TOP)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x, pooled = self.stem(x), []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
+    def before(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The map after the first `count` blocks, and the features of the levels on the way, (batch, numbers)."""
+        x = self.stem(x)
+        return self._through(x, x.new_zeros((len(x), 0), dtype=torch.float32), range(count))
+
+    def after(self, x: torch.Tensor, pooled: torch.Tensor, count: int) -> torch.Tensor:
+        """The features of pictures from what `before` gave of them."""
+        x, pooled = self._through(x, pooled, range(count, len(self.blocks)))
+        return torch.cat([pooled, *mean_and_spread(self.top(x))], 1)
+
+    def _through(self, x: torch.Tensor, pooled: torch.Tensor, numbers: range) -> tuple[torch.Tensor, torch.Tensor]:
+        for number in numbers:
+            x = self.blocks[number](x)
             if number in lite.LEVELS:
-                pooled += mean_and_spread(x)
-        return torch.cat([*pooled, *mean_and_spread(self.top(x))], 1)
+                pooled = torch.cat([pooled, *mean_and_spread(x)], 1)
+        return x, pooled
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(*self.before(x, 0), 0)
 
 
 def mean_and_spread(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
