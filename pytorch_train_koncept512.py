@@ -25,7 +25,7 @@ class Settings:
     epochs: tuple[int, ...] = (40, 20)  # at most, one a stage
     learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage
     body_rate: float = 1.0  # what the body has of it; the head has all
-    hold: int = 0  # blocks of koncept_lite, from the picture on, that stay as they are, and are computed once
+    hold: int = 0  # parts of koncept_lite that stay as they are, and are computed once: up to 16 blocks, 17: all
     average: float = 0.0  # of the weights over batches, what it keeps a batch, such as .995: then it is what is kept
     patience: int = 20  # epochs without an improvement that end a stage
     select_by: Literal["plcc", "loss"] = "plcc"  # the best: highest mean of the batches' validation PLCC, lowest loss

@@ -3,7 +3,7 @@
 python -m benchmarks.live_splits --weights my_run          (a run of koncept_lite that has seen nothing of LIVE)
 
 One recipe for all splits, that of `pytorch_train_koncept512.py` but for what is said here. A tenth of the pictures is
-for validation, which chooses the epoch; the test pictures of a split are seen once, when it is over. OUT/metrics.csv has
+for validation, which chooses the epoch; the test pictures of a split are seen once, when it is over. OUT/metrics.csv
 has the median over splits of each metric, with the lowest and the highest, and OUT/splits.csv each of them.
 """
 

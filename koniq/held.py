@@ -1,4 +1,4 @@
-"""A body whose first blocks stay as they are: what they give of each picture is computed once, and kept."""
+"""A body whose first parts stay as they are: what they give of each picture is computed once, and kept."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,31 +13,31 @@ from tqdm import tqdm
 from koniq.ground import InputError
 from koniq.pictures import Pictures, room_for
 
-AT_ONCE = 8  # pictures through the held blocks; more are no faster on processors
+AT_ONCE = 8  # pictures through the held parts; more are no faster on processors
 
 
 class Tail(nn.Module):
-    """What follows the held blocks of a network, and trains: from what `Held` keeps of pictures to scores (batch, 1).
+    """What follows the held parts of a network, and trains: from what `Held` keeps of pictures to scores (batch, 1).
 
     `whole` is the network itself, whose parameters these are. `base` and `fc` are their parts of it, as in `Rating`.
     """
 
     def __init__(self, whole: nn.Module, hold: int):
         super().__init__()
-        if not 0 < hold <= (blocks := len(getattr(whole.base, "blocks", ()))):
+        if not 0 < hold <= (parts := len(getattr(whole.base, "parts", ()))):
             raise InputError(
-                f"hold should be at most {blocks}, the blocks of this network that can be held. Received: hold={hold}"
-                if blocks
-                else f"hold should go with a network whose blocks can be held: koncept_lite. Received: hold={hold}"
+                f"hold should be at most {parts}, the parts of this network that can be held. Received: hold={hold}"
+                if parts
+                else f"hold should go with a network whose parts can be held: koncept_lite. Received: hold={hold}"
             )
         self.whole, self.hold = whole, hold
         self.shape = (0, 0, 0)  # of a map as `Held` keeps it: channels, height, width
-        for part in (whole.base.stem, *whole.base.blocks[:hold]):
+        for part in (whole.base.stem, *whole.base.parts[:hold]):
             part.requires_grad_(False)
 
     @property
     def base(self) -> nn.ModuleList:
-        return nn.ModuleList([*self.whole.base.blocks[self.hold :], self.whole.base.top])
+        return nn.ModuleList(self.whole.base.parts[self.hold :])
 
     @property
     def fc(self) -> nn.Module:
@@ -45,6 +45,8 @@ class Tail(nn.Module):
 
     def features(self, kept: torch.Tensor) -> torch.Tensor:
         """kept: (batch, numbers), see `Held`. float32 (batch, features)."""
+        if self.hold == len(self.whole.base.parts):
+            return kept.float()
         channels, height, width = self.shape
         maps, pooled = kept.float().tensor_split([channels * height * width], 1)
         # The numbers of a place lie together, as they were computed: channels last.
@@ -59,10 +61,10 @@ class Tail(nn.Module):
 
 
 class Held:
-    """What the held blocks give of each picture and of its mirror image: `seen(image_name, flip)`.
+    """What the held parts give of each picture and of its mirror image: `seen(image_name, flip)`.
 
-    float16 (numbers,): the map (height, width, channels) after the last held block, then the features that were taken
-    before it. They lie in memory, or in a temporary file in `folder`.
+    float16 (numbers,): the map (height, width, channels) after the last held part, unless nothing follows it, then the
+    features that were taken up to there. They lie in memory, or in a temporary file in `folder`.
     """
 
     def __init__(
@@ -76,10 +78,11 @@ class Held:
         quiet: bool = False,
     ):
         self.row = {name: row for row, name in enumerate(ids.image_name)}
+        self.shape = tail.shape
         self.kept = np.empty((0, 2, 0), np.float16)
         names = list(self.row)
         tail.eval()
-        bar = tqdm(total=len(names), desc=f"holding {tail.hold} blocks", unit="pic", disable=quiet or None)
+        bar = tqdm(total=len(names), desc=f"holding {tail.hold} parts", unit="pic", disable=quiet or None)
         with bar, torch.no_grad():
             for start in range(0, len(names), AT_ONCE):
                 group = names[start : start + AT_ONCE]
@@ -87,9 +90,11 @@ class Held:
                     pixels = torch.from_numpy(np.stack([pictures.seen(name, flip) for name in group])).to(device)
                     with precisely():
                         maps, pooled = tail.whole.base.before(tail.whole.scaled(pixels), tail.hold)
-                    packed = torch.cat([maps.permute(0, 2, 3, 1).flatten(1), pooled], 1).half().cpu().numpy()
-                    if not len(self.kept):
+                    if tail.hold < len(tail.whole.base.parts):
                         self.shape = tuple(maps.shape[1:])
+                        pooled = torch.cat([maps.permute(0, 2, 3, 1).flatten(1), pooled], 1)
+                    packed = pooled.half().cpu().numpy()
+                    if not len(self.kept):
                         self.kept = room_for((len(names), 2, packed.shape[1]), np.float16, folder)
                     self.kept[start : start + len(group), int(flip)] = packed
                 bar.update(len(group))

@@ -262,7 +262,7 @@ def best_path(run: Run, network: Network) -> Path:
 def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe, held: Held | None = None) -> nn.Module:
     """Train by stages with Adam, a new one each, and return the network with the best weights of all.
 
-    held: what the held blocks give of the pictures, if that is known from another run from the same weights.
+    held: what the held parts give of the pictures, if that is known from another run from the same weights.
     s.batch_size: of all processes together; s.micro_batch: of one. A run that has a state goes on from it, and sees the
     same pictures, flips and dropout as if it had never stopped. Raises InputError if the batch cannot be shared out
     evenly, RunStopped if a loss is not finite.
@@ -402,7 +402,7 @@ def _epoch(
     net.train(training)
     module, trail = getattr(net, "module", net), nullcontext()
     if training and s.statistics in ("kept", "frozen", "trailing"):
-        torch_virtual_batch.hold(module)
+        torch_virtual_batch.hold(module if s.statistics == "kept" else module.base)
     if training and s.statistics == "trailing":
         trail = torch_virtual_batch.Trail(module)
 

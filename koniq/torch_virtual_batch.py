@@ -86,9 +86,9 @@ def still(module: nn.Module) -> Iterator[None]:
             layer.momentum = momentum
 
 
-def hold(module: Rating) -> None:
-    """Let the body normalise by its moving statistics as they are, while it trains; until `module.train()`."""
-    for layer in norms(module.base):
+def hold(module: nn.Module) -> None:
+    """Let a module normalise by its moving statistics as they are, while it trains; until `train()`."""
+    for layer in norms(module):
         layer.eval()
 
 

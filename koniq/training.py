@@ -175,7 +175,7 @@ def start(
     for layer in norms(model):
         layer.momentum = momentum
     if statistics in ("kept", "frozen"):
-        freeze_statistics(split(model, network.features).body)
+        freeze_statistics(model if statistics == "kept" else split(model, network.features).body)
     if micro_batch or statistics == "trailing":
         how = {"cut": network.features, "micro_batch": micro_batch or None, "trailing": statistics == "trailing"}
         model = VirtualBatch(model.input, model.output, **how, name=model.name)

@@ -174,7 +174,7 @@ def test_averaged_weights_and_a_slower_body_are_resumed_too(data, tmp_path):
 def test_what_cannot_be_held_is_refused(data, tmp_path):
     done = train(data, tmp_path / "run", "--epochs", 1, "--learning-rates", 1e-3, "--hold", 5)
     assert done.returncode == 2
-    assert "whose blocks can be held: koncept_lite. Received: hold=5" in done.stderr
+    assert "whose parts can be held: koncept_lite. Received: hold=5" in done.stderr
 
 
 @pytest.mark.parametrize(

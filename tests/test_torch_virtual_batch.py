@@ -49,7 +49,7 @@ def alike(found, expected):
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 8, 9])
 def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_batch):
     module, (pictures, mos) = started(), batch(8)
-    torch_virtual_batch.hold(module)
+    torch_virtual_batch.hold(module.base)
     scores = module(pictures)[:, 0]
     LOSSES[loss](scores, mos).backward()
     expected = gradient(module)
@@ -62,7 +62,7 @@ def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_
 def test_so_is_that_of_the_full_network():
     network = KONCEPT512.at((76, 100))
     module, (pictures, mos) = started(network), batch(4, network)
-    torch_virtual_batch.hold(module)
+    torch_virtual_batch.hold(module.base)
     LOSSES["plcc"](module(pictures)[:, 0], mos).backward()
     expected = gradient(module)
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
@@ -91,7 +91,7 @@ def test_the_body_computes_nothing_that_it_need_not():
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     assert passes == [(2, True)] * 7
     passes.clear()
-    torch_virtual_batch.hold(module)
+    torch_virtual_batch.hold(module.base)
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     assert [count for count, _ in passes] == [6, 2, 2, 2, 2]
 
@@ -119,7 +119,7 @@ def test_the_moving_statistics_see_each_picture_once_and_forget_as_fast_as_those
 
 def test_held_statistics_stay_and_the_body_still_learns():
     module, (pictures, mos) = started(), batch(4)
-    torch_virtual_batch.hold(module)
+    torch_virtual_batch.hold(module.base)
     norm = torch_virtual_batch.norms(module.base)[0]
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     assert norm.running_mean.abs().max() == 0
@@ -132,7 +132,7 @@ def test_held_statistics_stay_and_the_body_still_learns():
 def test_trailing_statistics_move_towards_those_of_the_batch_whatever_the_micro_batch(micro_batch):
     module, (pictures, mos) = started(), batch(8)
     torch_virtual_batch.reestimate(module, [pictures], 8, nullcontext)
-    torch_virtual_batch.hold(module.train())
+    torch_virtual_batch.hold(module.train().base)
     norm = torch_virtual_batch.norms(module.base)[0]
     mean, variance = norm.running_mean.clone(), norm.running_var.clone()
     others, trail = 255 - pictures, torch_virtual_batch.Trail(module)
@@ -164,7 +164,7 @@ def test_reestimated_statistics_are_the_averages_over_the_batches():
 
 def test_dropout_is_drawn_once_for_the_batch():
     module, (pictures, mos) = started(dropout=0.5), batch(4)
-    torch_virtual_batch.hold(module)
+    torch_virtual_batch.hold(module.base)
     torch.manual_seed(7)
     expected = module(pictures)[:, 0].detach()
     torch.manual_seed(7)
@@ -177,7 +177,7 @@ def test_in_bfloat16_the_gradient_is_near():
         return precise(torch.device("cpu"), "mixed_bfloat16")
 
     module, (pictures, mos) = started(), batch(8)
-    torch_virtual_batch.hold(module)
+    torch_virtual_batch.hold(module.base)
     torch_virtual_batch.backward(module, pictures, 8, lambda own: LOSSES["mse"](own, mos), nullcontext)
     expected = gradient(module)
     torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), precisely)

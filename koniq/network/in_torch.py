@@ -248,7 +248,7 @@ class InvertedResidual(nn.Module):
 class LiteBody(nn.Module):
     """EfficientNet-lite0, of several of whose levels the mean and the spread are the features: (batch, 4096).
 
-    It is cut after any number of its blocks: `before` and `after`.
+    It is cut after any number of its parts: `before` and `after`.
     """
 
     def __init__(self) -> None:
@@ -258,19 +258,23 @@ class LiteBody(nn.Module):
         self.top = SameConvNorm(lite.BLOCKS[-1].filters, lite.TOP)
 
     def before(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The map after the first `count` blocks, and the features of the levels on the way, (batch, numbers)."""
+        """The map after the first `count` parts (blocks, then the top), and the features of the levels on the way."""
         x = self.stem(x)
         return self._through(x, x.new_zeros((len(x), 0), dtype=torch.float32), range(count))
 
     def after(self, x: torch.Tensor, pooled: torch.Tensor, count: int) -> torch.Tensor:
         """The features of pictures from what `before` gave of them."""
-        x, pooled = self._through(x, pooled, range(count, len(self.blocks)))
-        return torch.cat([pooled, *mean_and_spread(self.top(x))], 1)
+        return self._through(x, pooled, range(count, len(self.parts)))[1]
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """What follows the stem."""
+        return [*self.blocks, self.top]
 
     def _through(self, x: torch.Tensor, pooled: torch.Tensor, numbers: range) -> tuple[torch.Tensor, torch.Tensor]:
         for number in numbers:
-            x = self.blocks[number](x)
-            if number in lite.LEVELS:
+            x = self.parts[number](x)
+            if number in lite.LEVELS or number == len(self.blocks):
                 pooled = torch.cat([pooled, *mean_and_spread(x)], 1)
         return x, pooled
 

@@ -20,7 +20,7 @@ LEVELS = (2, 4, 7, 10, 14, 15)  # the blocks whose outputs are pooled; the top i
 EPSILON = 1e-3  # of every batch normalisation
 VARIANCE = 1e-5  # added to a variance, lest the gradient of its root be infinite
 OFFSET, DIVISOR = 127.0, 128.0  # pictures are (x - OFFSET) / DIVISOR to the body
-HEAD, DROPOUT = 256, 0.25
+HEAD, DROPOUT = 256, 0.5
 # What the public port of EfficientNet-lite0 to PyTorch calls its parts, and the parts of a block.
 PARTS = {"_conv_stem": "stem.conv", "_bn0": "stem.bn", "_conv_head": "top.conv", "_bn1": "top.bn"}
 PARTS_OF_BLOCK = {
