@@ -8,7 +8,6 @@ has the median over splits of each metric, with the lowest and the highest, and 
 """
 
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +90,7 @@ def _held(network: Network, data: DataSet, recipe: script.Settings, group: torch
     tail = torch_engine.prepare(Tail(whole, recipe.hold), group.device)
     precision, _, _ = torch_engine.settle(group.device, recipe.precision, recipe.compile)
     pictures = Pictures(data.ids, network, out, recipe.workers)
-    return Held(tail, data.ids, pictures, out, group.device, partial(torch_engine.precise, group.device, precision))
+    return Held(tail, data.ids, pictures, out, group.device, precision)
 
 
 def _divided(data: DataSet, seed: int, shares: tuple[float, float, float]) -> DataSet:

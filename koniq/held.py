@@ -1,7 +1,8 @@
 """A body whose first parts stay as they are: what they give of each picture is computed once, and kept."""
 
+import copy
+import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import nn
 from tqdm import tqdm
 
 from koniq.ground import InputError
+from koniq.openvino_engine import HINTS
 from koniq.pictures import Pictures, room_for
+from koniq.torch_engine import precise
 
 AT_ONCE = 8  # pictures through the held parts; more are no faster on processors
 
@@ -74,7 +77,7 @@ class Held:
         pictures: Pictures,
         folder: Path,
         device: torch.device,
-        precisely: Callable[[], AbstractContextManager],
+        precision: str,
         quiet: bool = False,
     ):
         self.row = {name: row for row, name in enumerate(ids.image_name)}
@@ -83,21 +86,65 @@ class Held:
         names = list(self.row)
         tail.eval()
         bar = tqdm(total=len(names), desc=f"holding {tail.hold} parts", unit="pic", disable=quiet or None)
-        with bar, torch.no_grad():
+        with bar:
             for start in range(0, len(names), AT_ONCE):
                 group = names[start : start + AT_ONCE]
                 for flip in (False, True):
-                    pixels = torch.from_numpy(np.stack([pictures.seen(name, flip) for name in group])).to(device)
-                    with precisely():
-                        maps, pooled = tail.whole.base.before(tail.whole.scaled(pixels), tail.hold)
-                    if tail.hold < len(tail.whole.base.parts):
-                        self.shape = tuple(maps.shape[1:])
-                        pooled = torch.cat([maps.permute(0, 2, 3, 1).flatten(1), pooled], 1)
-                    packed = pooled.half().cpu().numpy()
+                    pixels = np.stack([pictures.seen(name, flip) for name in group])
                     if not len(self.kept):
-                        self.kept = room_for((len(names), 2, packed.shape[1]), np.float16, folder)
-                    self.kept[start : start + len(group), int(flip)] = packed
+                        front = _Front(tail)
+                        compute = _computer(front, pixels, device, precision)
+                    found = compute(_filled(pixels))[: len(group)]
+                    if not len(self.kept):
+                        self.shape = front.shape
+                        self.kept = room_for((len(names), 2, found.shape[1]), np.float16, folder)
+                    self.kept[start : start + len(group), int(flip)] = found
                 bar.update(len(group))
 
     def seen(self, image_name: str, flip: bool) -> np.ndarray:
         return self.kept[self.row[image_name], int(flip)]
+
+
+class _Front(nn.Module):
+    """The held parts: from uint8 pictures (batch, height, width, 3) to what is kept of them, (batch, numbers)."""
+
+    def __init__(self, tail: Tail):
+        super().__init__()
+        # A copy, for what OpenVINO is made from is to have no gradients.
+        self.whole, self.hold = copy.deepcopy(tail.whole).eval().requires_grad_(False), tail.hold
+        self.shape = tail.shape
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        maps, pooled = self.whole.base.before(self.whole.scaled(pixels), self.hold)
+        if self.hold == len(self.whole.base.parts):
+            return pooled
+        self.shape = tuple(maps.shape[1:])
+        return torch.cat([maps.float().permute(0, 2, 3, 1).flatten(1), pooled], 1)
+
+
+def _filled(pixels: np.ndarray) -> np.ndarray:
+    """A group of pictures, filled up to AT_ONCE."""
+    return np.pad(pixels, [(0, AT_ONCE - len(pixels)), *[(0, 0)] * 3])
+
+
+def _computer(
+    front: _Front, pixels: np.ndarray, device: torch.device, precision: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What computes the held parts for AT_ONCE pictures: on a processor OpenVINO, three times as fast as PyTorch."""
+    if device.type != "cpu":
+
+        def compute(pictures: np.ndarray) -> np.ndarray:
+            with torch.inference_mode(), precise(device, precision):
+                return front(torch.from_numpy(pictures).to(device)).half().cpu().numpy()
+
+        return compute
+    import openvino
+
+    example = torch.from_numpy(_filled(pixels))
+    with warnings.catch_warnings():  # the sizes of the pictures are to be constants
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(front, example, check_trace=False)
+        model = openvino.convert_model(traced, example_input=example, input=openvino.PartialShape(example.shape))
+    config = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(model, "CPU", config)
+    return lambda pictures: compiled(pictures)[0]

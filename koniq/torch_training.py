@@ -296,7 +296,7 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe, he
     if s.hold:
         trained = Tail(module, s.hold)
         if not held:
-            about = rows_of_training(data), pictures, run.folder, group.device, precisely, group.rank > 0
+            about = rows_of_training(data), pictures, run.folder, group.device, precision, group.rank > 0
             pictures = Held(trained, *about)
         trained.shape = pictures.shape
     if s.micro_batch and s.statistics != "trailing":

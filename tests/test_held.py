@@ -1,7 +1,5 @@
 """The held parts of koncept_lite: what is kept of them is what they give, and training leaves them as they were."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,7 +36,7 @@ def network(seed=0):
 
 
 def held(tail, tmp_path):
-    return Held(tail, NAMES, Drawn(), tmp_path, torch.device("cpu"), nullcontext, quiet=True)
+    return Held(tail, NAMES, Drawn(), tmp_path, torch.device("cpu"), "float32", quiet=True)
 
 
 @pytest.mark.numerical
