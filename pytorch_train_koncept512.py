@@ -42,6 +42,7 @@ class Settings:
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: bfloat16 where hardware is fast at it
     compile: Literal["auto", "yes", "no"] = "auto"  # the network by torch.compile, which takes minutes; auto: on CUDA
     workers: int = 2  # threads that decode pictures; on CUDA, processes that make batches
+    test: bool = True  # at the end, calibrate on the validation and test on the test pictures
     run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
     resume: bool = False  # go on from the last whole epoch of a run that was stopped
     overwrite: bool = False  # replace a run of the same name
@@ -55,7 +56,7 @@ def main(s: Settings) -> None:
     with torch_training.processes(s.device) as group:
         run = torch_training.open_run(group, data, asdict(s))
         module = torch_training.train(run, group, network, data, s)
-        if group.rank == 0:
+        if group.rank == 0 and s.test:
             conclude(run.folder, torch_engine.of_module(module, network), data, s.workers)
 
 

@@ -18,7 +18,7 @@ from koniq.network import Network, sidecar
 from koniq.report import draw_curves, slug, write_csv
 from ku.files import atomic_path, lock_file
 
-FREE = ("run", "resume", "overwrite", "workers")  # settings that may differ when a run is resumed
+FREE = ("run", "resume", "overwrite", "workers", "test")  # settings that may differ when a run is resumed
 ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be absent: auto is another device elsewhere
 # Settings that older runs do not have, and what they did.
 LATER = {"micro_batch": 0, "statistics": "moving", "body_rate": 1.0, "hold": 0, "average": 0.0}
