@@ -5,7 +5,7 @@ picture that is given, grey levels those of 0..255.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import MappingProxyType
 
 import numpy as np
@@ -43,12 +43,6 @@ def distorted(pixels: np.ndarray, kind: str, strength: float, rng: np.random.Gen
     if kind != "jpeg" and strength == lowest:
         return pixels
     return _DISTORTIONS[kind](pixels, strength, rng)
-
-
-def ladder(pixels: np.ndarray, kind: str, seed: int = 0) -> Iterator[np.ndarray]:
-    """The picture at each of the five strengths of STEPS[kind], in that order. seed: of the noise, a new one a step."""
-    for step, strength in enumerate(STEPS[kind]):
-        yield distorted(pixels, kind, strength, np.random.default_rng([seed, step]))
 
 
 def _blurred(pixels: np.ndarray, sigma: float, rng) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from koniq.distortions import STEPS, distorted, ladder
+from koniq.distortions import STEPS, distorted
 from koniq.errors import InputError
 
 RNG = np.random.default_rng(0)  # where nothing is drawn
@@ -20,7 +20,7 @@ def picture():
 
 @pytest.mark.parametrize("kind", STEPS)
 def test_each_step_is_further_from_the_picture_than_the_last(picture, kind):
-    steps = list(ladder(picture, kind))
+    steps = [distorted(picture, kind, strength, np.random.default_rng(0)) for strength in STEPS[kind]]
     errors = [np.mean((step.astype(float) - picture) ** 2) for step in steps]
     assert len(errors) == 5
     assert errors == sorted(set(errors))
@@ -37,14 +37,12 @@ def test_the_same_arguments_give_the_same_pixels_and_leave_the_picture_alone(pic
     np.testing.assert_array_equal(picture, before)
 
 
-def test_noise_has_its_spread_and_another_generator_draws_another(picture):
+def test_noise_has_its_spread_and_another_generator_draws_another():
     grey = np.full((200, 200, 3), 128, np.uint8)
     noisy = distorted(grey, "noise", 25, np.random.default_rng(1))
     assert noisy.std() == pytest.approx(25, rel=0.02)
     assert np.corrcoef(noisy[..., 0].ravel(), noisy[..., 1].ravel())[0, 1] == pytest.approx(0, abs=0.02)
     assert (noisy != distorted(grey, "noise", 25, np.random.default_rng(2))).any()
-    first, second = (list(ladder(picture, "noise", seed)) for seed in (0, 1))
-    assert (first[1] != second[1]).any()
 
 
 def test_a_point_is_blurred_to_a_gaussian():
