@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from koniq.errors import InputError
+from koniq.ground import InputError
 from ku.modes import as_uint8
 
 STEPS = MappingProxyType(

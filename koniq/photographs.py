@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from koniq import transfer
-from koniq.paths import DATASETS
+from koniq.ground.paths import DATASETS
 from ku.image_utils import decode_image
 
 FETCHED = DATASETS / "photographs"  # where those with an address go

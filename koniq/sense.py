@@ -17,11 +17,12 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from koniq import cli, devices, engines, lifelog, photographs, results, weights
+from koniq import cli, devices, engines, lifelog, photographs, results
 from koniq.distortions import STEPS, distorted
-from koniq.errors import InputError, first_few
+from koniq.ground import InputError, first_few
+from koniq.ground.paths import RESULTS
 from koniq.metrics import METRICS, measure
-from koniq.paths import RESULTS
+from koniq.network import find, title
 from koniq.prediction import Engine, Score, predict
 from koniq.report import markdown_table, new_figure, save_figure, write_csv
 from ku.image_utils import resize_image
@@ -41,7 +42,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = weights.ORIGINAL  # a file, a training run, or a name in trained_models
+    weights: str = "koncept_lite"  # a file, a training run, or a name in trained_models
     images: str = ""  # a folder of your own photographs, in place of those of koniq.photographs
     seed: int = 0  # of the noise
     engine: engines.EngineName = "auto"  # keras, openvino, torch
@@ -55,7 +56,7 @@ class Settings:
 def main(s: Settings) -> None:
     if s.images and s.record:
         raise InputError(f"record should be of the photographs that everybody has. Received: images={s.images!r}")
-    path = weights.find(s.weights)
+    path = find(s.weights)
     pictures = _own(s.images) if s.images else _photographs(s.fetch)
     plan = engines.plan(path, s.engine, s.precision)
     table = scored(pictures, plan.start(), s.seed, s.workers)
@@ -64,7 +65,7 @@ def main(s: Settings) -> None:
     print(f"\n{markdown(kinds)}")
     if s.out:
         write_csv(table, s.out / "sense.csv")
-        draw(table, weights.title(path), s.out / "sense.png")
+        draw(table, title(path), s.out / "sense.png")
         print(f"Scores and figure: {s.out / 'sense.csv'}, {s.out / 'sense.png'}")
     if s.record:
         results.record(rows(kinds, s.record, plan), RESULTS / "metrics.csv")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from koniq.distortions import STEPS, distorted
-from koniq.errors import InputError
+from koniq.ground import InputError
 
 RNG = np.random.default_rng(0)  # where nothing is drawn
 

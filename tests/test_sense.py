@@ -9,7 +9,7 @@ from PIL import Image
 
 from koniq import engines, photographs, results, sense
 from koniq.distortions import STEPS
-from koniq.errors import InputError
+from koniq.ground import InputError
 from koniq.photographs import PHOTOGRAPHS, Photograph
 
 
@@ -65,7 +65,7 @@ def test_rank_correlations_are_of_known_orders():
 
 
 def test_the_command_writes_scores_a_figure_and_rows_of_the_metrics(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sense.weights, "find", lambda name: tmp_path / name)
+    monkeypatch.setattr(sense, "find", lambda name: tmp_path / name)
     monkeypatch.setattr(engines, "plan", lambda *_: _Plan())
     monkeypatch.setattr(sense, "RESULTS", tmp_path)
     monkeypatch.setattr(photographs, "FETCHED", tmp_path / "none")
