@@ -148,16 +148,10 @@ def by_kind(found: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(kinds: pd.DataFrame) -> str:
     """What `by_kind` found, as a table."""
-    lines = [
-        (
-            TITLES[row.kind],
-            f"{row.value:.3f}",
-            f"[{row.low:.3f}, {row.high:.3f}]",
-            row.n,
-            f"{row.lowest:.2f} ({row.of})",
-        )
-        for row in kinds.itertuples()
-    ]
+    lines = []
+    for row in kinds.itertuples():
+        interval = "" if np.isnan(row.low) else f"[{row.low:.3f}, {row.high:.3f}]"
+        lines.append((TITLES[row.kind], f"{row.value:.3f}", interval, row.n, f"{row.lowest:.2f} ({row.of})"))
     heads = ("distortion", "mean rank correlation of step and fall", "95 %", "photographs", "lowest")
     return markdown_table(heads, lines)
 
