@@ -1,7 +1,8 @@
-# make demo   KonCept512 trained, tested and let loose on a lifelog, on the built-in sample   (SEED=1)
+# make demo   photographs scored with the model that comes along, and a little training     under 3 minutes on 2 cores
 # make test   the tests                                                                     (TESTS=tests)
 # Both make .venv first, with what requirements*.txt pin.
 # make test-portable  those of them that hang on how a processor rounds, again as older processors would
+# make demo-train KonCept512 trained from random weights, tested, and let loose on a lifelog   (SEED=1), 6 minutes and more
 # make test-long  the tests that take longer, or repeat what others show at another setting
 # make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
 # make test-kuti  the tests of it
@@ -14,27 +15,50 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 # Threads of OpenMP that wait by spinning would take the cores from the other of two processes.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
-DEMO := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 --device cpu \
+MODEL := koncept_lite
+LITTLE := --dataset demo/training.csv --images demo/photos --device cpu --overwrite
+FROM_RANDOM := --dataset sample --weights try-imagenet --input-size 76 100 --batch-size 16 --device cpu \
 	--loss plcc --momentum 0.9 \
-	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo/koncept512 --overwrite
+	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo-train/koncept512 --overwrite
 
-.PHONY: demo test test-portable test-long kuti test-kuti clean
+.PHONY: demo demo-train test test-portable test-long kuti test-kuti clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
 	rm -rf demo
-	$(BIN)/python koncept512_train.py $(DEMO)
-	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo/koncept512 --out demo/lifelog_mos.csv \
-		|| test $$? -eq 3  # some of its pictures are broken on purpose
-	$(BIN)/python -m koniq.lifelog_report demo/lifelog_mos.csv
-	$(BIN)/python koncept512_test.py --dataset sample --weights demo/koncept512 --out demo/test
+	@echo "== Photographs, distorted in known ways, and what the model of this repository says of them"
+	$(BIN)/python -m koniq.demo demo
+	$(BIN)/python lifelog_predict.py demo/photos --weights $(MODEL) --out demo/photos_mos.csv
+	@$(BIN)/python -m koniq.demo demo --scores demo/photos_mos.csv
+	$(BIN)/python -m koniq.lifelog_report demo/photos_mos.csv
+	@echo "== A little training, to see it run: of the model on 32 pictures, and two steps of the whole KonCept512"
+	$(BIN)/python koncept512_train.py $(LITTLE) --network $(MODEL) --weights $(MODEL) --input-size 192 256 --batch-size 8 \
+		--epochs 2 --learning-rates 1e-5 --run demo/$(MODEL)
+	$(BIN)/python koncept512_train.py $(LITTLE) --weights none --input-size 76 100 --batch-size 16 \
+		--epochs 1 --learning-rates 1e-4 --run demo/koncept512
 	@echo
-	@echo "To open: demo/test/scatter.png          predicted against synthetic MOS, on scenes never seen in training"
-	@echo "         demo/test/predictions.csv      one row a test picture;  metrics.csv, report.md beside it"
-	@echo "         demo/koncept512/curves.png     the learning curves;     log.csv, settings.json beside it"
-	@echo "         demo/lifelog_mos_report/report.html  what the small lifelog's scores look like, in a browser"
-	@echo "         demo/lifelog_mos.csv           a score or a reason for every picture of it"
-	@echo "         datasets/sample/images/512x384 the pictures; their labels follow from known distortions"
+	@echo "To open: demo/photos_mos_report/report.html  the best and the worst of them, in a browser"
+	@echo "         demo/photos_mos.csv                 a score for every picture"
+	@echo "         demo/photos                         the pictures: NAME_DISTORTION_STEP.jpg"
+	@echo "         demo/$(MODEL)/curves.png        what a training leaves; log.csv, settings.json and the weights beside it"
+	@echo
+	@echo "Your own photographs:  $(BIN)/python lifelog_predict.py my_photos"
+
+demo-train: .venv/core
+	rm -rf demo-train
+	$(BIN)/python koncept512_train.py $(FROM_RANDOM)
+	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo-train/koncept512 \
+		--out demo-train/lifelog_mos.csv \
+		|| test $$? -eq 3  # some of its pictures are broken on purpose
+	$(BIN)/python -m koniq.lifelog_report demo-train/lifelog_mos.csv
+	$(BIN)/python koncept512_test.py --dataset sample --weights demo-train/koncept512 --out demo-train/test
+	@echo
+	@echo "To open: demo-train/test/scatter.png          predicted against synthetic MOS, on scenes never seen in training"
+	@echo "         demo-train/test/predictions.csv      one row a test picture;  metrics.csv, report.md beside it"
+	@echo "         demo-train/koncept512/curves.png     the learning curves;     log.csv, settings.json beside it"
+	@echo "         demo-train/lifelog_mos_report/report.html  what the small lifelog's scores look like, in a browser"
+	@echo "         demo-train/lifelog_mos.csv           a score or a reason for every picture of it"
+	@echo "         datasets/sample/images/512x384       the pictures; their labels follow from known distortions"
 
 test: .venv/test
 	$(BIN)/ruff check .
@@ -77,4 +101,4 @@ test-kuti: .venv/test .venv-kuti/core
 	@touch $@
 
 clean:
-	rm -rf demo datasets/sample .pytest_cache .ruff_cache
+	rm -rf demo demo-train datasets/sample .pytest_cache .ruff_cache

@@ -92,10 +92,14 @@ def data_uri(content: bytes | Image.Image) -> str:
 
 
 def render(template: str, **values: object) -> str:
-    """A page by a template of koniq/templates."""
+    """A page by a template of koniq/templates; in HTML, all values are escaped."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=lambda name: name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": data_uri, "shortened": shortened}
     return environment.get_template(template).render(generator=GENERATOR, **values)

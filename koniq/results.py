@@ -74,7 +74,6 @@ def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd
         if reference and (reference / test.name / "predictions.csv").is_file():
             rows.append(_differences(test, reference / test.name).assign(**found.loc[0, ["dataset", "label", "set"]]))
     chosen = {key: str(facts["settings"].get(key, LATER.get(key))) for key in (*SETTINGS, *LATER)}
-    versions = " ".join(f"{package} {version}" for package, version in facts["versions"].items())
     return pd.concat(rows, ignore_index=True).assign(
         model=name or folder.name,
         framework=framework(facts),
@@ -83,9 +82,14 @@ def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd
         epochs_run=finished["epochs"],
         seconds=finished["seconds"],
         device=facts["device"],
-        versions=versions,
+        versions=in_words(facts["versions"]),
         commit=facts["commit"],
     )
+
+
+def in_words(versions: Mapping[str, str]) -> str:
+    """Versions as the table has them: "python 3.11.7 keras 3.15.1"."""
+    return " ".join(f"{package} {version}" for package, version in versions.items())
 
 
 def framework(facts: Mapping[str, Any]) -> str:

@@ -1,15 +1,20 @@
-"""A page as a browser shows it: `shown(path)` opens it in headless Chromium, offline, as wide as a telephone."""
+"""A page as a browser shows it: `shown(path)` opens it in headless Chromium, offline, as wide as a telephone.
+
+python tests/browser.py demo/photos_mos_report/report.html results/lifelog_report.png      # the picture in the README
+"""
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from html import unescape
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -65,3 +70,17 @@ def shown(page: Path, width: int = 390) -> dict:
     found = done.stdout.partition("<pre>")[2].partition("</pre>")[0]
     assert found, f"the browser measured nothing: {done.stderr[-500:]}"
     return json.loads(unescape(found))
+
+
+def photograph(page: Path, png: Path, width: int = 1200, height: int = 1530) -> None:
+    """Write the upper part of a page, as a window of `width` x `height` pixels shows it, as PNG of 256 colours."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        shot = Path(folder, "shot.png")
+        flags = (*FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={width},{height}", f"--screenshot={shot}")
+        command = [chromium(), *flags, "--hide-scrollbars", "--virtual-time-budget=20000", page.resolve().as_uri()]
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+        Image.open(shot).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(png, optimize=True)
+
+
+if __name__ == "__main__":
+    photograph(*map(Path, sys.argv[1:3]))

@@ -1,0 +1,192 @@
+"""Whether scores make sense: photographs distorted in five steps look worse with each, and should score so.
+
+python -m koniq.sense --weights koncept_lite                         # photographs of koniq.photographs
+
+python -m koniq.sense --weights koncept_lite --images my_photos      # your own
+
+Of each photograph and kind of distortion (`koniq.distortions`), Spearman's rank correlation of the step with the fall
+of the score: 1 where every step scores below the one before, -1 where every step scores above it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from koniq import cli, devices, engines, lifelog, photographs, results
+from koniq.distortions import STEPS, distorted
+from koniq.ground import InputError, first_few
+from koniq.ground.paths import RESULTS
+from koniq.metrics import METRICS, measure
+from koniq.network import find, title
+from koniq.prediction import Engine, Score, predict
+from koniq.report import markdown_table, new_figure, save_figure, write_csv
+from ku.image_utils import resize_image
+
+LONGEST = (
+    1024  # pixels, of a photograph before it is distorted: KonIQ-10k's, so that a step means the same in large ones
+)
+TITLES = {
+    "blur": "blurred",
+    "jpeg": "JPEG",
+    "noise": "noise",
+    "darken": "darkened",
+    "brighten": "brightened",
+    "rescale": "scaled down and up",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    weights: str = "koncept_lite"  # a file, a training run, or a name in trained_models
+    images: str = ""  # a folder of your own photographs, in place of those of koniq.photographs
+    seed: int = 0  # of the noise
+    engine: engines.EngineName = "auto"  # keras, openvino, torch
+    precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
+    workers: int = 2  # threads that distort
+    fetch: bool = True  # photographs of koniq.photographs that are not on disk; without a network those there are used
+    out: Path | None = None  # a folder for sense.csv, with a score for each step, and sense.png; None: neither
+    record: str = ""  # the name under which results/metrics.csv gets a row for each kind; none, if empty
+
+
+def main(s: Settings) -> None:
+    if s.images and s.record:
+        raise InputError(f"record should be of the photographs that everybody has. Received: images={s.images!r}")
+    path = find(s.weights)
+    pictures = _own(s.images) if s.images else _photographs(s.fetch)
+    plan = engines.plan(path, s.engine, s.precision)
+    table = scored(pictures, plan.start(), s.seed, s.workers)
+    found = correlations(table)
+    kinds = by_kind(found)
+    print(f"\n{markdown(kinds)}")
+    if s.out:
+        write_csv(table, s.out / "sense.csv")
+        draw(table, title(path), s.out / "sense.png")
+        print(f"Scores and figure: {s.out / 'sense.csv'}, {s.out / 'sense.png'}")
+    if s.record:
+        results.record(rows(kinds, s.record, plan), RESULTS / "metrics.csv")
+
+
+def _photographs(fetch: bool) -> dict[str, Path]:
+    failed = photographs.fetch(photographs.FETCHED) if fetch else {}
+    found = photographs.at_hand(photographs.FETCHED)
+    counts = ", ".join(f"{count} of {name}" for name, count in photographs.collections(found).items())
+    print(f"{len(found)} of {len(photographs.PHOTOGRAPHS)} photographs are at hand: {counts}")
+    if failed:
+        print(f"Not fetched: {first_few(failed)}: {first_few(dict.fromkeys(failed.values()))}")
+    return found
+
+
+def _own(folder: str) -> dict[str, Path]:
+    found = lifelog.inputs([folder])
+    return {name: path for (name, _), path in zip(found.pictures, found, strict=True)}
+
+
+def scored(pictures: Mapping[str, Path], engine: Engine, seed: int = 0, workers: int = 2) -> pd.DataFrame:
+    """The scores of every picture at every step of every kind: photograph, kind, step (0 to 4), strength, MOS.
+
+    seed: of the noise, which the picture's name and the step decide further, so that no other picture does. What does
+    not open is left out, and named. Raises InputError if nothing opens.
+    """
+    found, closed = [], []
+    for name, path in tqdm(pictures.items(), desc="photographs", unit="pic", disable=None):
+        try:
+            pixels = np.asarray(photographs.opened(path, LONGEST))
+        except Exception:  # Pillow's plugins raise anything
+            closed.append(name)
+            continue
+        variants = {Path(name, kind, str(step)): (kind, step) for kind in STEPS for step in range(len(STEPS[kind]))}
+
+        def opened(variant: Path, pixels=pixels, name=name, variants=variants) -> tuple[Score, np.ndarray]:
+            kind, step = variants[variant]
+            rng = np.random.default_rng([seed, step, *name.encode()])
+            picture = Image.fromarray(distorted(pixels, kind, STEPS[kind][step], rng))
+            return Score(variant), np.asarray(resize_image(picture, engine.network.input_size, engine.network.resize))
+
+        for score, (kind, step) in zip(
+            predict(engine, list(variants), workers, decoded=opened), variants.values(), strict=True
+        ):
+            found.append((name, kind, step, STEPS[kind][step], score.mos))
+    if not found:
+        raise InputError(f"There should be photographs that open. Received: {len(closed)} pictures, none of which does")
+    if closed:
+        print(f"{len(closed)} pictures that do not open are left out: {first_few(closed)}")
+    return pd.DataFrame(found, columns=["photograph", "kind", "step", "strength", "MOS"])
+
+
+def correlations(table: pd.DataFrame) -> pd.DataFrame:
+    """How the score falls with the step, a row a photograph, a column a kind: Spearman's rank correlation, -1 to 1.
+
+    table: photograph, kind, step, MOS. Scores that are all the same follow nothing: 0.
+    """
+    found = {
+        key: METRICS["srcc"](rows.step.to_numpy(), -rows.MOS.to_numpy())
+        for key, rows in table.groupby(["photograph", "kind"], sort=False)
+    }
+    return pd.Series(found).unstack(sort=False).fillna(0.0)
+
+
+def by_kind(found: pd.DataFrame) -> pd.DataFrame:
+    """The mean of `correlations` over photographs, a row a kind: kind, value, low, high, n, lowest, of.
+
+    low and high: the 95 % interval of a bootstrap over photographs (nan of a single one). lowest: the smallest
+    correlation, and of: its photograph.
+    """
+    lines = []
+    for kind, values in found.items():
+        low = high = float("nan")
+        if len(values) > 1:
+            mean = measure(values, values, metrics={"sense": lambda _, drawn: float(np.mean(drawn))})
+            low, high = mean.low[0], mean.high[0]
+        lines.append((kind, values.mean(), low, high, len(values), values.min(), values.idxmin()))
+    return pd.DataFrame(lines, columns=["kind", "value", "low", "high", "n", "lowest", "of"])
+
+
+def markdown(kinds: pd.DataFrame) -> str:
+    """What `by_kind` found, as a table."""
+    lines = []
+    for row in kinds.itertuples():
+        interval = "" if np.isnan(row.low) else f"[{row.low:.3f}, {row.high:.3f}]"
+        lines.append((TITLES[row.kind], f"{row.value:.3f}", interval, row.n, f"{row.lowest:.2f} ({row.of})"))
+    heads = ("distortion", "mean rank correlation of step and fall", "95 %", "photographs", "lowest")
+    return markdown_table(heads, lines)
+
+
+def rows(kinds: pd.DataFrame, model: str, plan: engines.Plan) -> pd.DataFrame:
+    """`by_kind` as rows of results/metrics.csv: metric "sense", one a kind, which is the column `set`."""
+    return (
+        kinds[["value", "low", "high", "n"]]
+        .assign(metric="sense", dataset="photographs in five steps", label="step", set=kinds.kind, model=model)
+        .assign(input_size=str(list(plan.network.input_size)), device=plan.facts()["device"])
+        .assign(
+            framework=plan.engine, trained_on="", versions=results.in_words(devices.versions()), commit=devices.commit()
+        )
+    )
+
+
+def draw(table: pd.DataFrame, model: str, path: Path) -> None:
+    """Score by step as PNG: a panel a kind, a line a photograph, and their mean."""
+    figure, panels = new_figure(12, 7, 2, 3, sharey=True)
+    for axes, (kind, of_kind) in zip(panels.flat, _panels(table), strict=True):
+        for _, line in of_kind.groupby("photograph"):
+            axes.plot(line.step, line.MOS, color="0.75", linewidth=1)
+        axes.plot(of_kind.groupby("step").MOS.mean(), color="C0", linewidth=2.5, marker="o")
+        axes.set(title=TITLES[kind], xticks=range(5), xticklabels=[f"{each:g}" for each in STEPS[kind]])
+        axes.grid(axis="y", color="0.92")
+    panels[0, 0].set_ylabel("score")
+    panels[1, 0].set_ylabel("score")
+    count = table.photograph.nunique()
+    figure.suptitle(f"{model}: {count} photographs, each distorted in five steps; blue: their mean")
+    save_figure(figure, path)
+
+
+def _panels(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    return ((kind, table[table.kind == kind]) for kind in STEPS)
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)
