@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from commands import ended
 from PIL import Image
 
-from koniq import cli, degrade
+from koniq import degrade
 from koniq.distortions import STEPS
 from koniq.ground import InputError
 
@@ -23,11 +24,8 @@ def table(tmp_path):
 
 
 def run(table, *more):
-    settings = ["--dataset", str(table), "--images", str(table.parent / "images"), "--out", str(table.parent / "out")]
-    with pytest.raises(SystemExit) as ended:
-        cli.run(degrade.main, degrade.Settings, [*settings, *map(str, more)])
-        raise SystemExit(0)
-    return ended.value.code
+    settings = ("--dataset", table, "--images", table.parent / "images", "--out", table.parent / "out")
+    return ended(degrade, *settings, *more)
 
 
 def test_each_picture_is_made_twice_and_scores_lower_the_farther_it_is(table):
