@@ -8,7 +8,7 @@ from typing import Literal
 
 from koniq import cli, datasets, engines
 from koniq.calibrate import conclude
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, NETWORKS
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
+    network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
     batch_size: int = 8  # of all processes together
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
@@ -47,7 +48,7 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     from koniq import torch_engine, torch_training  # these import PyTorch, which takes seconds
 
-    network = KONCEPT512.at(s.input_size, s.resize)
+    network = NETWORKS[s.network].at(s.input_size, s.resize)
     with torch_training.processes(s.device) as group:
         run = torch_training.open_run(group, data, asdict(s))
         module = torch_training.train(run, group, network, data, s)

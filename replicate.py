@@ -24,6 +24,9 @@ MATRIX = (
 @dataclass(frozen=True)
 class Settings:
     recipe: Literal[*RECIPES] = "study"  # epochs, rates, momentum, start and size of all rows: see koniq/recipes.py
+    network: Literal["koncept512", "koncept_lite"] = (
+        "koncept512"  # of all rows: the study's, or the small one of this project
+    )
     rows: tuple[str, ...] = ("*",)  # patterns of rows, such as 'pytorch-*' or '*-b16*'; --list names them all
     seeds: tuple[int, ...] = (1, 2, 3)  # a run of every row for each
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
