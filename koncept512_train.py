@@ -8,7 +8,7 @@ from typing import Literal
 
 from koniq import cli, datasets, devices, engines
 from koniq.calibrate import conclude
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, NETWORKS
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
+    network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
@@ -42,7 +43,7 @@ class Settings:
 def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
-    network = KONCEPT512.at(s.input_size, s.resize)
+    network = NETWORKS[s.network].at(s.input_size, s.resize)
     device = devices.prepare(s.seed, s.precision, s.device, training=True)
     from koniq import training  # these import TensorFlow, which takes seconds
     from koniq.run import run_name

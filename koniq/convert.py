@@ -1,6 +1,7 @@
 """Weights from one framework's file into another's, and the whole network to ONNX.
 
 python -m koniq.convert my_run mine.pth       # or .safetensors, .h5 (Keras 2), .weights.h5, .keras (Keras 3)
+python -m koniq.convert my_run mine.safetensors --half     # in half precision, for half the size
 python -m koniq.convert my_run mine.onnx      # checked against the framework that the weights came from
 
 The record of the network goes along as JSON beside the new file. InceptionResNetV2's own files (Keras's "notop" .h5,
@@ -27,6 +28,7 @@ class Settings:
     source: tyro.conf.Positional[str]  # a weights file, a training run, or a name in trained_models
     target: tyro.conf.Positional[Path]  # the file to write; its ending says what it will be
     overwrite: bool = False  # replace it
+    half: bool = False  # of .safetensors: numbers in half precision, in half the size; every reader takes them
     pictures: Path | None = None  # of .onnx: a folder of pictures to check it on; random ones if not given
     count: int = 8  # of .onnx: pictures that it is checked on, at most
     input_size: tuple[int, int] | None = None  # of .onnx: (height, width); None: what the weights were trained at
@@ -40,17 +42,20 @@ def main(s: Settings) -> None:
         raise InputError(f"{s.target} is there already. Give --overwrite to replace it, or another target.")
     if s.target.exists() and s.target.samefile(source):
         raise InputError(f"target should be another file than the source. Received: {s.target}")
+    if s.half and s.target.suffix != ".safetensors":
+        raise InputError(f"half should go with a target that ends in .safetensors. Received: {s.target}")
     if s.target.suffix == ".onnx":
         to_onnx(source, s.target, s.input_size, s.pictures, s.count)
     else:
-        convert(source, s.target)
+        convert(source, s.target, s.half)
     print(f"{source} is now {s.target}")
 
 
-def convert(source: Path, target: Path) -> None:
+def convert(source: Path, target: Path, half: bool = False) -> None:
     """Write the weights of a file as another's, with the record of the network, if there is one.
 
-    Raises InputError, naming the first layer that differs and both shapes, if they do not fit the network.
+    half: in half precision. Raises InputError, naming the first layer that differs and both shapes, if they do not fit
+    the network.
     """
     network = sidecar.network_of(source)
     state = weights.read_state(source, network, body=True)
@@ -58,7 +63,7 @@ def convert(source: Path, target: Path) -> None:
         raise InputError(
             f"A .keras file should hold a whole network, and {source} holds its body. Give another ending."
         )
-    weights.write_state(state, target, network)
+    weights.write_state(weights.halved(state) if half else state, target, network)
     carry_record(source, target)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 from koniq.engines import Statistics
 from koniq.network import KONCEPT512
 from koniq.report import slug
-from koniq.run import LATER
+from koniq.run import LATER, of_network
 
 Framework = Literal["tensorflow", "kuti", "pytorch"]
 
@@ -78,6 +78,7 @@ class Chosen(Protocol):
     images: str
     skip_missing: bool
     recipe: str
+    network: str
     epochs: tuple[int, ...]
     learning_rates: tuple[float, ...]
     momentum: float | None
@@ -95,6 +96,7 @@ def settings_of(row: Row, seed: int, s: Chosen) -> dict[str, Any]:
         "table": s.table,
         "images": s.images,
         "skip_missing": s.skip_missing,
+        "network": s.network,
         "batch_size": row.batch_size,
         "micro_batch": row.micro_batch,
         "statistics": row.statistics,
@@ -127,7 +129,7 @@ def arguments(settings: Mapping[str, Any]) -> list[str]:
     return given
 
 
-def run_name(row: Row, seed: int, dataset: str) -> str:
-    """The name of a run, such as koniq10k-pytorch-plcc-b16m2-reestimated-s1."""
+def run_name(row: Row, seed: int, dataset: str, network: str = KONCEPT512.name) -> str:
+    """The name of a run: koniq10k-pytorch-plcc-b16m2-reestimated-s1, or mine-koncept-lite-pytorch-mse-b8-s1."""
     stem = dataset.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".csv")
-    return f"{slug(stem)}-{row.name}-s{seed}"
+    return f"{slug(stem)}-{of_network(network)}{row.name}-s{seed}"

@@ -17,6 +17,7 @@ import pandas as pd
 from koniq import cli, datasets, replication_report, results, sample
 from koniq.ground import InputError, RunStopped, first_few
 from koniq.ground.paths import MODELS, RESULTS, ROOT
+from koniq.network import KONCEPT512
 from koniq.recipes import ABSENT, Chosen, Framework, Row, arguments, run_name, settings_of
 from koniq.report import write_csv
 from koniq.run import ANYWHERE
@@ -83,6 +84,8 @@ class Planned:
                 return f"trained with {', '.join(differ)}"
             if "finished" in facts and (self.folder / "test/metrics.csv").is_file():
                 return "done"
+        if self.row.framework == "kuti" and self.settings["network"] != KONCEPT512.name:
+            return f"needs --network {KONCEPT512.name}, which is what kuti builds"
         if self.row.framework == "kuti" and not Path(TRAIN["kuti"][0]).is_file():
             return "needs make kuti"
         if self.row.framework == "pytorch" and not importlib.util.find_spec("torch"):
@@ -109,7 +112,7 @@ def planned(s: Settings, matrix: Iterable[Row]) -> list[Planned]:
     chosen = [row for row in rows if any(fnmatchcase(row.name, pattern) for pattern in s.rows)]
     folder = Path(s.runs).absolute() if s.runs else MODELS
     return [
-        Planned(row, seed, folder / run_name(row, seed, s.dataset), settings_of(row, seed, s), s.workers)
+        Planned(row, seed, folder / run_name(row, seed, s.dataset, s.network), settings_of(row, seed, s), s.workers)
         for seed in s.seeds
         for row in chosen
     ]

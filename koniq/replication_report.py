@@ -14,6 +14,7 @@ import pandas as pd
 from koniq import tables
 from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, ROOT
+from koniq.network import KONCEPT512
 from koniq.published import PICTURES, PUBLISHED, Published
 from koniq.recipes import RECIPES
 from koniq.report import markdown_table, new_figure, plot_scatter, save_figure
@@ -25,7 +26,8 @@ NAMES = {"koniq10k": "KonIQ-10k", "live_itw": "LIVE In the Wild"}  # of the stud
 FRAMEWORKS = {"tensorflow": "TensorFlow", "kuti": "kuti", "pytorch": "PyTorch"}
 LOSSES = {"mse": "MSE", "plcc": "PLCC loss"}
 STARTS = {"none": "random weights", "imagenet": "ImageNet's weights", "try-imagenet": "ImageNet's weights if in reach"}
-SECTION = ["trained_on", "dataset", "label", "set", "input_size", "weights"]  # what all rows of a table share
+# What all rows of a table share.
+SECTION = ["network", "trained_on", "dataset", "label", "set", "input_size", "weights"]
 ARM = ["framework", "loss", "batch_size", "micro_batch", "statistics"]
 HOW = [*ARM, "epochs", "learning_rates"]  # what a line is; its runs differ by seed
 FIGURE = "srcc_by_batch.png"
@@ -90,6 +92,7 @@ def _replicas(table: pd.DataFrame, row: Published, column: str) -> pd.DataFrame:
     """What was measured of a row of the study: by its recipe, at its size, on all of its pictures."""
     study = RECIPES["study"]
     asked = {
+        "network": KONCEPT512.name,
         "trained_on": NAMES["koniq10k"],
         "dataset": NAMES[column],
         "set": "test",
@@ -124,7 +127,7 @@ def _section(shared: Mapping[str, str], rows: pd.DataFrame) -> str:
     where = "Trained and tested on" if shared["trained_on"] == shared["dataset"] else "Tested on"
     where += f" **{shared['dataset']}**{'' if shared['label'] == 'MOS' else ' (' + shared['label'] + ')'}"
     where += "" if shared["trained_on"] == shared["dataset"] else f", trained on {shared['trained_on']}"
-    head = f"{where}: {rows.n.max():,} pictures, {size}, from {start}; {machines}"
+    head = f"{where}: {rows.n.max():,} pictures, {size}, {_named(shared)}from {start}; {machines}"
     heads = ("", "epochs at rate", "SRCC [95 %]", "PLCC [95 %]", f"SRCC less that of batch {REFERENCE} [95 %]", "p")
     lines = []
     for how, runs in sorted(_arms(rows), key=lambda item: _order(item[0])):
@@ -136,6 +139,11 @@ def _section(shared: Mapping[str, str], rows: pd.DataFrame) -> str:
         beside = ("", "") if less is None else (_value(less), ", ".join(number(p) for p in less.p))
         lines.append((name, epochs, _value(of["srcc"]), _value(of["plcc"]), *beside))
     return f"{head}\n\n{markdown_table(heads, lines)}"
+
+
+def _named(shared: Mapping[str, str]) -> str:
+    """The network of a section, where it is another than the study's."""
+    return "" if shared["network"] == KONCEPT512.name else f"{shared['network']} "
 
 
 def _arms(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -196,7 +204,7 @@ def draw_by_batch(table: pd.DataFrame, path: Path) -> None:
             axes.plot(published.keys(), published.values(), ":", color="0.6", label=label)
             axes.set_xscale("log", base=2)
             axes.set_xticks([2, 4, 8, 16], ["2", "4", "8", "16"])
-            of = shared["dataset"] + ("" if shared["label"] == "MOS" else f" ({shared['label']})")
+            of = _named(shared) + shared["dataset"] + ("" if shared["label"] == "MOS" else f" ({shared['label']})")
             across = "" if shared["dataset"] == shared["trained_on"] else f", trained on {shared['trained_on']}"
             axes.set(xlabel="pictures in memory at a time", title=f"{of}{across}\n{LOSSES[loss]}")
             _legend_below(axes)

@@ -21,7 +21,10 @@ from ku.files import atomic_path, lock_file
 FREE = ("run", "resume", "overwrite", "workers", "test")  # settings that may differ when a run is resumed
 ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be absent: auto is another device elsewhere
 # Settings that older runs do not have, and what they did.
-LATER = {"micro_batch": 0, "statistics": "moving", "body_rate": 1.0, "hold": 0, "average": 0.0}
+LATER = {
+    **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
+    **{"body_rate": 1.0, "hold": 0, "average": 0.0},
+}
 
 
 @dataclass
@@ -177,11 +180,20 @@ def epoch_line(title: str, epoch: int, epochs: int, values: Mapping[str, float],
 
 
 def run_name(data: DataSet, settings: Mapping[str, Any]) -> str:
-    """The name of a run by its settings, such as koniq-10k-mse-b8-384x512-s1 or ...-b16m2-reestimated-384x512-s1."""
+    """The name of a run by its settings, such as koniq-10k-mse-b8-384x512-s1 or ...-b16m2-reestimated-384x512-s1.
+
+    Another network than KonCept512 is named after the data.
+    """
     size = "x".join(map(str, settings["input_size"]))
     arm = f"b{settings['batch_size']}"
     if settings.get("micro_batch"):
         arm += f"m{settings['micro_batch']}"
     if settings.get("statistics", "moving") != "moving":
         arm += f"-{settings['statistics']}"
-    return f"{slug(data.name)}-{settings['loss']}-{arm}-{size}-s{settings['seed']}"
+    network = of_network(settings.get("network", LATER["network"]))
+    return f"{slug(data.name)}-{network}{settings['loss']}-{arm}-{size}-s{settings['seed']}"
+
+
+def of_network(name: str) -> str:
+    """What names of runs say of their network, and a hyphen; nothing of KonCept512."""
+    return "" if name == LATER["network"] else f"{slug(name)}-"

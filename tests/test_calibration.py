@@ -23,7 +23,7 @@ from koniq import calibrate, calibration, compare, datasets, distribution, engin
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
 from koniq.ground import InputError
 from koniq.metrics import krcc, rmse
-from koniq.network import TOLERANCE, finding, sidecar
+from koniq.network import NETWORKS, TOLERANCE, finding, sidecar
 from koniq.prediction import Engine
 from ku.generic import srocc
 
@@ -508,7 +508,7 @@ def test_a_training_ends_calibrated_and_its_test_says_before_and_after(run, tabl
 
 def train_here(script, table, run, monkeypatch, capsys, *more):
     """The same in this process, which has its framework already: what it printed."""
-    monkeypatch.setattr(script, "KONCEPT512", TINY)
+    monkeypatch.setitem(NETWORKS, "koncept512", TINY)
     code = ended(script, *settings(table, run, *more))
     printed, errors = capsys.readouterr()
     assert code == 0, errors

@@ -120,6 +120,7 @@ def test_the_command_converts_and_says_what_is_wrong(tiny, tmp_path, capsys):
     for arguments, message in (
         ((tiny, target), "is there already. Give --overwrite"),
         ((target, target, "--overwrite"), "another file than the source"),
+        ((tiny, tmp_path / "half.pth", "--half"), "half should go with a target that ends in .safetensors"),
         ((tiny, tmp_path / "tiny.txt"), "target should end in one of .weights.h5, .h5"),
     ):
         with pytest.raises(SystemExit) as ended:

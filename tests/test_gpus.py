@@ -17,7 +17,7 @@ import pytorch_train_koncept512
 from koniq import engines, gpus, openvino_engine
 from koniq.gpus import Answer
 from koniq.ground import InputError
-from koniq.network import sidecar, weights
+from koniq.network import NETWORKS, sidecar, weights
 from koniq.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -357,7 +357,7 @@ def test_a_training_that_would_leave_a_gpu_idle_does_not_begin(
     if not find_spec(title.lower().removeprefix("py")):
         pytest.skip(f"{title} is not installed")
     (machine / "nvidia0").touch()  # the frameworks here are the real ones
-    monkeypatch.setattr(script, "KONCEPT512", TINY)
+    monkeypatch.setitem(NETWORKS, "koncept512", TINY)
     run = tmp_path / "run"
     training = ["--dataset", data, "--weights", "none", "--input-size", 24, 32, "--run", run]
     assert ended(script, *training) == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm as normal
 
-from koniq import imagenet
+from koniq import convert, imagenet
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, KONCEPT_LITE, TOLERANCE, sidecar, weights
 from koniq.network.koncept_lite import BLOCKS, FEATURES, koncept_lite_name, padding
@@ -124,6 +124,22 @@ def test_weights_are_read_without_a_framework(path, tmp_path, ending):
         "sys.exit(' '.join({'torch', 'keras', 'tensorflow'} & {*sys.modules}) or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.numerical
+def test_it_is_converted_to_every_format_and_back_and_to_onnx(path, tmp_path, capsys):
+    pytest.importorskip("keras"), pytest.importorskip("torch")
+    before = path
+    for number, ending in enumerate((".pth", ".keras", ".h5", ".weights.h5", ".safetensors")):
+        after = tmp_path / f"{number}{ending}"
+        convert.convert(before, after)
+        assert sidecar.network_of(after) == KONCEPT_LITE
+        before = after
+    state = weights.read_state(before, KONCEPT_LITE)
+    assert all(np.array_equal(state[key], array) for key, array in drawn().items())
+    pytest.importorskip("onnxruntime")
+    convert.to_onnx(before, tmp_path / "lite.onnx", SIZES[1], None, 2)  # raises where scores differ
+    assert "The scores of 2 pictures differ by" in capsys.readouterr().out
 
 
 def test_half_precision_halves_the_file_and_is_read_as_float32(path, tmp_path):

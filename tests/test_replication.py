@@ -74,6 +74,20 @@ def test_a_run_is_named_by_data_row_and_seed(row, dataset, name):
     assert recipes.run_name(row, 3, dataset) == name
 
 
+def test_the_other_network_is_in_settings_names_and_states_and_kuti_has_none(tmp_path):
+    row = Row("pytorch", "mse", 8)
+    assert recipes.run_name(row, 3, "mine.csv", "koncept_lite") == "mine-koncept-lite-pytorch-mse-b8-s3"
+    assert "--network koncept_lite --batch-size 8" in settings_line(row, network="koncept_lite")
+    assert "--network" not in settings_line(row)
+    run, other = plan(tmp_path, row), plan(tmp_path, row, network="koncept_lite")
+    assert run.folder != other.folder
+    other.folder.mkdir()
+    (other.folder / "settings.json").write_text(json.dumps({"settings": json.loads(json.dumps(run.settings))}))
+    assert other.state == "trained with network='koncept512' and not 'koncept_lite'"
+    kuti = plan(tmp_path, Row("kuti", "mse", 8), network="koncept_lite")
+    assert kuti.state == "needs --network koncept512, which is what kuti builds"
+
+
 def plan(tmp_path, row, **given):
     (only,) = replication.planned(replicate.Settings(seeds=(1,), rows=(row.name,), runs=str(tmp_path), **given), [row])
     return only

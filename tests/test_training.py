@@ -19,6 +19,7 @@ from tiny import TINY as NETWORK
 
 import koncept512_train
 from koniq import datasets
+from koniq.network import NETWORKS
 from koniq.prediction import decode
 from ku.files import lock_file
 
@@ -41,7 +42,7 @@ def train(data, run, *more):
 @pytest.fixture
 def here(monkeypatch):
     """The exit code of the same command in this process, which has TensorFlow already."""
-    monkeypatch.setattr(koncept512_train, "KONCEPT512", NETWORK)
+    monkeypatch.setitem(NETWORKS, "koncept512", NETWORK)
     return lambda *more: ended(koncept512_train, *arguments(*more)[3:])
 
 

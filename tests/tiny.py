@@ -118,5 +118,5 @@ if __name__ == "__main__":
         for commands in (replication.TRAIN, replication.TEST):
             commands |= small(commands)
     script = importlib.import_module(sys.argv[1])
-    script.KONCEPT512 = TINY
+    NETWORKS["koncept512"] = TINY
     cli.run(script.main, script.Settings, sys.argv[2:])
