@@ -2,12 +2,13 @@
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -67,6 +68,18 @@ def unpack(
             error
         )
     return written
+
+
+def content(files: Iterable[Path]) -> str:
+    """One hash, "sha256:...", of files whichever archive they came in: of their names in lower case and their bytes.
+
+    It is that of what `sha256sum` prints of them, a line a file, in the order of the names.
+    """
+    whole = hashlib.sha256()
+    for name, file in sorted((file.name.lower(), file) for file in files):
+        with file.open("rb") as opened:
+            whole.update(f"{hashlib.file_digest(opened, 'sha256').hexdigest()}  {name}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
 
 
 class _Bound:

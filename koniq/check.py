@@ -1,5 +1,7 @@
 """What is there of a data set, against its table: absent, unreadable, of a wrong size, twice there, or not of it.
 
+Where the table has a column `group` (python -m koniq.group), the groups in several of its sets are named, too.
+
 python -m koniq.check koniq10k
 python -m koniq.check live_itw --images ChallengeDB_release/Images --table ChallengeDB_release/Data
 python -m koniq.check mine.csv --images my_folder --out findings.csv
@@ -20,18 +22,34 @@ import tyro
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from koniq import cli, datasets, sources, transfer
+from koniq import cli, datasets, splits, transfer
 from koniq.datasets import Release
 from koniq.faults import is_machine, said, stopped
 from koniq.ground import InputError, first_few
+from koniq.ground.paths import METADATA
 from koniq.room import ROOM
 from ku.files import atomic_path
 from ku.image_utils import to_rgb
 
 Kind = Literal[
-    "absent", "unrated", "unreadable", "wrong size", "odd size", "duplicate", "known duplicate", "extra", "table"
+    "absent",
+    "unrated",
+    "unreadable",
+    "wrong size",
+    "odd size",
+    "duplicate",
+    "known duplicate",
+    "near copies",
+    "known near copies",
+    "extra",
+    "table",
 ]
-HARMLESS = ("unrated", "odd size", "known duplicate")  # what a whole copy of the release shows, too
+HARMLESS = (
+    "unrated",
+    "odd size",
+    "known duplicate",
+    "known near copies",
+)  # what a whole copy of the release shows, too
 TITLES = {
     "absent": "absent",
     "unrated": "absent, and in no reported number, for they trained the raters",
@@ -40,6 +58,8 @@ TITLES = {
     "odd size": "of an odd size, as in the release",
     "duplicate": "identical pictures",
     "known duplicate": "identical pictures, as in the release",
+    "near copies": "groups of near copies in several sets",
+    "known near copies": "groups of near copies in several sets, as in the release",
     "extra": "not in the table",
     "table": "the table",
 }
@@ -199,24 +219,33 @@ def check(dataset: str, table: str = "", images: str = "", workers: int = 2) -> 
     release = datasets.RELEASES.get(dataset)
     sets = None if release else dict(zip(ids.image_name, ids.set, strict=True))
     report = inspect(dataset if release else name, ids.image_name.unique(), folder, release, sets, workers)
-    return replace(report, findings=(*report.findings, *_table(dataset, table)))
+    others = (
+        *_near_copies(ids, fault=release is None),
+        *(_tables(release, Path(table or METADATA)) if release else ()),
+    )
+    return replace(report, findings=(*report.findings, *others))
 
 
-def _table(dataset: str, table: str) -> list[Finding]:
-    """What is wrong with an official table that is one file with a known hash."""
-    for part in sources.ITEMS[dataset].parts if dataset in sources.ITEMS else ():
-        digest = part.sources[0].digest
-        path = Path(table or sources.ROOT / part.target)
-        if part.kind == "table" and transfer.digest_of(path, digest) != digest:
-            return [Finding("table", path.name, f"not the official one, {digest}")]
-    return []
+def _near_copies(ids: pd.DataFrame, fault: bool) -> Iterator[Finding]:
+    """The groups of a table (see koniq.group) that have pictures in several sets."""
+    for names, sets in splits.across(ids):
+        detail = f"in {' and '.join(sets)}"
+        yield Finding("near copies" if fault else "known near copies", " ~ ".join(names), detail, fault)
+
+
+def _tables(release: Release, place: Path) -> Iterator[Finding]:
+    """The official tables with a known hash that are others. place: of the one, or the folder of several."""
+    for name, digest in release.tables.items():
+        path = place / name if place.is_dir() else place
+        if digest and transfer.digest_of(path, digest) != digest:
+            yield Finding("table", path.name, f"not the official one, {digest}")
 
 
 @dataclass(frozen=True)
 class Settings:
-    dataset: tyro.conf.Positional[str] = "koniq10k"  # koniq10k, live_itw, sample, or a .csv table
+    dataset: tyro.conf.Positional[str] = "koniq10k"  # koniq10k, live_itw, biq2021, sample, or a .csv table
     images: str = ""  # the folder of its pictures, if not in koniq/images
-    table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
+    table: str = ""  # its table (live_itw, biq2021: the folder of their tables), if not in koniq/metadata
     out: str = ""  # a .csv or .json that gets every finding, where the lines on the screen name a few
     workers: int = 2  # threads that open pictures
 

@@ -1,5 +1,10 @@
-"""The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
+"""The rated data sets: KonIQ-10k, LIVE In the Wild, BIQ2021, the built-in sample, and any table of one's own.
 
+A table has image_name, MOS and set. It may have `group`, for pictures that are nearly the same (koniq.group), and
+`subset`, for kinds of pictures that reports give apart.
+"""
+
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +17,18 @@ from PIL import Image
 
 from koniq import sample, splits, tables
 from koniq.ground import InputError, first_few
-from koniq.ground.paths import IMAGES, METADATA
+from koniq.ground.paths import DATASETS, IMAGES, METADATA
 from koniq.scale import USUAL, Scale, given, guess
 from koniq.splits import SETS
 from ku.files import shown
 
 LIVE_TABLES = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
 RATER_TRAINING = tuple(f"t{n}.bmp" for n in range(1, 8))  # of LIVE-itW: they trained its raters
+BIQ_TABLES = {"training": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
+NEAR_COPIES = DATASETS / "near_copies.csv"  # dataset, image_name, group: of the official sets, by koniq.group
+VALIDATION = (0.9, 0.1)  # shares of training and validation, where a release has training and test alone
+SEED = 1  # of that division, and of LIVE-itW's: the same for everybody, for ever
+LIVE_SETS, LIVE_SHARES = ("training", "calibration", "test"), (0.7, 0.1, 0.2)  # of what is trained on it, see below
 
 
 @dataclass(frozen=True)
@@ -27,17 +37,44 @@ class Release:
 
     sizes: tuple[tuple[int, int], ...]  # one of these for all pictures of a folder
     odd: dict[str, tuple[int, int]] = field(default_factory=dict)  # but for these
+    tables: dict[str, str] = field(default_factory=dict)  # its files, with "md5:..." or "sha256:...", where it is known
     same: tuple[frozenset[str], ...] = ()  # pictures that the release holds under several names
     unrated: tuple[str, ...] = ()  # in its table, but in no reported number
+    notice: str = ""  # the file of the release that should go wherever its pictures go
 
 
 RELEASES = {
-    "koniq10k": Release(sizes=((384, 512), (768, 1024))),
+    "koniq10k": Release(
+        sizes=((384, 512), (768, 1024)),
+        tables={"koniq10k_distributions_sets.csv": "md5:df512f2766d03e26ccb4cef9f1806a96"},
+    ),
     "live_itw": Release(
         sizes=((500, 500),),
         odd={"1024.JPG": (960, 640), "1113.JPG": (608, 608)},
+        tables={f"{key}.mat": "" for key in LIVE_TABLES.values()},
         same=(frozenset({"246.bmp", "333.bmp"}),),
         unrated=RATER_TRAINING,
+        notice="README.txt",
+    ),
+    "biq2021": Release(
+        sizes=((512, 512),),
+        odd={
+            "ss02 (1935).jpg": (503, 502),
+            "ss02 (1936).jpg": (505, 502),
+            "ss02 (1939).jpg": (471, 468),
+            "ss02 (1946).jpg": (357, 357),
+            "ss02 (1947).jpg": (361, 360),
+            "ss02 (1948).jpg": (357, 359),
+            "ss02 (1949).jpg": (251, 249),
+            "ss02 (1950).jpg": (356, 356),
+            "ss02 (1956).jpg": (355, 355),
+            "ss02 (1973).jpg": (343, 342),
+            "ss02 (1992).jpg": (419, 417),
+        },
+        tables={
+            BIQ_TABLES["training"]: "sha256:1f0c28a28d78903c9064190af8882e03643c9a240bb05ce4f4a4bbe7950ac87e",
+            BIQ_TABLES["test"]: "sha256:2f8579d5e9647015c9d516613dfd91ec651d74a390a5c6a47a7bbb2e189d157d",
+        },
     ),
 }
 
@@ -55,6 +92,7 @@ class DataSet:
     scale: Scale = USUAL  # that its MOS are on
     skips: bool = False  # whether pictures that are not there, or do not open, may be left out
     broken: tuple[str, ...] = ()  # pictures of the table that do not open, and were left out
+    note: str = ""  # what was done to its table, for the summary
 
     @property
     def of_table(self) -> int:
@@ -87,7 +125,8 @@ class DataSet:
         broken = f"; {len(self.broken):,} of the table's {self.of_table:,} do not open" if self.broken else ""
         again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
         label = self.label if self.scale.is_usual else f"{self.label} from {self.scale}"
-        return f"{self.name}: {parts} ({label}){absent}{broken}{again}"
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.name}: {parts} ({label}){absent}{broken}{again}{note}"
 
 
 def load(
@@ -97,13 +136,13 @@ def load(
     skip_missing: bool = False,
     scale: Sequence[float] | None = None,
 ) -> DataSet:
-    """A data set by name ("koniq10k", "live_itw", "sample") or from a CSV with image_name, MOS, set.
+    """A data set by name ("koniq10k", "live_itw", "biq2021", "sample") or from a CSV with image_name, MOS, set.
 
-    `table` and `images` say where its table (for LIVE-itW: the folder of the .mat files) and its pictures lie, if not
-    in the usual place. Names are matched to files whatever their letter case. scale: the lowest and the highest MOS
-    of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the folder is not there, a
-    column is missing or wrong, or pictures are missing and `skip_missing` is not set. Whether pictures open is seen
-    when they are read: `skip_missing` is kept for then.
+    `table` and `images` say where its table (for LIVE-itW and BIQ2021: the folder of their tables) and its pictures
+    lie, if not in the usual place. Names are matched to files whatever their letter case. scale: the lowest and the
+    highest MOS of an own table, if `koniq.scale.guess` does not tell. Raises InputError if the table or the folder is
+    not there, a column is missing or wrong, or pictures are missing and `skip_missing` is not set. Whether pictures
+    open is seen when they are read: `skip_missing` is kept for then.
     """
     name, ids, folder, label = read(dataset, table, images)
     if not folder.is_dir():
@@ -121,7 +160,8 @@ def load(
         )
     known = USUAL if dataset in READERS else guess(ids.MOS.to_numpy(float))
     ids = ids[ids.image_path.notna()].reset_index(drop=True)
-    return DataSet(name, ids, absent, repeated, label, folder, given(scale) or known, skip_missing)
+    note = NOTES.get(dataset, "")
+    return DataSet(name, ids, absent, repeated, label, folder, given(scale) or known, skip_missing, note=note)
 
 
 def read(dataset: str, table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -208,7 +248,57 @@ def live_itw(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path
         ids = pd.DataFrame({**columns, "set": "test"}).astype({"image_name": str})
     except Exception as error:  # SciPy raises anything on a broken file
         raise InputError(f"The .mat files in {folder} should be those of the release. Received: {error}") from error
-    return "LIVE In the Wild", ids[~ids.image_name.isin(RATER_TRAINING)], Path(images or IMAGES / "live_500x500"), "MOS"
+    ids = with_groups(ids[~ids.image_name.isin(RATER_TRAINING)], "live_itw")
+    return "LIVE In the Wild", ids, Path(images or IMAGES / "live_500x500"), "MOS"
+
+
+def live_division(table: str = "") -> pd.Series:
+    """The one division of LIVE In the Wild for networks that are trained on it: by image_name, one of LIVE_SETS.
+
+    A fifth, `test`, is only ever tested on; a tenth, `calibration`, makes maps to its scale and intervals; the rest is
+    `training`. It is of the whole table, whichever pictures there are, and keeps near copies together. table: as of
+    `live_itw`.
+    """
+    ids = live_itw(table)[1]
+    return splits.split(ids, "group", LIVE_SHARES, SEED, LIVE_SETS).set_axis(ids.image_name)
+
+
+def biq2021(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
+    """BIQ2021 (Ahmed and Asif, J. Electron. Imaging 31(5), 053010): 10,000 pictures to train on, 2,000 to test on.
+
+    Its MOS, from 0 to 1, are times 100 here. The release has no validation part: a tenth of training becomes it, the
+    same tenth every time, alike in MOS and with near copies on one side. `subset`: 1, 2 or 3, by the names (ss01 are
+    photographs of everyday, ss02 were taken badly on purpose, ss03 are from Unsplash).
+    """
+    folder = Path(table or METADATA)
+    absent = [name for name in BIQ_TABLES.values() if not (folder / name).is_file()]
+    if absent:
+        how = _HOW_TO_GET["biq2021"]
+        raise InputError(f"The tables of BIQ2021 should lie in {folder}; not there: {', '.join(absent)}{how}.")
+    parts = []
+    for name, file_name in BIQ_TABLES.items():
+        rows = tables.read_typed(folder / file_name).rename(columns={"Image Name": "image_name"})
+        if not {"image_name", "MOS"} <= {*rows}:
+            raise InputError(
+                f"{folder / file_name} should have the columns Image Name, MOS. Received: {', '.join(rows)}"
+            )
+        parts.append(rows.assign(set=name))
+    ids = pd.concat(parts, ignore_index=True)
+    subset = ids.image_name.str.extract(r"^ss0([1-3])\b", flags=re.IGNORECASE, expand=False)
+    if subset.isna().any() or not pd.to_numeric(ids.MOS, errors="coerce").between(0, 1).all():
+        raise InputError(f"The tables in {folder} should be BIQ2021's, of names ss01 to ss03 and MOS from 0 to 1.")
+    ids = with_groups(ids.assign(MOS=ids.MOS * 100, subset=subset.astype(int)), "biq2021")
+    training = ids[ids.set == "training"]
+    ids.loc[training.index, "set"] = splits.split(training, "group", VALIDATION, SEED, SETS[:2])
+    return "BIQ2021", ids, Path(images or IMAGES / "biq2021"), "MOS"
+
+
+def with_groups(ids: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The rows of an official set with a column `group`, by the list of near copies that is kept of it."""
+    known = tables.read_typed(NEAR_COPIES, (*tables.NAMES, "dataset", "group"))
+    known = known[known.dataset == dataset]
+    names = known.image_name.str.casefold()
+    return ids.assign(group=ids.image_name.str.casefold().map(dict(zip(names, known.group, strict=True))))
 
 
 def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
@@ -227,7 +317,11 @@ def _own_table(table: str, images: str) -> tuple[str, pd.DataFrame, Path, str]:
     return name, splits.with_sets(path, read_table(path, name, needs_set=False)), folder, "MOS"
 
 
-READERS: dict[str, Callable] = {"koniq10k": koniq10k, "live_itw": live_itw, "sample": built_in_sample}
+READERS: dict[str, Callable] = {
+    **{"koniq10k": koniq10k, "live_itw": live_itw, "biq2021": biq2021},
+    "sample": built_in_sample,
+}
+NOTES = {"biq2021": "its MOS, 0 to 1, are times 100, and its validation part is a tenth of the official training part"}
 
 _HOW_TO_GET = {name: f"; python -m koniq.fetch {name} gets it" for name in RELEASES}
 

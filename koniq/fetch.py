@@ -1,7 +1,7 @@
 """Fetch data and weights: from the first of their sources that works, checked, and put in place only when right.
 
 python -m koniq.fetch --list
-python -m koniq.fetch koniq10k live_itw imagenet koncept512/original
+python -m koniq.fetch koniq10k live_itw biq2021 imagenet koncept512/original
 python -m koniq.fetch live_itw --archive ChallengeDB_release.zip     no transfer, the same unpacking and checks
 """
 
@@ -27,14 +27,13 @@ from koniq.sources import ITEMS, Item, Part, Source, named
 from koniq.transfer import SourceFailed
 from ku.files import atomic_path, lock_path, real_path, replace_file, turn
 
-LIVE_TABLES = {f"{name}.mat" for name in datasets.LIVE_TABLES.values()}
 BROKEN = ("unreadable", "wrong size")  # findings that no fetched picture may have; others may be of the release
 OTHER_SIZE = "1024x768"  # the folder of KonIQ-10k's full-size pictures, of the same names as those of 512x384
 
 
 @dataclass(frozen=True)
 class Settings:
-    names: tyro.conf.Positional[tuple[str, ...]] = ()  # koniq10k, live_itw, imagenet, koncept512, or one part of them
+    names: tyro.conf.Positional[tuple[str, ...]] = ()  # koniq10k, live_itw, biq2021, imagenet, koncept512, or a part
     # ^ such as koniq10k/table, imagenet/keras, imagenet/pytorch, koncept512/original, koncept512/mse-b8
     list: bool = False  # say what there is: sizes, sources, licences, and what is in place already
     archive: str = ""  # a file that is on disk already, in place of a transfer
@@ -177,7 +176,7 @@ def _ensure_pictures(item: Item, part: Part, s: Settings) -> None:
         elif source.digest and transfer.digest_of(archive, source.digest) != source.digest:
             raise SourceFailed(f"has another file than {archive}, which should be moved away")
         try:
-            install(item, part, archive, root, s.allow_missing)
+            install(item, part, archive, root, s.allow_missing, source.content)
         except InputError as error:
             if fetched and not source.digest:
                 archive.unlink()
@@ -188,11 +187,12 @@ def _ensure_pictures(item: Item, part: Part, s: Settings) -> None:
     _use_first(item, part, s, "", use)
 
 
-def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bool = False) -> None:
+def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bool = False, content: str = "") -> None:
     """Unpack an archive, find the pictures of the table in it, open each of them, and only then put them in place.
 
     The pictures are found by their names, in whatever folder they lie; those that are in place already stay as they
-    are. Raises InputError if the archive is refused or lacks pictures (with `allow_missing`: if it has none of them).
+    are. content: what koniq.archives.content says of the tables and pictures, where it is known. Raises InputError if
+    the archive is refused, holds others, or lacks pictures (with `allow_missing`: if it has none of them).
     """
     target, metadata = real_path(root / part.target), _below(root, METADATA)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -201,11 +201,13 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
         pictures.mkdir()
         tables.mkdir()
         files = archives.unpack(archive, Path(temporary) / "unpacked", _wanted(item, metadata))
-        for file in files:
-            if file.name in LIVE_TABLES:
-                file.replace(tables / file.name)
-        rated = _rated(item, tables if {table.name for table in tables.iterdir()} == LIVE_TABLES else metadata)
         release = _release(item)
+        for file in files:
+            if file.name in release.tables:
+                _check_table(archive, file, release.tables[file.name])
+                file.replace(tables / file.name)
+        brought = {table.name for table in tables.iterdir()} == {*release.tables}
+        rated = _rated(item, tables if brought else metadata)
         names = [*rated, *release.unrated]
         there = datasets.found(names, target) if target.exists() else [None] * len(names)
         lacking = [name for name, path in zip(names, there, strict=True) if not path]
@@ -214,6 +216,9 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
         by_name = {
             file.name.casefold(): file for file in sorted(files, key=lambda file: file.parent.name == folder_name)
         }
+        came = [by_name[name.casefold()] for name in names if name.casefold() in by_name]
+        if content and len(came) == len(names) and (found := archives.content([*tables.iterdir(), *came])) != content:
+            raise InputError(f"{archive} should hold tables and pictures of {content}. Received: others, of {found}.")
         for name in lacking:
             if name.casefold() in by_name:
                 by_name[name.casefold()].replace(pictures / name)
@@ -222,10 +227,11 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
         if report.of(*BROKEN) or (absent and not (some and allow_missing)):
             hint = " Give --allow-missing to take it all the same." if some and not report.of(*BROKEN) else ""
             raise InputError(f"{archive} should hold the pictures of its table. {report.verdict()}{hint}")
-        for table in tables.iterdir():
-            if not (metadata / table.name).exists():
-                with atomic_path(metadata / table.name) as path:
-                    shutil.copyfile(table, path)
+        notices = [(file, notice_path(item, root)) for file in files if file.name == release.notice][:1]
+        for file, place in (*((table, metadata / table.name) for table in tables.iterdir()), *notices):
+            if not place.exists():
+                with atomic_path(place) as path:
+                    shutil.copyfile(file, path)
         if target.exists():
             for picture in pictures.iterdir():
                 replace_file(picture, target / picture.name, durable=False)  # of thousands
@@ -236,13 +242,26 @@ def install(item: Item, part: Part, archive: Path, root: Path, allow_missing: bo
     if len(lacking) < len(names):
         report = check.inspect(item.name, rated, target, release)
     print("\n".join(replace(report, folder=target).lines()))
+    where = "".join(f"; the notice lies in {place}" for _, place in notices)
+    print(f"Terms of {item.name}: {item.licence}{where}.")
+
+
+def notice_path(item: Item, root: Path) -> Path:
+    """Where the notice of a release is put, which should go wherever its pictures go."""
+    return _below(root, METADATA) / f"{item.name}-{_release(item).notice}"
+
+
+def _check_table(archive: Path, table: Path, digest: str) -> None:
+    if digest and (found := transfer.digest_of(table, digest)) != digest:
+        raise InputError(f"{archive} should hold the official {table.name}, {digest}. Received: {found}.")
 
 
 def _wanted(item: Item, metadata: Path) -> Callable[[PurePosixPath], bool]:
     if item.name == "koniq10k":
         names = set(_rated(item, metadata))
         return lambda path: path.name in names and OTHER_SIZE not in path.parts
-    return lambda path: path.name in LIVE_TABLES or path.suffix.lower() in (".bmp", ".jpg")
+    release = _release(item)
+    return lambda path: path.name in (*release.tables, release.notice) or path.suffix.lower() in (".bmp", ".jpg")
 
 
 def _rated(item: Item, metadata: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from koniq.datasets import RELEASES
 from koniq.ground import InputError
 from koniq.ground.paths import IMAGES, METADATA, ROOT, TRAINED_MODELS
 from koniq.network import ORIGINAL
@@ -21,6 +22,7 @@ class Source:
     url: str
     digest: str = ""  # "md5:..." or "sha256:...", where it is known
     size: int = 0  # bytes, exact or about, where it is known
+    content: str = ""  # koniq.archives.content of its tables and pictures, where the host packs it anew each time
 
     @property
     def file_name(self) -> str:
@@ -61,6 +63,11 @@ def _relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def _packed(repository: str, commit: str) -> str:
+    """The address of a commit of a repository on GitHub, as a zip."""
+    return f"https://github.com/{repository}/archive/{commit}.zip"
+
+
 def _of_the_study(name: str, identity: str, kind: Literal["keras", "torch"] = "keras") -> Part:
     """Weights of the study on Google Drive, at the address that its page for large files leads to."""
     ending = {"keras": "h5", "torch": "pth"}[kind]
@@ -88,7 +95,7 @@ ITEMS = {
                     (
                         Source(
                             "https://github.com/subpic/koniq/raw/master/metadata/koniq10k_distributions_sets.csv",
-                            "md5:df512f2766d03e26ccb4cef9f1806a96",
+                            RELEASES["koniq10k"].tables["koniq10k_distributions_sets.csv"],
                             1_147_194,
                         ),
                     ),
@@ -113,7 +120,9 @@ ITEMS = {
         Item(
             "live_itw",
             "LIVE In the Wild: 1,162 rated pictures, and 7 that trained their raters",
-            "free for any purpose with its notice, see README.txt in it; its page asks for a form",
+            "may be used, copied, changed and handed on for any purpose, without a fee, provided that its notice (the "
+            "README.txt, which is put beside the tables) goes with every copy and what is published names LIVE at the "
+            "University of Texas at Austin; its page asks for a form",
             (
                 Part(
                     "pictures",
@@ -125,8 +134,34 @@ ITEMS = {
                             "sha256:cdd7a6227de40df10cfd5daf8d19894e95200fa0ca5655bbe50fd433d3b31f25",
                             326_000_000,
                         ),
+                        Source(
+                            _packed("hqc0929/IQA-dataset", "dc028441b0674484aa35bedaa749fe85e0ac2b11"),
+                            size=325_487_530,
+                            content="sha256:2653fb62bbcf17cb0546b352e5319802b7e59f487b4c0da919956484acf67a55",
+                        ),
                     ),
                     "https://live.ece.utexas.edu/research/ChallengeDB/index.html",
+                ),
+            ),
+        ),
+        Item(
+            "biq2021",
+            "BIQ2021: 12,000 rated pictures, 512x512 but for 11",
+            "none is stated: its repository has no licence file, so all rights are reserved, and use in research is at "
+            "your own judgement; its subset 3 is from Unsplash; cite doi 10.1117/1.JEI.31.5.053010",
+            (
+                Part(
+                    "pictures",
+                    "pictures",
+                    _relative(IMAGES / "biq2021"),
+                    (
+                        Source(
+                            _packed("nisarahmedrana/BIQ2021", "62c7b40c036b68ee280626409699aa5c1a37fe57"),
+                            size=419_569_206,
+                            content="sha256:d39b5a74bb039175979823f037c08f3b41b894004946456294879a6b5c890461",
+                        ),
+                    ),
+                    "https://github.com/nisarahmedrana/BIQ2021",
                 ),
             ),
         ),

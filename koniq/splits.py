@@ -3,6 +3,7 @@
 python -m koniq.splits mine.csv --group-column scene     writes mine-split.csv, with the column `set`; see --help
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +21,23 @@ BINS = 10  # of MOS, with the same number of pictures each
 
 
 def split(
-    ids: pd.DataFrame, group_column: str = "", shares: tuple[float, float, float] = SHARES, seed: int = 1
+    ids: pd.DataFrame,
+    group_column: str = "",
+    shares: Sequence[float] = SHARES,
+    seed: int = 1,
+    sets: Sequence[str] = SETS,
 ) -> pd.Series:
     """The set of each row: "training", "validation" or "test", in about these shares in every range of MOS.
 
     ids: a table with image_name and MOS. group_column: rows of one value in it stay in one set, such as the pictures
-    of one scene or one camera; a row without a value is by itself. The same rows, shares and seed give the same sets,
-    in whatever order the rows stand. Raises InputError if there are fewer than three groups.
+    of one scene or one camera; a row without a value is by itself. sets: other names, one a share. The same rows,
+    shares, seed and sets give the same sets, in whatever order the rows stand. Raises InputError if there are fewer
+    groups than sets.
     """
     own = groups(ids, group_column) if group_column else ids.image_name
-    counts = pd.crosstab(own, _bins(ids))  # pictures by group (sorted) and range of MOS
-    if len(counts) < len(SETS):
-        raise InputError(f"A table to be split should have at least {len(SETS)} groups. Received: {len(counts)}")
+    counts = ids.groupby([own, _bins(ids)]).size().unstack(fill_value=0)  # pictures by group (sorted), range of MOS
+    if len(counts) < len(sets):
+        raise InputError(f"A table to be split should have at least {len(sets)} groups. Received: {len(counts)}")
     numbers = np.column_stack([counts, counts.sum(axis=1)])  # the last column: of any MOS
     wanted = np.outer(np.divide(shares, sum(shares)), numbers.sum(axis=0))
     have = np.zeros_like(wanted)
@@ -46,13 +52,25 @@ def split(
             cost[~empty] = np.inf  # no set stays empty
         best = int(np.argmin(cost))
         have[best] += numbers[group]
-        chosen[counts.index[group]] = SETS[best]
+        chosen[counts.index[group]] = sets[best]
     return own.map(chosen).rename("set")
 
 
 def groups(ids: pd.DataFrame, column: str) -> pd.Series:
     """What each row belongs to, as text: its value in a column, or, where it has none, its own image_name."""
     return ids[column].astype(object).where(ids[column].notna(), ids.image_name).astype(str)
+
+
+def across(ids: pd.DataFrame) -> list[tuple[list[str], list[str]]]:
+    """The groups of a table that are in several sets: the names of each one's pictures, and its sets, in order."""
+    if "group" not in ids:
+        return []
+    own = groups(ids, "group")
+    several = ids.groupby(own).set.transform("nunique") > 1
+    return [
+        (rows.image_name.tolist(), [name for name in SETS if (rows.set == name).any()])
+        for _, rows in ids[several].groupby(own[several], sort=False)
+    ]
 
 
 def _bins(ids: pd.DataFrame) -> pd.Series:

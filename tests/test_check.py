@@ -122,6 +122,21 @@ def test_in_an_own_table_identical_pictures_are_a_fault_only_across_sets(tmp_pat
     assert [str(finding) for finding in report.faults] == ["1.png = 2.png = 3.png (in test and training)"]
 
 
+def test_groups_of_near_copies_in_several_sets_are_faults_and_those_within_one_are_none(tmp_path, capsys):
+    names = [f"{seed}.png" for seed in range(6)]
+    for seed, name in enumerate(names):
+        picture(tmp_path / "images" / name, seed)
+    ids = pd.DataFrame({"image_name": names, "MOS": 1, "set": ["training", "test", "validation"] * 2})
+    ids.assign(group=["a", "a", "b", "", "", "b"]).to_csv(tmp_path / "mine.csv", index=False)
+    assert ended(check, tmp_path / "mine.csv") == 1
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  1 groups of near copies in several sets: 0.png ~ 1.png (in training and test)",
+        "mine is NOT right: 1 groups of near copies in several sets. No other fault.",
+    ]
+    ids.assign(group=["a", "b", "c"] * 2).to_csv(tmp_path / "mine.csv", index=False)
+    assert check.check(str(tmp_path / "mine.csv")).findings == ()
+
+
 def run(*arguments):
     command = [sys.executable, "-m", "koniq.check", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)

@@ -84,7 +84,7 @@ def test_wrong_tables_are_refused_with_the_reason(tmp_path, rows, columns, messa
 
 def test_unknown_data_set_and_absent_table(tmp_path):
     with pytest.raises(
-        InputError, match=r"one of koniq10k, live_itw, sample or a \.csv table. Received: dataset='tid'"
+        InputError, match=r"one of koniq10k, live_itw, biq2021, sample or a \.csv table. Received: dataset='tid'"
     ):
         datasets.load("tid")
     with pytest.raises(InputError, match=r"not there; python -m koniq\.fetch koniq10k gets it"):
@@ -129,3 +129,66 @@ def test_live_from_tables_made_here_forgives_case(tmp_path):
     (tmp_path / "AllMOS_release.mat").unlink()
     with pytest.raises(InputError, match=r"not there: AllMOS_release\.mat; python -m koniq\.fetch live_itw gets it"):
         datasets.load("live_itw", str(tmp_path), str(tmp_path / "images"))
+
+
+def biq_tables(folder, training=60, test=12):
+    """BIQ2021's two tables, as they are written, of fewer pictures."""
+    rng = np.random.default_rng(5)
+    names = [f"ss0{1 + n % 3} ({n}).jpg" for n in range(training + test)]
+    rows = [f"{name},{mos:.4f}" for name, mos in zip(names, rng.random(len(names)), strict=True)]
+    folder.mkdir(exist_ok=True)
+    (folder / "Train (Images and MOS).csv").write_text(
+        "Image Name,MOS,,\n" + "".join(f"{r},,\n" for r in rows[:training])
+    )
+    (folder / "Test (Images and MOS).csv").write_text("Image Name,MOS\n" + "".join(f"{r}\n" for r in rows[training:]))
+    return names
+
+
+def test_biq2021_by_name_on_a_scale_of_100_with_a_tenth_of_training_to_validate(tmp_path, monkeypatch):
+    names = biq_tables(tmp_path)
+    pictures(tmp_path / "Images", [name.upper() for name in names])
+    copies = [("biq2021", names[n].upper(), n // 2) for n in range(20)] + [("live_itw", names[30], 1)]
+    monkeypatch.setattr(datasets, "NEAR_COPIES", tmp_path / "copies.csv")
+    table(tmp_path / "copies.csv", copies, ("dataset", "image_name", "group"))
+    data = datasets.load("biq2021", str(tmp_path), str(tmp_path / "Images"))
+    assert data.scale.is_usual
+    assert data.ids.set.value_counts().to_dict() == {"training": 54, "validation": 6, "test": 12}
+    assert set(data.ids.image_name[data.ids.set == "test"]) == set(names[60:])
+    assert data.ids.MOS.between(0, 100).all()
+    assert data.ids.MOS.max() > 90
+    assert data.ids.subset.tolist() == [1 + n % 3 for n in range(72)]
+    assert data.ids.group.count() == 20
+    assert data.ids.groupby("group").set.nunique().max() == 1
+    assert "times 100" in data.summary()
+    again = datasets.load("biq2021", str(tmp_path), str(tmp_path / "Images"))
+    assert again.ids.equals(data.ids)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "text", "message"),
+    [
+        ("Test (Images and MOS).csv", "Image Name,MOS\nss01 (1).jpg,71\n", "should be BIQ2021's"),
+        ("Test (Images and MOS).csv", "Image Name,MOS\nother.jpg,0.5\n", "should be BIQ2021's"),
+        (
+            "Train (Images and MOS).csv",
+            "name,score\nss01 (1).jpg,0.5\n",
+            "columns Image Name, MOS. Received: name, score",
+        ),
+        ("Train (Images and MOS).csv", None, "not there: Train .* python -m koniq.fetch biq2021 gets it"),
+    ],
+)
+def test_other_tables_than_those_of_biq2021_are_refused(tmp_path, file_name, text, message):
+    biq_tables(tmp_path)
+    (tmp_path / file_name).unlink() if text is None else (tmp_path / file_name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        datasets.load("biq2021", str(tmp_path), str(tmp_path))
+
+
+def test_live_is_divided_the_same_way_every_time(test_data):
+    sets = datasets.live_division(str(test_data / "live_itw/Data"))
+    assert sets.groupby(sets).size().to_dict() == {"training": 814, "calibration": 118, "test": 230}
+    assert sets["246.bmp"] == sets["333.bmp"]
+    assert sets[["100.bmp", "103.bmp", "104.bmp"]].tolist() == ["test", "test", "training"]
+    mos = datasets.live_itw(str(test_data / "live_itw/Data"))[1].set_index("image_name").MOS
+    means = mos.groupby(sets).mean()
+    assert means.max() - means.min() < 1

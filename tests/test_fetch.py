@@ -21,7 +21,13 @@ from PIL import Image
 from scipy.io import savemat
 from served import PAGE, served
 
+<<<<<<< HEAD
 from koniq import engines, fetch, sources, transfer
+=======
+from koniq import archives, engines, fetch, sources, transfer
+from koniq.datasets import RELEASES
+from koniq.errors import InputError, RunStopped
+>>>>>>> 89a118f (BIQ2021 as a data set by name, with its source; LIVE In the Wild from GitHub's archive, too)
 from koniq.fetch import Settings, ensure
 from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
@@ -31,7 +37,7 @@ from koniq.network.weights import _shapes
 from koniq.sources import ITEMS, Source
 
 ROOT = Path(__file__).resolve().parent.parent
-KONIQ, LIVE, KONCEPT = (ITEMS[name] for name in ("koniq10k", "live_itw", "koncept512"))
+KONIQ, LIVE, BIQ, KONCEPT = (ITEMS[name] for name in ("koniq10k", "live_itw", "biq2021", "koncept512"))
 TABLE, PICTURES = KONIQ.parts
 ORIGINAL = KONCEPT.parts[0]
 
@@ -254,7 +260,7 @@ def test_pictures_put_there_by_hand_need_only_the_tables(root, tmp_path):
         (folder / name).write_bytes(content)
     (tmp_path / "tables.zip").write_bytes(zipped(live_tables(tmp_path / "made")))
     ensured(LIVE, LIVE.parts[0], root, archive=str(tmp_path / "tables.zip"))
-    assert {table.name for table in (root / "koniq/metadata").glob("*.mat")} == fetch.LIVE_TABLES
+    assert {table.name for table in (root / "koniq/metadata").glob("*.mat")} == {*RELEASES["live_itw"].tables}
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == pictures
 
 
@@ -305,12 +311,93 @@ def test_live_brings_its_tables_and_its_raters_training_pictures(root, prefix, t
     assert "live_itw is RIGHT" in capsys.readouterr().out
 
 
+def test_the_notice_of_a_release_goes_where_its_pictures_go(root, tmp_path, capsys):
+    files = {f"a/Data/{name}": content for name, content in live_tables(tmp_path / "made").items()}
+    files |= {f"a/Images/{name}": picture((500, 500), seed, "BMP") for seed, name in enumerate(LIVE_NAMES)}
+    (tmp_path / "live.zip").write_bytes(zipped(files | {"a/README.txt": b"the notice"}))
+    ensured(LIVE, LIVE.parts[0], root, archive=str(tmp_path / "live.zip"))
+    assert (root / "koniq/metadata/live_itw-README.txt").read_bytes() == b"the notice"
+    said = capsys.readouterr().out
+    assert LIVE.licence in said
+    assert f"the notice lies in {root}/koniq/metadata/live_itw-README.txt" in said
+
+
+BIQ_NAMES = ("ss01 (1).jpg", "ss02 (2).jpg", "ss03 (3).jpg")
+
+
+@pytest.fixture
+def biq(root, monkeypatch):
+    """BIQ2021 as GitHub packs it, of three pictures, one of which is named in another case than in its table."""
+    train, test = (
+        f"Image Name,MOS,,\n{BIQ_NAMES[0]},0.25,,\n{BIQ_NAMES[1]},0.5,,\n".encode(),
+        f"Image Name,MOS\n{BIQ_NAMES[2]},1\n".encode(),
+    )
+    release = RELEASES["biq2021"]
+    hashes = [f"sha256:{hashlib.sha256(table).hexdigest()}" for table in (train, test)]
+    monkeypatch.setitem(RELEASES, "biq2021", replace(release, tables=dict(zip(release.tables, hashes, strict=True))))
+    names = BIQ_NAMES[0], BIQ_NAMES[1].replace("jpg", "JPG"), BIQ_NAMES[2]
+    files = {f"Images/{name}": picture((512, 512), seed) for seed, name in enumerate(names)}
+    files |= dict(zip(release.tables, (train, test), strict=True)) | {"Subset-01.png": picture((9, 9), 9)}
+    return {f"BIQ2021-62c7/{name}": content for name, content in files.items()}
+
+
+def content_of(files):
+    """What sha256sum prints of the tables and the pictures, hashed: as `koniq.archives.content` says it is done."""
+    meant = {Path(name).name.lower(): content for name, content in files.items() if "Subset" not in name}
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(meant.items())]
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def fetched_by_content(item, root, url, content):
+    part = replace(item.parts[0], sources=(Source(url, content=content),))
+    ensure(item, part, settings(root))
+
+
+def test_what_github_packs_is_known_by_its_content(root, biq, capsys):
+    whole = zipped(biq)
+    with served({"62c7.zip": whole}) as server:
+        fetched_by_content(BIQ, root, server.url("62c7.zip", "cut"), content_of(biq))
+    folder = root / BIQ.parts[0].target
+    assert {path.name for path in folder.iterdir()} == {*BIQ_NAMES}
+    assert (folder / BIQ_NAMES[1]).read_bytes() == biq[f"BIQ2021-62c7/Images/{BIQ_NAMES[1][:-3]}JPG"]
+    assert {table.name for table in (root / "koniq/metadata").glob("T*.csv")} == {*RELEASES["biq2021"].tables}
+    said = capsys.readouterr().out
+    assert "biq2021 is RIGHT" in said
+    assert "no licence file, so all rights are reserved" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "content", "reason"),
+    [
+        (f"Images/{BIQ_NAMES[0]}", picture((512, 512), 99), "should hold tables and pictures of sha256:"),
+        ("Test (Images and MOS).csv", b"Image Name,MOS\nss03 (3).jpg,0\n", "should hold the official Test (Images"),
+        (f"Images/{BIQ_NAMES[0]}", None, "1 of 3 absent"),
+    ],
+)
+def test_other_content_than_the_release_is_refused_whole(root, biq, changed, content, reason):
+    right = content_of(biq)
+    if content is None:
+        del biq[f"BIQ2021-62c7/{changed}"]
+    else:
+        biq[f"BIQ2021-62c7/{changed}"] = content
+    with served({"62c7.zip": zipped(biq)}) as server, pytest.raises(RunStopped, match=re.escape(reason)):
+        fetched_by_content(BIQ, root, server.url("62c7.zip"), right)
+    assert left_over(root) == []
+
+
+def test_the_content_of_files_is_known_whatever_their_case_and_order(tmp_path):
+    for name, content in (("b.txt", b"2"), ("A.txt", b"1")):
+        (tmp_path / name).write_bytes(content)
+    files = [tmp_path / "b.txt", tmp_path / "A.txt"]
+    assert archives.content(files) == archives.content(files[::-1]) == content_of({"a.TXT": b"1", "B.txt": b"2"})
+
+
 def test_live_without_tables_or_with_broken_ones(root, tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped({"Images/1.bmp": picture((500, 500), 1)}))
     with pytest.raises(InputError, match="The tables of LIVE In the Wild should lie in"):
         ensured(LIVE, LIVE.parts[0], root, archive=str(tmp_path / "a.zip"))
     broken = dict.fromkeys(
-        (f"Data/{name}" for name in fetch.LIVE_TABLES), b"no table, and long enough for a header" * 9
+        (f"Data/{name}" for name in {*RELEASES["live_itw"].tables}), b"no table, and long enough for a header" * 9
     )
     (tmp_path / "a.zip").write_bytes(zipped(broken))
     with pytest.raises(InputError, match="should be those of the release"):
@@ -574,7 +661,7 @@ def test_the_command_with_the_real_table_from_an_own_mirror_and_an_archive_on_di
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["koniq"], "should be one of koniq10k, live_itw, imagenet, koncept512. Received: 'koniq'"),
+        (["koniq"], "should be one of koniq10k, live_itw, biq2021, imagenet, koncept512. Received: 'koniq'"),
         (["imagenet/tf"], "should be one of imagenet/keras, imagenet/pytorch. Received: 'imagenet/tf'"),
         (["koncept512", "--archive", "README.md"], "go with one part, such as koncept512/original"),
         (["live_itw", "--archive", "nowhere.zip"], "archive should be a file"),
@@ -604,7 +691,9 @@ def test_list_names_every_source_and_what_is_there(root, capsys):
 def test_the_records_are_sound(monkeypatch):
     parts = [part for item in ITEMS.values() for part in item.parts]
     for source in (source for part in parts for source in part.sources):
-        assert re.fullmatch(r"(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})?", source.digest)
+        for digest in (source.digest, source.content):
+            assert re.fullmatch(r"(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})?", digest)
+        assert source.content or "/archive/" not in source.url  # which GitHub packs anew, with another hash
         assert "/blob/" not in source.url  # an HTML page
     assert len({part.target for part in parts}) == len(parts)
     monkeypatch.setenv("KERAS_HOME", "/elsewhere")
