@@ -21,13 +21,8 @@ from PIL import Image
 from scipy.io import savemat
 from served import PAGE, served
 
-<<<<<<< HEAD
-from koniq import engines, fetch, sources, transfer
-=======
 from koniq import archives, engines, fetch, sources, transfer
 from koniq.datasets import RELEASES
-from koniq.errors import InputError, RunStopped
->>>>>>> 89a118f (BIQ2021 as a data set by name, with its source; LIVE In the Wild from GitHub's archive, too)
 from koniq.fetch import Settings, ensure
 from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
