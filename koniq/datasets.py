@@ -311,10 +311,36 @@ def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFram
 
 def _own_table(table: str, images: str) -> tuple[str, pd.DataFrame, Path, str]:
     path = Path(table)
-    beside = path.parent / "images"
-    folder = Path(images) if images else beside if beside.is_dir() else path.parent
     name = shown(path.stem)
-    return name, splits.with_sets(path, read_table(path, name, needs_set=False)), folder, "MOS"
+    return name, splits.with_sets(path, read_table(path, name, needs_set=False)), beside(path, images), "MOS"
+
+
+def beside(table: Path, images: str = "") -> Path:
+    """The folder of an own table's pictures: `images`, else `images` beside it, else its own."""
+    usual = table.parent / "images"
+    return Path(images) if images else usual if usual.is_dir() else table.parent
+
+
+def pictures(dataset: str, images: str = "", table: str = "") -> tuple[pd.DataFrame, Path]:
+    """The rows of a data set by name or of a CSV, as they stand, with `image_path`, and the folder of its pictures.
+
+    Nothing is split and nothing left out: a CSV may have no `set`, and a picture that is not there has the path where
+    it should be. Raises InputError if the table or the folder is not there, or none of the pictures.
+    """
+    if dataset in READERS or not dataset.lower().endswith(".csv"):
+        name, ids, folder, _ = read(dataset, table, images)
+    else:
+        path = Path(dataset)
+        name, folder = shown(path.stem), beside(path, images)
+        ids = read_table(path, name, needs_set=False)
+    if not folder.is_dir():
+        raise InputError(f"The pictures of {name} should lie in {folder}, which is not there.")
+    ids = ids.reset_index(drop=True)
+    paths = found(ids.image_name, folder)
+    if not any(paths):
+        raise InputError(f"{folder} should hold the {len(ids):,} pictures of {name}'s table. Received: none of them")
+    places = [path or folder / picture for path, picture in zip(paths, ids.image_name, strict=True)]
+    return ids.assign(image_path=pd.Series(places, dtype=object)), folder
 
 
 READERS: dict[str, Callable] = {

@@ -1,0 +1,75 @@
+"""What the body of a network sees in pictures: its features, by which pictures are compared (see koniq.group)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from koniq.faults import Place
+from koniq.network import Network, network_of, weights
+from koniq.prediction import Score, decode
+from koniq.transfer import digest_of
+
+BATCH = 8  # pictures at a time
+
+
+@dataclass(frozen=True)
+class Body:
+    """What computes features. `see`: uint8 (batch, height, width, 3), RGB, to float32 (batch, features)."""
+
+    network: Network
+    see: Callable[[np.ndarray], np.ndarray]
+
+
+def identity(path: Path) -> str:
+    """What the features by the weights at `path` depend on besides the pictures, as one line of text."""
+    return f"{digest_of(path, 'sha256:')} {network_of(path).record()}"
+
+
+def start(path: Path) -> Body:
+    """The body of the weights at `path`, whose record says which network they are of. Raises InputError if none is."""
+    network = network_of(path)
+    import torch  # takes a second
+
+    module = network.build_torch()
+    weights.load_module(module, path, network)
+    module.eval()
+
+    def see(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module.features(torch.from_numpy(pictures)).numpy()
+
+    return Body(network, see)
+
+
+def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.ndarray, list[Score]]:
+    """The features of pictures, float32 (pictures, features), and what became of each; nan where one did not open.
+
+    Threads decode the next pictures while these are seen, so that the memory depends on the features alone. Raises
+    RunStopped if that the pictures do not open is the machine's fault.
+    """
+    place, rows, found = Place(), [], None
+    bar = tqdm(total=len(paths), desc="features", unit="pic", disable=None, smoothing=0.05)
+    with bar, ThreadPoolExecutor(workers) as pool:
+        for batch in _batches(pool, lambda path: decode(path, body.network, place), paths):
+            rows += [row for row, _ in batch]
+            opened = [number for number, (_, pixels) in enumerate(batch, len(rows) - len(batch)) if pixels is not None]
+            if opened:
+                seen = body.see(np.stack([pixels for _, pixels in batch if pixels is not None]))
+                if found is None:
+                    found = np.full((len(paths), seen.shape[1]), np.nan, np.float32)
+                found[opened] = seen
+            bar.update(len(batch))
+    return np.empty((len(paths), 0), np.float32) if found is None else found, rows
+
+
+def _batches(pool: ThreadPoolExecutor, work: Callable, paths: Sequence[Path]) -> Iterator[list]:
+    """`work` of each path, BATCH at a time, the next ones begun before these are given out."""
+    coming: list = []
+    for start in range(0, len(paths) + BATCH, BATCH):
+        now, coming = coming, [pool.submit(work, path) for path in paths[start : start + BATCH]]
+        if now:
+            yield [future.result() for future in now]
