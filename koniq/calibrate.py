@@ -79,7 +79,7 @@ def calibrate(
     rated = _rated(path, engine, data, part, workers)
     to_mos = calibration.kept(path, engine.network, rated.digest) if kind == "kept" else _keep_map(rated, kind)
     conformal.forget(path)
-    if level and not _saw(path, data, part):
+    if level and not _is_unfit(path, data, part):
         _keep_intervals(rated, to_mos, level)
     return to_mos
 
@@ -136,8 +136,11 @@ def _keep_intervals(rated: _Rated, to_mos: Calibration | None, level: float) -> 
     print(widths(found, rated.data))
 
 
-def _saw(path: Path, data: DataSet, part: str) -> bool:
-    """Whether the record beside the weights says that training saw this set. Prints what follows."""
+def _is_unfit(path: Path, data: DataSet, part: str) -> bool:
+    """Whether a set tells nothing of errors: a network gave its scores, or training saw it. Prints what follows."""
+    if data.teacher:
+        print(f"No intervals: the labels are {data.label}, and nobody's MOS would lie within.")
+        return True
     if sidecar.record(path).get("trained_on") != data.name or part == "test":
         return False
     if part == "training":

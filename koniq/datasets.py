@@ -1,7 +1,7 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, the built-in sample, and any table with image_name, MOS and set."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
@@ -50,11 +50,12 @@ class DataSet:
     ids: pd.DataFrame
     absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
-    label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
+    label: str = "MOS"  # what the scores are: "MOS", "synthetic MOS", or "scores of ..." a network, see koniq.teacher
     folder: Path | None = None  # of its pictures
     scale: Scale = USUAL  # that its MOS are on
     skips: bool = False  # whether pictures that are not there, or do not open, may be left out
     broken: tuple[str, ...] = ()  # pictures of the table that do not open, and were left out
+    teacher: Mapping[str, object] | None = None  # where its scores are a network's: what they depend on
 
     @property
     def of_table(self) -> int:
@@ -88,6 +89,11 @@ class DataSet:
         again = f"; named more than once, taken once: {first_few(self.repeated)}" if self.repeated else ""
         label = self.label if self.scale.is_usual else f"{self.label} from {self.scale}"
         return f"{self.name}: {parts} ({label}){absent}{broken}{again}"
+
+
+def origin(label: str) -> str:
+    """Where labels come from that no person gave: what they do, as a part of sentences on them."""
+    return "follow from known distortions" if label.startswith("synthetic") else "are another network's scores"
 
 
 def load(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from koniq.conformal import Intervals
-from koniq.datasets import DataSet
+from koniq.datasets import DataSet, origin
 from koniq.ground import InputError, first_few
 from koniq.metrics import mae, measure, rmse
 from koniq.prediction import Score
@@ -116,7 +116,7 @@ def test_markdown(
     if unreadable:
         notes.append(f"{unreadable:,} pictures could not be scored; predictions.csv says why.")
     if data.label != "MOS":
-        notes.append(f"The labels are {data.label}: they follow from known distortions, and no person gave them.")
+        notes.append(f"The labels are {data.label}: they {origin(data.label)}, and no person gave them.")
     heads = ("", "SRCC", "PLCC", "KRCC", "MAE", "RMSE")
     return f"## {data.name}, {part} set\n\n{markdown_table(heads, rows)}\n\n" + "\n".join(notes) + "\n"
 

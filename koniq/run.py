@@ -20,7 +20,11 @@ from ku.files import atomic_path, lock_file
 
 FREE = ("run", "resume", "overwrite", "workers")  # settings that may differ when a run is resumed
 ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be absent: auto is another device elsewhere
-LATER = {"micro_batch": 0, "statistics": "moving"}  # settings that older runs do not have, and what they did
+LATER = {
+    "micro_batch": 0,
+    "statistics": "moving",
+    "teacher": "",
+}  # settings that older runs do not have, and what they did
 
 
 @dataclass
@@ -106,6 +110,7 @@ class Run:
             "settings": self.settings,
             "data": data.summary(),
             "label": data.label,
+            **({"teacher": dict(data.teacher)} if data.teacher else {}),
             "network": network.record(),
             "device": device,
             "versions": devices.versions(),

@@ -9,6 +9,8 @@ import importlib
 import os
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -36,17 +38,17 @@ def build(input_size, output_bias):
     return model
 
 
-def build_torch(output_bias):
-    """The same in PyTorch."""
+def build_torch(output_bias, filters=(8, 16)):
+    """The same in PyTorch. filters: of the two convolutions, where a narrower network is wanted."""
     from torch import nn
 
     from koniq.network import in_torch
 
     layers = []
-    for channels, filters in ((3, 8), (8, 16)):
-        layers += [nn.Conv2d(channels, filters, 3, 2), nn.ReLU(), nn.BatchNorm2d(filters, in_torch.EPSILON)]
+    for channels, more in ((3, filters[0]), filters):
+        layers += [nn.Conv2d(channels, more, 3, 2), nn.ReLU(), nn.BatchNorm2d(more, in_torch.EPSILON)]
     dropout = float(os.environ.get("TINY_DROPOUT", 0.25))
-    head = in_torch.head((16, 32, 16), (dropout, dropout))
+    head = in_torch.head((filters[-1], 32, 16), (dropout, dropout))
     return in_torch.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
 
 
@@ -72,6 +74,7 @@ LAYERS = (
     Layer("Dense", "fc.8", ((16, 1), (1,))),
 )
 TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=LAYERS)
+NARROW = replace(TINY, name="narrow", torch_builder=partial(build_torch, filters=(4, 8)))  # PyTorch's alone
 DEEP = Network("deep", build_deep, input_size=(24, 32))
 NETWORKS |= {"tiny": TINY, "deep": DEEP}
 
