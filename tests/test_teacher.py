@@ -11,11 +11,11 @@ import pytest
 from commands import ended
 from mean import MeanPlan
 from PIL import Image
-from tiny import TINY
+from tiny import NARROW, TINY
 
 from koniq import calibrate, datasets, engines, page, scores, teacher
 from koniq.ground import InputError
-from koniq.network import finding, network_of, sidecar
+from koniq.network import finding, network_of, sidecar, title
 from koniq.prediction import Engine, Score
 
 
@@ -178,36 +178,60 @@ def test_where_nothing_opens_nothing_is_learnt(wise, plans, tmp_path, run):
         teacher.taught(teacher.load(s), run, s)
 
 
-@pytest.mark.long
-def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, tmp_path, monkeypatch, capsys):
-    """By the script, in PyTorch: what it learns is the teacher's, and what it is compared with, too."""
-    script = pytest.importorskip("pytorch_train_koncept512")
+@pytest.fixture(params=["tiny", pytest.param("koncept_lite", marks=pytest.mark.long)])
+def wide(request, tmp_path):
+    """A teacher: random weights of the small network, or those that are released."""
+    if request.param == "koncept_lite":
+        try:
+            return finding.find("koncept_lite")
+        except InputError:
+            pytest.skip("koncept_lite has no weights here")
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
-    from tiny import NARROW
 
     torch.manual_seed(0)
     module = TINY.build_torch(50.0)
     with torch.no_grad():
         module.fc[-1].weight *= 30
-    save_file(module.state_dict(), tmp_path / "wide.safetensors")
-    sidecar.write_record(tmp_path / "wide.safetensors", TINY)
+    save_file(module.state_dict(), tmp_path / "tiny.safetensors")
+    sidecar.write_record(tmp_path / "tiny.safetensors", TINY)
+    return tmp_path / "tiny.safetensors"
+
+
+def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_path, monkeypatch, capsys):
+    """By the script, in PyTorch: what it learns is the teacher's, and what it is compared with, too."""
+    script = pytest.importorskip("pytorch_train_koncept512")
     monkeypatch.setattr(script, "KONCEPT512", NARROW)
     monkeypatch.setattr(engines, "auto", lambda precision, device: ("torch", "cpu"))
     run = tmp_path / "run"
-    arguments = ["--teacher", tmp_path / "wide.safetensors", "--images", photos, "--weights", "none", "--run", run]
+    arguments = ["--teacher", wide, "--images", photos, "--weights", "none", "--run", run]
     fixed = ["--input-size", 24, 32, "--batch-size", 8, "--epochs", 8, "--learning-rates", 1e-2, "--device", "cpu"]
-    assert ended(script, *arguments, *fixed, "--loss", "mse", "--momentum", 0.5) == 0
+    assert ended(script, *arguments, *fixed, "--momentum", 0.5, "--precision", "float32") == 0
     facts = json.loads((run / "settings.json").read_text())
-    assert facts["label"] == "scores of wide"
-    assert facts["teacher"]["model"] == "wide"
-    assert facts["teacher"]["network"] == "tiny"
+    assert facts["label"] == f"scores of {title(wide)}"
+    assert facts["teacher"]["network"] == network_of(wide).name
     best = finding.find(str(run))
     assert network_of(best).name == "narrow"
-    assert best.stat().st_size < (tmp_path / "wide.safetensors").stat().st_size
+    assert best.stat().st_size < wide.stat().st_size
     predictions = pd.read_csv(run / "test/predictions.csv")
     said = pd.read_csv(run / teacher.TABLE).set_index("image_name")
     assert predictions.MOS.tolist() == said.MOS[predictions.image_name].tolist()
-    log = pd.read_csv(run / "log.csv")
-    assert log.val_plcc_tf.max() > 0.8
+    assert pd.read_csv(run / "log.csv").val_plcc_tf.max() > 0.8
     assert "they are another network's scores" in capsys.readouterr().out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("wide", ["tiny"], indirect=True)
+def test_what_keras_draws_does_not_depend_on_whether_the_teacher_was_at_work(photos, wide, tmp_path, monkeypatch):
+    script = pytest.importorskip("koncept512_train")
+    monkeypatch.setattr(script, "KONCEPT512", TINY)
+    monkeypatch.setattr(engines, "auto", lambda precision, device: ("keras", "cpu"))
+    fixed = ["--weights", "none", "--input-size", 24, 32, "--batch-size", 8, "--epochs", 1, "--learning-rates", 1e-2]
+    logs = []
+    (tmp_path / "second").mkdir()
+    for run in ("first", "second"):
+        assert ended(script, "--teacher", wide, "--images", photos, "--run", tmp_path / run, *fixed) == 0
+        logs.append(pd.read_csv(tmp_path / run / "log.csv").drop(columns="seconds"))
+        for path in (tmp_path / "first").glob("teacher*"):
+            (tmp_path / "second" / path.name).write_bytes(path.read_bytes())
+    pd.testing.assert_frame_equal(logs[0], logs[1], rtol=1e-3)

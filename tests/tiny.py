@@ -66,17 +66,27 @@ def build_deep(input_size, output_bias):
     return keras.Model(pictures, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(output_bias))(x))
 
 
-LAYERS = (
-    *(Layer("Conv2D", "base.0", ((3, 3, 3, 8), (8,))), Layer("BatchNormalization", "base.2", ((8,),) * 4)),
-    *(Layer("Conv2D", "base.3", ((3, 3, 8, 16), (16,))), Layer("BatchNormalization", "base.5", ((16,),) * 4)),
-    *(Layer("Dense", "fc.0", ((16, 32), (32,))), Layer("BatchNormalization", "fc.2", ((32,),) * 4)),
-    *(Layer("Dense", "fc.4", ((32, 16), (16,))), Layer("BatchNormalization", "fc.6", ((16,),) * 4)),
-    Layer("Dense", "fc.8", ((16, 1), (1,))),
+def layers(first, second):
+    """The layers of TINY with that many filters."""
+    return (
+        *(
+            Layer("Conv2D", "base.0", ((3, 3, 3, first), (first,))),
+            Layer("BatchNormalization", "base.2", ((first,),) * 4),
+        ),
+        Layer("Conv2D", "base.3", ((3, 3, first, second), (second,))),
+        Layer("BatchNormalization", "base.5", ((second,),) * 4),
+        *(Layer("Dense", "fc.0", ((second, 32), (32,))), Layer("BatchNormalization", "fc.2", ((32,),) * 4)),
+        *(Layer("Dense", "fc.4", ((32, 16), (16,))), Layer("BatchNormalization", "fc.6", ((16,),) * 4)),
+        Layer("Dense", "fc.8", ((16, 1), (1,))),
+    )
+
+
+TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=layers(8, 16))
+NARROW = replace(  # PyTorch's alone
+    TINY, name="narrow", torch_builder=partial(build_torch, filters=(4, 8)), layers=layers(4, 8)
 )
-TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=LAYERS)
-NARROW = replace(TINY, name="narrow", torch_builder=partial(build_torch, filters=(4, 8)))  # PyTorch's alone
 DEEP = Network("deep", build_deep, input_size=(24, 32))
-NETWORKS |= {"tiny": TINY, "deep": DEEP}
+NETWORKS |= {"tiny": TINY, "narrow": NARROW, "deep": DEEP}
 
 
 def limited(start):
