@@ -11,6 +11,7 @@ def write_scores(out, rows, **facts):
 
     With a half of an interval after the MOS, (image_path, MOS, half), for every score.
     """
+    rows = list(rows)
     intervals = any(isinstance(row[-1], float) and len(row) == 3 for row in rows)
     with ScoreFile(out, facts, columns="intervals" if intervals else "all") as file:
         for name, *what in rows:
