@@ -39,11 +39,11 @@ def main(s: Settings) -> int:
     print(data.summary())
     rows = data.part(s.set)
     paths = rows.image_path.tolist()
-    chosen = {"device": s.device, "calibrate": s.calibrate}
+    chosen = {"device": s.device, "calibrate": s.calibrate, "intervals": None}
     plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths, **chosen)
     scores = predict(plan.start(), paths, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
-    found = test_report(out, data, s.set, scores, title(path))
+    found = test_report(out, data, s.set, scores, title(path), plan.intervals)
     return cli.UNSCORED if found.n.min() < len(rows) else 0
 
 

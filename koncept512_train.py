@@ -6,7 +6,7 @@ Edit a setting here or give it on the command line:  python koncept512_train.py 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from koniq import cli, datasets, devices, engines
+from koniq import cli, devices, engines, teacher
 from koniq.calibrate import conclude
 from koniq.network import KONCEPT512, NETWORKS
 
@@ -16,6 +16,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
+    teacher: str = ""  # weights whose scores are learnt in place of MOS; --images FOLDER alone: of any pictures
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
@@ -41,7 +42,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
+    data = teacher.load(s)
     print(data.summary())
     network = NETWORKS[s.network].at(s.input_size, s.resize)
     device = devices.prepare(s.seed, s.precision, s.device, training=True)
@@ -49,6 +50,7 @@ def main(s: Settings) -> None:
     from koniq.run import run_name
 
     run = training.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
+    data = teacher.taught(data, run.folder, s)
     model = training.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
     helper, data = training.helper(run, model, network, data, s)
     run.begin(data, network, device, helper.checkpoint.path)

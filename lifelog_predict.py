@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from koniq import cli, engines, lifelog
+from koniq import cli, engines, lifelog, scores
 from koniq.ground.paths import LIFELOG
 from koniq.network import ORIGINAL, find
 
@@ -31,6 +31,7 @@ class Settings:
         "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
     )
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
+    intervals: bool = False  # MOS_low and MOS_high after MOS, where the weights have them: see koniq.calibrate
     workers: int = 2  # threads that decode pictures
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
@@ -44,9 +45,10 @@ def main(s: Settings) -> int:
     path = find(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-    chosen = {"device": s.device, "calibrate": s.calibrate}
+    columns = scores.columns(s.columns, s.intervals)
+    chosen = {"device": s.device, "calibrate": s.calibrate, "intervals": s.intervals}
     plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, **chosen)
-    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry, s.columns)
+    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry, columns)
     return cli.UNSCORED if without else 0
 
 

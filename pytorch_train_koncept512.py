@@ -6,7 +6,7 @@ Edit a setting here or give it on the command line. On 4 GPUs: torchrun --nproc-
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from koniq import cli, datasets, engines
+from koniq import cli, engines, teacher
 from koniq.calibrate import conclude
 from koniq.network import KONCEPT512, NETWORKS
 
@@ -16,6 +16,7 @@ class Settings:
     dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
+    teacher: str = ""  # weights whose scores are learnt in place of MOS; --images FOLDER alone: of any pictures
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
@@ -49,12 +50,13 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
+    data = teacher.load(s)
     from koniq import torch_engine, torch_training  # these import PyTorch, which takes seconds
 
     network = NETWORKS[s.network].at(s.input_size, s.resize)
     with torch_training.processes(s.device) as group:
         run = torch_training.open_run(group, data, asdict(s))
+        data = teacher.taught(data, run.folder, s)
         module = torch_training.train(run, group, network, data, s)
         if group.rank == 0 and s.test:
             conclude(run.folder, torch_engine.of_module(module, network), data, s.workers)

@@ -2,6 +2,8 @@
 
 It is kept only where it is better than the scores as they are by more than chance, on pictures that it was not fitted
 to: its gain in RMSE is beyond the standard error of that gain. Where no map is, none is kept, and the numbers say so.
+So are intervals about what the scores then are, by the same pictures (see koniq.conformal): what these are should be of
+the kind that is scored later, and none of them seen in training.
 
 python -m koniq.calibrate --weights my_run                             # on the validation set of KonIQ-10k
 
@@ -10,6 +12,8 @@ python -m koniq.calibrate --weights my_run --dataset mine.csv          # on that
 python -m koniq.calibrate --weights my_run --dataset mine.csv --scale 1 5     # whose MOS go from 1 to 5
 
 python -m koniq.calibrate --weights my_run --kind affine               # this map, whatever its gain
+
+python -m koniq.calibrate --weights my_run --kind kept --dataset other.csv    # intervals alone, by other pictures
 
 python -m koniq.calibrate --weights my_run --remove
 
@@ -22,11 +26,12 @@ from typing import Literal
 
 import numpy as np
 
-from koniq import calibration, cli, datasets, engines, splits
+from koniq import calibration, cli, conformal, datasets, engines, splits
 from koniq.calibration import Calibration
+from koniq.conformal import Intervals
 from koniq.datasets import DataSet
 from koniq.ground import InputError
-from koniq.network import finding, sidecar
+from koniq.network import Network, finding, sidecar
 from koniq.prediction import Engine, predict
 from koniq.report import markdown_table, new_figure, save_figure, test_report
 
@@ -40,41 +45,122 @@ class Settings:
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = True  # calibrate on the pictures that are there, and say how many are not
     set: Literal["training", "validation", "test"] = "validation"  # the part of the data set; not one to test on
-    kind: Literal["auto", "affine", "logistic", "isotonic"] = "auto"  # the map; auto: the best, if better than none
+    kind: Literal["auto", "affine", "logistic", "isotonic", "kept"] = (
+        "auto"  # the map; auto: the best, if better than none; kept: what is there, and intervals alone are made
+    )
+    level: float = conformal.LEVEL  # of intervals, such as 0.9: the share of MOS that they hold; 0: no intervals
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     workers: int = 2  # threads that decode pictures
-    remove: bool = False  # the calibration that is kept beside the weights, and make no other
+    remove: bool = False  # what is kept beside the weights, calibration and intervals, and make no other
 
 
 def calibrate(
-    path: Path, engine: Engine, data: DataSet, part: str, workers: int, kind: str = "auto"
+    path: Path,
+    engine: Engine,
+    data: DataSet,
+    part: str,
+    workers: int,
+    kind: str = "auto",
+    level: float = conformal.LEVEL,
 ) -> Calibration | None:
     """Fit the scores of `engine`, those of the weights at `path`, to the MOS of a set, and keep what fits best.
 
-    kind: a map to keep whatever its gain. Where the table has a column `group`, pictures of a group are in one fold.
-    Returns None, and takes away what was kept before, where no map has a gain beyond its standard error. Prints how
-    the maps fared, and draws them beside the weights. Raises InputError as `koniq.calibration.fit` does.
+    kind: a map to keep whatever its gain; or "kept", for that which is. Where the table has a column `group`, pictures
+    of a group are in one fold. level: of the intervals that are kept, too; 0: none. Returns None, and takes away what
+    was kept before, where no map has a gain beyond its standard error. Prints how the maps fared, and draws them beside
+    the weights. Raises InputError as `koniq.calibration.fit` and `koniq.conformal.made` do.
     """
+    if level:
+        conformal.check(level)
+    rated = _rated(path, engine, data, part, workers)
+    to_mos = calibration.kept(path, engine.network, rated.digest) if kind == "kept" else _keep_map(rated, kind)
+    conformal.forget(path)
+    if level and not _is_unfit(path, data, part):
+        _keep_intervals(rated, to_mos, level)
+    return to_mos
+
+
+@dataclass(frozen=True)
+class _Rated:
+    """The scores of a set, by the weights at `path`, and its MOS."""
+
+    path: Path
+    network: Network
+    digest: str  # of the weights
+    data: DataSet
+    name: str  # such as "KonIQ-10k, validation"
+    predicted: np.ndarray  # (pictures,), as the network gives them
+    mos: np.ndarray
+    groups: np.ndarray | None
+
+
+def _rated(path: Path, engine: Engine, data: DataSet, part: str, workers: int) -> _Rated:
     rows = data.part(part)
     scores = predict(replace(engine, to_mos=None), rows.image_path.tolist(), workers, "calibrating")
     predicted = np.array([score.mos for score in scores])
     scored = np.isfinite(predicted)
-    predicted, mos = predicted[scored], rows.MOS.to_numpy(float)[scored]
     groups = splits.groups(rows, "group").to_numpy()[scored] if "group" in rows else None
-    found = calibration.fit(predicted, mos, f"{data.name}, {part}", groups, kind, data.label)
+    mos, digest = rows.MOS.to_numpy(float)[scored], engines.file_hash(path)
+    return _Rated(path, engine.network, digest, data, f"{data.name}, {part}", predicted[scored], mos, groups)
+
+
+def _keep_map(rated: _Rated, kind: str) -> Calibration | None:
+    path, data = rated.path, rated.data
+    found = calibration.fit(rated.predicted, rated.mos, rated.name, rated.groups, kind, data.label)
     found = replace(found, scale=data.scale)
     kept = found.name != "identity"
     before = not kept and calibration.forget(path)
     if kept:
-        calibration.keep(path, engine.network, engines.file_hash(path), found)
-    draw(predicted, mos, found, data.label, figure_path(path))
-    print(f"Calibration on {data.name}, {part} set, {found.pictures:,} pictures{_of(groups)}\n\n{table(found)}\n")
+        calibration.keep(path, rated.network, rated.digest, found)
+    draw(rated.predicted, rated.mos, found, data.label, figure_path(path))
+    print(f"Calibration on {rated.name} set, {found.pictures:,} pictures{_of(rated.groups)}\n\n{table(found)}\n")
     print(f"{verdict(found, path, before)} The figure is {figure_path(path).name}.")
     return found if kept else None
+
+
+def _keep_intervals(rated: _Rated, to_mos: Calibration | None, level: float) -> None:
+    """Where the map was fitted to the same pictures, by errors of maps that were fitted without them: see there."""
+    mapped = left_out = to_mos(rated.predicted) if to_mos else rated.predicted
+    if to_mos and to_mos.fitted_on == rated.name:
+        try:
+            left_out = calibration.without_own(to_mos, rated.predicted, rated.mos, rated.groups)
+        except ValueError as error:
+            print(f"No intervals: {error}.")
+            return
+    found = conformal.made(mapped, rated.mos - left_out, rated.name, level, str(to_mos or ""))
+    conformal.keep(rated.path, rated.network, rated.digest, found)
+    print(widths(found, rated.data))
+
+
+def _is_unfit(path: Path, data: DataSet, part: str) -> bool:
+    """Whether a set tells nothing of errors: a network gave its scores, or training saw it. Prints what follows."""
+    if data.teacher:
+        print(f"No intervals: the labels are {data.label}, and nobody's MOS would lie within.")
+        return True
+    if sidecar.record(path).get("trained_on") != data.name or part == "test":
+        return False
+    if part == "training":
+        print(f"No intervals: the weights were trained on the training set of {data.name}, and fit it too well.")
+        return True
+    print(f"The validation set of {data.name} chose these weights: intervals by it may be a little too narrow.")
+    return False
+
+
+def widths(found: Intervals, data: DataSet) -> str:
+    """What the intervals are, in a sentence: how wide in each range of scores, and by how many pictures."""
+    digits = data.scale.digits
+    ends = [f"{edge:.{digits}f}" for edge in found.edges]
+    ranges = ["", *(f" from {end}" for end in ends)]
+    parts = [
+        f"± {half:.{digits}f} {data.label}{begin}{f' to {end}' if end and begin else f' below {end}' if end else ''}"
+        for half, begin, end in zip(found.halves, ranges, [*ends, ""], strict=True)
+    ]
+    few = "" if np.isfinite(found.halves).all() else " Too few pictures make an infinite one."
+    return f"Kept as well: {found}: {', '.join(parts)}.{few} lifelog_predict.py --intervals writes them."
 
 
 def _of(groups: np.ndarray | None) -> str:
@@ -108,15 +194,18 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
     none can be made, or none is better than chance, that is printed, and the network's own scores are tested.
     """
     path = finding.find(str(run))
+    digest = engines.file_hash(path)
     try:
-        to_mos = calibration.kept(path, engine.network, engines.file_hash(path))
+        to_mos = calibration.kept(path, engine.network, digest)
         to_mos = to_mos or calibrate(path, engine, data, "validation", workers)
     except InputError as error:
         print(f"Not calibrated: {error}")
         to_mos = None
     if data.has("test"):
-        scores = predict(replace(engine, to_mos=to_mos), data.part("test").image_path, workers, "testing")
-        test_report(run / "test", data, "test", scores, run.name)
+        intervals = conformal.kept(path, engine.network, digest, to_mos)
+        engine = replace(engine, to_mos=to_mos, interval=intervals)
+        scores = predict(engine, data.part("test").image_path, workers, "testing")
+        test_report(run / "test", data, "test", scores, run.name, intervals)
 
 
 def table(found: Calibration) -> str:
@@ -155,8 +244,10 @@ def draw(predicted: np.ndarray, mos: np.ndarray, found: Calibration, label: str,
 
 
 def remove(path: Path) -> None:
-    """Take the calibration, and its figure, from beside the weights at `path`. Prints what was done."""
+    """Take calibration, its figure and intervals from beside the weights at `path`. Prints what was done."""
     figure_path(path).unlink(missing_ok=True)
+    if conformal.forget(path):
+        print(f"The intervals beside {path} are gone.")
     if calibration.forget(path):
         print(f"The calibration beside {path} is gone: its scores are the network's own.")
     else:
@@ -172,7 +263,7 @@ def main(s: Settings) -> None:
     print(data.summary())
     paths = data.part(s.set).image_path.tolist()
     plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)
-    calibrate(path, plan.start(), data, s.set, s.workers, s.kind)
+    calibrate(path, plan.start(), data, s.set, s.workers, s.kind, s.level)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from scipy import optimize, special, stats
 
+from koniq import keeping
 from koniq.ground import InputError
 from koniq.network import Network, sidecar
 from koniq.scale import USUAL, Scale
@@ -263,22 +264,26 @@ def cross_validated(kind: type, predicted: np.ndarray, mos: np.ndarray, parts: S
     return mapped
 
 
-def keep(path: Path, network: Network, digest: str, calibration: Calibration) -> None:
-    """Put a calibration into the record beside the weights at `path`, of which `digest` is the SHA-256.
+def without_own(
+    found: Calibration, predicted: np.ndarray, mos: np.ndarray, groups: Sequence | None = None
+) -> np.ndarray:
+    """Each score by the map of `found`'s kind that is fitted without the fold of its picture; folds are as in `fit`.
 
-    It holds for these weights, and for pictures of the size and the resize of `network`.
+    Their errors are those to expect of other pictures; those of the map itself, which saw their MOS, are smaller.
+    Raises ValueError if no such map can be fitted.
     """
-    facts = {**calibration.to_json(), "for": {"weights": [digest], **_pictures(network)}}
-    sidecar.write_record(path, sidecar.network_of(path), **sidecar.record(path) | {KEY: facts})
+    groups = np.arange(len(mos)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    return cross_validated(type(found.map), predicted, mos, folds_of(predicted, groups))
+
+
+def keep(path: Path, network: Network, digest: str, calibration: Calibration) -> None:
+    """Put a calibration into the record beside the weights at `path`, see `koniq.keeping.put`."""
+    keeping.put(path, KEY, calibration.to_json(), network, digest)
 
 
 def forget(path: Path) -> bool:
     """Take the calibration out of the record beside the weights at `path`. Returns whether there was one."""
-    record = sidecar.record(path)
-    found = record.pop(KEY, None)
-    if found:
-        sidecar.write_record(path, sidecar.network_of(path), **record)
-    return bool(found)
+    return keeping.forget(path, KEY)
 
 
 def kept(path: Path, network: Network, digest: str) -> Calibration | None:
@@ -286,47 +291,13 @@ def kept(path: Path, network: Network, digest: str) -> Calibration | None:
 
     Prints why one that is there is not used. Raises InputError if it is no calibration.
     """
-    record = sidecar.record(path)
-    found = record.get(KEY)
-    if not found:
-        return None
-    try:
-        found, now = dict(found), _pictures(network)
-        holds_for = found.pop("for")
-        files, was = holds_for["weights"], {key: holds_for[key] for key in now}
-        calibration = Calibration.from_json({"label": record.get("label", "MOS"), **found})  # earlier ones have none
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{KEY} in {sidecar.record_path(path)} should be what `python -m koniq.calibrate` writes. "
-            f"Received: {error!r}. Calibrate again, or give --no-calibrate"
-        ) from error
-    if digest in files and was == now:
-        return calibration
-    if digest not in files:
-        why = f"made for other weights than {path.name} holds now"
-    else:
-        why = f"made for pictures of {_size(was)}, not of {_size(now)}"
-    print(
-        f"Not in {calibration.label}: the calibration beside the weights was {why}; these are the network's own scores."
-    )
-    return None
+    label = sidecar.record(path).get("label", "MOS")  # of calibrations that were kept before they said it themselves
 
+    def made(facts: dict) -> Calibration:
+        return Calibration.from_json({"label": label, **facts})
 
-def converted(record: dict, before: str, after: str) -> dict:
-    """The record of weights that were converted: what holds for the file with the SHA-256 `before`, for `after`, too.
-
-    Both, because files that differ in their endings only have one record.
-    """
-    found = record.get(KEY)
-    files = found["for"]["weights"] if found else []
-    if before not in files or after in files:
-        return record
-    return {**record, KEY: {**found, "for": {**found["for"], "weights": [*files, after]}}}
-
-
-def _pictures(network: Network) -> dict:
-    return {"input_size": list(network.input_size), "resize": network.resize}
-
-
-def _size(facts: dict) -> str:
-    return f"{'x'.join(map(str, facts['input_size']))} ({facts['resize']})"
+    found, why = keeping.find(path, KEY, network, digest, made, "--no-calibrate")
+    if found and why:
+        label = found.label
+        print(f"Not in {label}: the calibration beside the weights was {why}; these are the network's own scores.")
+    return None if why else found

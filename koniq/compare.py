@@ -15,6 +15,7 @@ import pandas as pd
 import tyro
 
 from koniq import cli, distribution, page, report
+from koniq.datasets import origin
 from koniq.ground import InputError
 from koniq.metrics import agreement
 from koniq.scale import USUAL, Scale, of_scores
@@ -149,11 +150,12 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
             f"The scores of A go from {scales[0]} and those of B from {scales[1]}: both are taken to {USUAL} here, "
             "which changes no correlation; differences, limits and shares are on that scale."
         )
-    unrated = [letter for letter, about in zip("AB", abouts, strict=True) if page.synthetic(about)]
+    labels = {letter: label for letter, about in zip("AB", abouts, strict=True) if (label := page.synthetic(about))}
+    unrated, origins = [*labels], " or ".join(dict.fromkeys(map(origin, labels.values())))
     if unrated:
         found.append(
-            f"The labels that the model of {' and that of '.join(unrated)} learnt are synthetic: they follow from "
-            "known distortions, and no person gave them. Mean difference, limits and shares below a score say nothing."
+            f"The labels that the model of {' and that of '.join(unrated)} learnt are synthetic: they {origins}, "
+            "and no person gave them. Mean difference, limits and shares below a score say nothing."
         )
     sides = [(letter, about) for letter, about in zip("AB", abouts, strict=True) if letter not in unrated]
     loose = [letter for letter, about in sides if not page.is_calibrated(about)]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from koniq import calibration, cli, engines, onnx_engine
+from koniq import cli, engines, keeping, onnx_engine
 from koniq.ground import InputError, RunStopped
 from koniq.lifelog import pictures_in
 from koniq.network import TOLERANCE, Network, finding, sidecar, weight_files, weights
@@ -70,7 +70,7 @@ def convert(source: Path, target: Path, half: bool = False) -> None:
 def carry_record(source: Path, target: Path) -> None:
     """Put the record beside `source`, if there is one, beside `target`."""
     if record := sidecar.record(source):
-        record = calibration.converted(record, engines.file_hash(source), engines.file_hash(target))
+        record = keeping.converted(record, engines.file_hash(source), engines.file_hash(target))
         with atomic_path(sidecar.record_path(target)) as path:
             path.write_text(json.dumps(record, indent=2) + "\n")
 

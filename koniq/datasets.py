@@ -6,7 +6,7 @@ A table has image_name, MOS and set. It may have `group`, for pictures that are 
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
@@ -87,12 +87,13 @@ class DataSet:
     ids: pd.DataFrame
     absent: tuple[str, ...] = ()  # pictures of the table that are not on disk
     repeated: tuple[str, ...] = ()  # pictures that the table names more than once, each of which has one row here
-    label: str = "MOS"  # what the scores are: "MOS", or "synthetic MOS"
+    label: str = "MOS"  # what the scores are: "MOS", "synthetic MOS", or "scores of ..." a network, see koniq.teacher
     folder: Path | None = None  # of its pictures
     scale: Scale = USUAL  # that its MOS are on
     skips: bool = False  # whether pictures that are not there, or do not open, may be left out
     broken: tuple[str, ...] = ()  # pictures of the table that do not open, and were left out
     note: str = ""  # what was done to its table, for the summary
+    teacher: Mapping[str, object] | None = None  # where its scores are a network's: what they depend on
 
     @property
     def of_table(self) -> int:
@@ -127,6 +128,11 @@ class DataSet:
         label = self.label if self.scale.is_usual else f"{self.label} from {self.scale}"
         note = f"; {self.note}" if self.note else ""
         return f"{self.name}: {parts} ({label}){absent}{broken}{again}{note}"
+
+
+def origin(label: str) -> str:
+    """Where labels come from that no person gave: what they do, as a part of sentences on them."""
+    return "follow from known distortions" if label.startswith("synthetic") else "are another network's scores"
 
 
 def load(

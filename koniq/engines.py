@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq import devices, gpus, openvino_engine, scale, seen
+from koniq import conformal, devices, gpus, openvino_engine, scale, seen
 from koniq.calibration import KEY, Calibration, kept
 from koniq.ground import InputError, first_few
 from koniq.network import Network, sidecar, weight_files, weights
@@ -39,6 +39,7 @@ class Plan:
     device: DeviceName = "auto"  # of Keras and PyTorch
     compiled: bool = False  # by PyTorch
     to_mos: Calibration | None = None  # applied to the network's scores
+    intervals: conformal.Intervals | None = None  # about what comes of that
 
     @cached_property
     def about(self) -> dict:
@@ -50,7 +51,8 @@ class Plan:
     def facts(self) -> dict:
         """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
         record = sidecar.record(self.weights)
-        record.pop(KEY, None)
+        for key in (KEY, conformal.KEY):
+            record.pop(key, None)
         if self.to_mos:  # first, where a message that shows the beginning shows it
             record.pop(scale.KEY, None)
             record = {KEY: str(self.to_mos), **record, **self.to_mos.scale.record()}
@@ -63,6 +65,7 @@ class Plan:
             "engine": self.engine,
             "precision": self.precision,
             "calibrated_on": self.calibration.key if self.calibration else None,
+            **({conformal.KEY: str(self.intervals)} if self.intervals else {}),
             "versions": devices.versions(),
             "device": ", ".join(self._gpus()) or devices.machine(),
         }
@@ -75,7 +78,9 @@ class Plan:
         """The engine, ready to score. Prints what it is."""
         if self.to_mos:
             print(f"In {self.to_mos.label}: {self.to_mos}; --no-calibrate gives the network's own scores")
-        return replace(self._start(), to_mos=self.to_mos)
+        if self.intervals:
+            print(f"With {self.intervals}")
+        return replace(self._start(), to_mos=self.to_mos, interval=self.intervals)
 
     def _start(self) -> Engine:
         if self.engine == "keras":
@@ -107,13 +112,15 @@ def plan(
     device: DeviceName = "auto",
     compiled: bool = False,
     calibrate: bool = False,
+    intervals: bool | None = False,
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment.
 
     engine, device: see `auto`. precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at
     it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE
-    of the engine. compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how. Raises
-    InputError if an engine is not there or has no such precision or device.
+    of the engine. compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how.
+    intervals: about each score, see koniq.conformal; None: where the weights have them. Raises InputError if an engine
+    is not there or has no such precision or device, or where intervals are wanted and the weights have none.
     """
     network = sidecar.network_of(path, input_size, resize)
     if engine == "auto":
@@ -143,6 +150,9 @@ def plan(
         chosen = replace(chosen, calibration=openvino_engine.calibration(path, network, chosen.about, pictures))
     if calibrate and KEY in sidecar.record(path):
         chosen = replace(chosen, to_mos=kept(path, network, chosen.about["weights"]))
+    if intervals or (intervals is None and conformal.KEY in sidecar.record(path)):
+        found = conformal.kept(path, network, chosen.about["weights"], chosen.to_mos, needed=bool(intervals))
+        chosen = replace(chosen, intervals=found)
     return chosen
 
 

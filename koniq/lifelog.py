@@ -175,9 +175,9 @@ def score(
     """Write the score of every picture to the CSV `out`, going on where an earlier run stopped. Prints what came out.
 
     A row for each, in order: image_path, MOS, status, width, height, error; or the first two, where `columns` is
-    "study". What is scored again, koniq.resume says. Returns how many rows of the file have no score. Raises InputError
-    if `out` is another process's, or was begun with other facts or for other pictures; RunStopped if the disk is full,
-    or the pictures' drive goes away. See ScoreFile.
+    "study", or, where it is "intervals", with MOS_low and MOS_high after MOS. What is scored again, koniq.resume says.
+    Returns how many rows of the file have no score. Raises InputError if `out` is another process's, or was begun with
+    other facts or for other pictures; RunStopped if the disk is full, or the pictures' drive goes away. See ScoreFile.
     """
     with ScoreFile(out, {**plan.facts(), "roots": pictures.roots}, overwrite, columns) as file:
         rows = todo(file, pictures.pictures, retry, workers)

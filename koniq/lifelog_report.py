@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from koniq import cli, distribution, page, times
+from koniq import cli, conformal, distribution, page, times
 from koniq.scale import of_scores
 from koniq.score_tables import read
-from koniq.scores import facts
+from koniq.scores import INTERVAL, facts
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
 
@@ -46,6 +46,7 @@ def report(
     scored, failed = table[ok], table[~ok]
     on, label = of_scores(scored.MOS, about, scale), page.label(about)
     scored = scored.join(times.taken(scored.image_path))
+    intervals = has_intervals(table)
     figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS}, on, label)}
     by_hour = times.by_hour(scored.MOS, scored.time)
     by_period, unit = times.readable(scored.MOS, scored.day)
@@ -58,13 +59,17 @@ def report(
         return [
             page.cell(
                 row.image_path,
-                (f"{row.MOS:.{on.digits}f}", "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}"),
+                (
+                    f"{row.MOS:.{on.digits}f}",
+                    f"{row.MOS_low:.{on.digits}f} to {row.MOS_high:.{on.digits}f}" if intervals else "",
+                    "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}",
+                ),
                 roots,
             )
             for row in chosen.itertuples()
         ]
 
-    count = min(sheet, max(1, len(scored) // 2))  # no picture is among the best and the worst
+    count = shown(scored, sheet)
     order = scored.sort_values("MOS", kind="stable")
     best, worst = cells(order.iloc[::-1][:count]), cells(order[:count])
     shares = distribution.shares({"share": scored.MOS}, on)
@@ -92,6 +97,8 @@ def report(
         hour=lambda row: f"{row.hour}:00",
         best=best,
         worst=worst,
+        intervals=about.get(conformal.KEY, "intervals") if intervals else "",
+        apart=[told_apart(scored, count, of) for of in ("best", "worst")] if intervals else ["", ""],
         failed=failed,
         reasons=reasons[:REASONS],
         more_reasons=sum(count for _, _, count in reasons[REASONS:]),
@@ -110,6 +117,34 @@ def report(
     }
 
 
+def shown(scored: pd.DataFrame, sheet: int) -> int:
+    """How many pictures a sheet shows: none is among the best and the worst."""
+    return min(sheet, max(1, len(scored) // 2))
+
+
+def has_intervals(table: pd.DataFrame) -> bool:
+    """Whether a table of scores has the ends of their intervals."""
+    return {*INTERVAL} <= {*table}
+
+
+def told_apart(scored: pd.DataFrame, count: int, of: str) -> str:
+    """How many of the `count` best (or worst: `of`) pictures may stand first as well as the one that does: a sentence.
+
+    scored: MOS, MOS_low, MOS_high of at least `count` pictures. Told apart are those whose intervals do not meet. This
+    is careful: where two meet by a little only, the higher score is still the likelier to be the better picture's.
+    """
+    order = scored.sort_values("MOS", ascending=of == "worst", kind="stable")
+    first = order.iloc[0]
+    meet = (order.MOS_high >= first.MOS_low) & (order.MOS_low <= first.MOS_high)
+    total, within = int(meet.sum()), int(meet[:count].sum())
+    if total == 1:
+        return f"The {of} is told apart from all others: no interval meets its own."
+    if count == 1:
+        return f"It is not told apart from {total - 1:,} others: their intervals meet its own."
+    which = f"These {count}" if within == count else f"{within} of these {count}"
+    return f"{which} are not told apart: their intervals meet that of the {of}, as do {total:,} of all {len(order):,}."
+
+
 def main(s: Settings) -> None:
     page.check_sheet(s.sheet)
     table, about = read(s.scores, s.column), facts(s.scores)
@@ -124,6 +159,10 @@ def main(s: Settings) -> None:
     digits = of_scores(mos, about, s.scale).digits
     average = f"mean {mos.mean():.{digits}f}, median {mos.median():.{digits}f}"
     print(f"{len(mos):,} of {len(table):,} pictures have a score: {average}")
+    if has_intervals(table):
+        scored = table[distribution.is_scored(table)]
+        for of in ("best", "worst"):
+            print(f"The {of}: {told_apart(scored, shown(scored, s.sheet), of)}")
     print(f"{below}\nTo open: {out / page.PAGE}   (its figures and tables lie beside it)")
 
 

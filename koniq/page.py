@@ -13,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
+from koniq.datasets import origin
 from koniq.distribution import is_scored
 from koniq.ground import InputError, first_few
 from koniq.report import one_line, shortened
@@ -148,13 +149,13 @@ def is_calibrated(facts: Mapping[str, object]) -> bool:
 
 
 def synthetic(facts: Mapping[str, object]) -> str:
-    """What a model's scores are if no person gave its labels, such as "synthetic MOS"; "" if people did."""
+    """What a model's scores are if no person gave its labels, such as "synthetic MOS" or "scores of ...", else ""."""
     found = facts.get("record", {}).get("label", "MOS")
     return "" if found == "MOS" else str(found)
 
 
 def label(facts: Mapping[str, object]) -> str:
-    """What a model's scores are, for axes and tables: "MOS", or "synthetic MOS"."""
+    """What a model's scores are, for axes and tables: "MOS", or what `synthetic` says."""
     return synthetic(facts) or "MOS"
 
 
@@ -162,8 +163,8 @@ def scale(facts: Mapping[str, object]) -> str:
     """What can be said of scores and the MOS scale by the facts beside them."""
     if unrated := synthetic(facts):
         return (
-            f"The scores are {unrated}: the model learnt labels that follow from known distortions, and that no person "
-            "gave. Their order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
+            f"The scores are {unrated}: the model learnt labels that {origin(unrated)}, and that no person gave. Their "
+            "order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
         )
     if is_calibrated(facts):
         on = Scale.of(facts["record"])

@@ -37,6 +37,8 @@ class Score:
     height: int = 0
     error: str = ""  # the reason, if status is not "ok"
     raw: float = nan  # the network's own score, where `mos` is a calibrated one
+    low: float = nan  # the ends of the interval about `mos`, where intervals were asked for
+    high: float = nan
     content: Content | None = None  # what was in the file, where that was asked for
 
 
@@ -50,6 +52,7 @@ class Engine:
     score: Callable[[np.ndarray], np.ndarray]  # uint8 (batch_size, height, width, 3), RGB, to float32 (batch_size,)
     parallel: int = 1  # calls of `score` that may run at a time, and should, to keep it busy
     to_mos: Callable[[float], float] | None = None  # from what `score` gives to MOS: see koniq.calibration
+    interval: Callable[[float], tuple[float, float]] | None = None  # about a MOS: see koniq.conformal
 
 
 @dataclass(slots=True)
@@ -154,7 +157,7 @@ def predict(
     def score(group: Group) -> Group:
         if group.opened:
             for row, found in zip(group.opened, engine.score(group.pixels).tolist(), strict=False):
-                group.rows[row] = _scored(group.rows[row], found, engine.to_mos)
+                group.rows[row] = _scored(group.rows[row], found, engine)
         return group
 
     bar = tqdm(total=len(paths), desc=progress, unit="pic", disable=not progress or None, smoothing=0.05)
@@ -168,10 +171,14 @@ def predict(
                 raise group.stopped
 
 
-def _scored(row: Score, found: float, to_mos: Callable[[float], float] | None) -> Score:
+def _scored(row: Score, found: float, engine: Engine) -> Score:
     if not isfinite(found):
         return replace(row, status="not_finite", error=f"the network's score is {found}")
-    return replace(row, mos=float(to_mos(found)), raw=found) if to_mos else replace(row, mos=found)
+    row = replace(row, mos=float(engine.to_mos(found)), raw=found) if engine.to_mos else replace(row, mos=found)
+    if not engine.interval:
+        return row
+    low, high = engine.interval(row.mos)
+    return replace(row, low=float(low), high=float(high))
 
 
 def _groups(decoded: Iterable[tuple[Score, np.ndarray | None]], engine: Engine) -> Iterator[Group]:

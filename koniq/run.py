@@ -23,7 +23,7 @@ ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be abse
 # Settings that older runs do not have, and what they did.
 LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
-    **{"body_rate": 1.0, "hold": 0, "average": 0.0},
+    **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": ""},
 }
 
 
@@ -110,6 +110,7 @@ class Run:
             "settings": self.settings,
             "data": data.summary(),
             "label": data.label,
+            **({"teacher": dict(data.teacher)} if data.teacher else {}),
             "network": network.record(),
             "device": device,
             "versions": devices.versions(),

@@ -23,10 +23,22 @@ from koniq.prediction import Score
 from ku.files import atomic_path, lock_file, lock_path, shown
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
-COLUMN_SETS = {"all": COLUMNS, "study": COLUMNS[:2]}  # study: as its authors' result files; an empty MOS is no score
+INTERVAL = ("MOS_low", "MOS_high")
+COLUMN_SETS = {  # study: as its authors' result files; an empty MOS is no score
+    "all": COLUMNS,
+    "study": COLUMNS[:2],
+    "intervals": (*COLUMNS[:2], *INTERVAL, *COLUMNS[2:]),
+}
 NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
 ABOUT = ("model", "versions", "device", "roots")  # facts that may differ when a file is gone on with; see koniq.resume
 STEP = 30  # seconds of replaced rows that a killed run loses at most
+
+
+def columns(chosen: str, intervals: bool) -> str:
+    """Which of COLUMN_SETS a CSV has: the chosen one, or that with intervals. Raises InputError if both are wanted."""
+    if intervals and chosen != "all":
+        raise InputError(f"intervals should go with columns=all. Received: columns={chosen}")
+    return "intervals" if intervals else chosen
 
 
 def facts_path(out: Path) -> Path:
@@ -49,7 +61,8 @@ def facts(out: Path) -> dict:
 def read(out: Path) -> pd.DataFrame:
     """The scores of a CSV, whole rows only: image_path, MOS (nan without a score), status, width, height, error.
 
-    It may have been saved again by another program (see koniq.tables). Raises InputError if it is no such file.
+    Where the CSV has intervals, so has the table: MOS_low and MOS_high, which may be infinite. It may have been saved
+    again by another program (see koniq.tables). Raises InputError if it is no such file.
     """
     if not out.is_file():
         raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
@@ -59,12 +72,12 @@ def read(out: Path) -> pd.DataFrame:
     else:
         with out.open("rb") as file:
             rows = [row for row, _ in _records(file, out, columns)]
-    if columns != COLUMNS:
-        rows = [[*row, "ok" if row[1] else NO_SCORE, "0", "0", ""] for row in rows]
-    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-    mos = pd.to_numeric(table.MOS.where(table.MOS != "", None)).astype(float)
+    table = pd.DataFrame(rows, columns=list(columns), dtype=object)
+    if "status" not in table:
+        table = table.assign(status=np.where(table.MOS != "", "ok", NO_SCORE), width=0, height=0, error="")
+    numbers = {name: tables.numbers(table[name], out) for name in ("MOS", *INTERVAL) if name in table}
     sizes = {side: pd.to_numeric(table[side], errors="coerce").fillna(0).astype(int) for side in ("width", "height")}
-    return table.assign(MOS=mos.where(np.isfinite(mos)), **sizes)
+    return table.assign(**numbers | {"MOS": numbers["MOS"].where(np.isfinite(numbers["MOS"]))}, **sizes)
 
 
 def is_ours(out: Path) -> bool:
@@ -105,15 +118,17 @@ def _saved_again(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
 
 
 def _rows(saved: pd.DataFrame, path: Path) -> list[list[str]]:
-    """The rows of what `_saved_again` found. Raises InputError if a MOS is no number."""
-    mos = tables.numbers(saved.MOS, path)
-    return saved.assign(MOS=saved.MOS.where(mos.notna(), "")).to_numpy().tolist()
+    """The rows of what `_saved_again` found. Raises InputError if a MOS, or an end of its interval, is no number."""
+    of_numbers = [name for name in ("MOS", *INTERVAL) if name in saved]
+    there = {name: saved[name].where(tables.numbers(saved[name], path).notna(), "") for name in of_numbers}
+    return saved.assign(**there).to_numpy().tolist()
 
 
 class ScoreFile:
     """A CSV of scores that is written to, a row an input: image_path, MOS, status, width, height, error.
 
-    With the columns of the study it has the first two of these; a row without a score has an empty MOS.
+    With the columns of the study it has the first two of these, with intervals MOS_low and MOS_high after MOS; a row
+    without a score has these empty.
     Rows are appended whole, so that a run may be killed at any moment: opened again, the file loses at most a torn
     last row. Rows are replaced in a new file that takes this one's place, in steps. What the scores depend on stands
     in a JSON beside it, what was in the pictures in a `Journal`. What of some inputs is still to do, `koniq.resume`
@@ -183,9 +198,10 @@ class ScoreFile:
         self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
         self._stepped = time.monotonic()
         self.end = len(_header(self.columns))
+        at = self.columns.index("status") if "status" in self.columns else None
         for row, fields, end in self._rows():
             mos = float(fields[1] or math.nan)
-            self._count(row, fields[2] if len(fields) > 2 else NO_SCORE if math.isnan(mos) else "ok", mos)
+            self._count(row, fields[at] if at else NO_SCORE if math.isnan(mos) else "ok", mos)
             self.end = end
 
     def _rows(self) -> Iterator[tuple[Row, list[str], int]]:
@@ -288,7 +304,8 @@ class ScoreFile:
                 self._file = self.path.open("r+b", buffering=0)
 
     def _line_of(self, row: Row, score: Score) -> bytes:
-        return _line(_row(row.image_path, score)[: len(self.columns)])
+        said = _row(row.image_path, score)
+        return _line(said[name] for name in self.columns)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -304,9 +321,9 @@ class ScoreFile:
 
     def found(self, rows: Collection[Row]) -> dict[Row, str]:
         """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
-        wanted = set(rows)
+        wanted, at = set(rows), self.columns.index("error") if "error" in self.columns else len(self.columns)
         return {
-            row: "".join(fields[5:]) or (format(float(fields[1]), ".2f") if fields[1] else NO_SCORE)
+            row: "".join(fields[at:]) or (format(float(fields[1]), ".2f") if fields[1] else NO_SCORE)
             for row, fields, _ in self._rows()
             if row in wanted
         }
@@ -356,11 +373,13 @@ def placed(image_path: str, roots: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def _row(name: str, score: Score) -> tuple[str, ...]:
+def _row(name: str, score: Score) -> dict[str, str]:
     # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
-    number = np.float32(score.mos) if math.isnan(score.raw) else score.mos
-    mos = "" if math.isnan(score.mos) else str(number)
-    return name, mos, score.status, str(score.width), str(score.height), shown(score.error)
+    mos = score.mos if math.isfinite(score.raw) else np.float32(score.mos)
+    numbers = zip(("MOS", *INTERVAL), (mos, score.low, score.high), strict=True)
+    sizes = {"width": str(score.width), "height": str(score.height)}
+    said = {key: "" if math.isnan(number) else str(number) for key, number in numbers}
+    return {"image_path": name, **said, "status": score.status, **sizes, "error": shown(score.error)}
 
 
 def _line(fields: Iterable[str]) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import engines, training
+from benchmarks import coverage, engines, training
 from benchmarks.processes import measured
 
 
@@ -47,3 +47,18 @@ def test_the_largest_difference_is_shown_with_its_picture():
         "| keras/float32 | 1.000000 | 1.000000 | 0.00000 |  | +0.00000 | 1.0 |",
         "| torch/float32 | 1.000000 | 0.952217 | 0.50000 | 2 | -0.08333 | 2.0 |",
     ]
+
+
+def test_coverage_is_as_promised_on_halves_and_is_seen_to_break_on_a_shifted_set(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    predicted = rng.uniform(20, 80, 300)
+    mos = predicted + rng.normal(0, 5, 300)
+    for name, shift in (("own", 0), ("shifted", 15)):
+        pd.DataFrame({"MOS": mos + shift, "predicted": predicted}).to_csv(tmp_path / f"{name}.csv", index=False)
+    chosen = coverage.Settings(tmp_path / "own.csv", (tmp_path / "shifted.csv",), halves=100, out=tmp_path / "m.csv")
+    coverage.main(chosen)
+    assert capsys.readouterr().out.count(", within three standard errors") == 2
+    found = pd.read_csv(tmp_path / "m.csv").set_index(["dataset", "set", "metric"]).value
+    assert 0.89 < found["own", "intervals, random halves", "coverage"] < 0.93
+    assert found["shifted", "intervals, by intervals of own", "coverage"] < 0.6
+    assert 0.89 < found["shifted", "intervals, random halves, own affine map", "coverage"] < 0.95

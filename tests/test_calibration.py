@@ -19,7 +19,20 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import lifelog_predict
-from koniq import calibrate, calibration, compare, datasets, distribution, engines, page, results, sample, scores
+from koniq import (
+    calibrate,
+    calibration,
+    compare,
+    conformal,
+    datasets,
+    distribution,
+    engines,
+    keeping,
+    page,
+    results,
+    sample,
+    scores,
+)
 from koniq.calibration import MAPS, Affine, Calibration, Isotonic
 from koniq.ground import InputError
 from koniq.metrics import krcc, rmse
@@ -349,9 +362,9 @@ def test_a_broken_one_is_named(beside, broken):
 
 def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
     record = sidecar.record(beside)
-    assert calibration.converted(record, "abc", "new")["calibrated"]["for"]["weights"] == ["abc", "new"]
-    assert calibration.converted(record, "abc", "abc") == calibration.converted(record, "abd", "new") == record
-    assert calibration.converted({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
+    assert keeping.converted(record, "abc", "new")["calibrated"]["for"]["weights"] == ["abc", "new"]
+    assert keeping.converted(record, "abc", "abc") == keeping.converted(record, "abd", "new") == record
+    assert keeping.converted({"network": "tiny"}, "abc", "new") == {"network": "tiny"}
 
 
 @pytest.mark.parametrize("folder", [".", pytest.param("other", marks=pytest.mark.long)])
@@ -410,10 +423,50 @@ def test_where_no_map_is_better_none_is_kept_and_the_one_before_is_gone(table, t
     assert "| **identity** | " in said
     assert "No map is kept: none lowers the RMSE by more than the standard error of that" in said
     assert "The one that was kept beside the weights is gone." in said
-    assert sidecar.record(path) == TINY.record() | {"label": "MOS"}
+    record = sidecar.record(path)
+    assert record.pop("intervals")["of"] == ""
+    assert record == TINY.record() | {"label": "MOS"}
     assert calibrate.calibrate(path, engine_of(1), data, "validation", 1, "affine").name == "affine"
     assert "Nothing shows that the affine map is better than none" in capsys.readouterr().out
     assert calibration.kept(path, TINY, engines.file_hash(path)).name == "affine"
+
+
+def test_intervals_are_kept_of_the_scores_as_they_then_are(table, tmp_path, capsys):
+    path, data = beside_of(tmp_path), datasets.load(str(table))
+    to_mos = calibrate.calibrate(path, engine_of(0.1), data, "validation", 1)
+    said = capsys.readouterr().out
+    found = conformal.kept(path, TINY, engines.file_hash(path), to_mos)
+    assert (found.made_on, found.pictures, found.of) == ("grey, validation", 24, str(to_mos))
+    assert f"Kept as well: {found}: ± {found.halves[0]:.2f} MOS. lifelog_predict.py --intervals writes them." in said
+    assert 2 < found.halves[0] < 10  # the noise of the scores is 4 MOS at most, and they stand for less than their line
+    calibrate.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 0.5)  # the map stays
+    again = conformal.kept(path, TINY, engines.file_hash(path), to_mos)
+    assert (again.made_on, again.level, again.of) == ("grey, test", 0.5, str(to_mos))
+    assert again.halves[0] < found.halves[0]
+    calibrate.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 0)
+    assert conformal.kept(path, TINY, engines.file_hash(path), to_mos) is None
+    with pytest.raises(InputError, match=r"level should be above 0 and below 1. Received: level=90"):
+        calibrate.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 90)
+
+
+def test_where_a_map_was_fitted_to_the_same_pictures_errors_are_of_maps_without_them():
+    predicted, mos = rated("near", 60)
+    found = calibration.fit(predicted, mos, "x", kind="isotonic")
+    own, others = mos - found(predicted), mos - calibration.without_own(found, predicted, mos)
+    assert np.abs(own).mean() < 0.9 * np.abs(others).mean()
+
+
+def test_of_pictures_that_training_saw_no_intervals_are_made(table, tmp_path, capsys):
+    path, data = beside_of(tmp_path), datasets.load(str(table))
+    sidecar.write_record(path, TINY, trained_on="grey")
+    for part, made, words in (
+        ("training", False, "No intervals: the weights were trained on the training set of grey"),
+        ("validation", True, "The validation set of grey chose these weights: intervals by it may be a little too"),
+        ("test", True, "Kept as well: 90 % intervals, made on grey, test"),
+    ):
+        calibrate.calibrate(path, engine_of(0.1), data, part, 1)
+        assert words in capsys.readouterr().out
+        assert ("intervals" in sidecar.record(path)) == made
 
 
 def test_a_run_that_no_map_helps_ends_with_its_own_scores(table, tmp_path, capsys):
@@ -422,6 +475,7 @@ def test_a_run_that_no_map_helps_ends_with_its_own_scores(table, tmp_path, capsy
     assert "No map is kept" in capsys.readouterr().out
     assert "calibrated" not in sidecar.record(path)
     assert "raw" not in pd.read_csv(tmp_path / "test/predictions.csv")
+    assert metrics(tmp_path / "test").index.tolist()[-2:] == ["coverage", "interval_width"]
     calibrate.conclude(tmp_path, engine_of(0.1), datasets.load(str(table)), 1)
     assert sidecar.record(path)["calibrated"]["map"]["name"] == "affine"
     assert "raw" in pd.read_csv(tmp_path / "test/predictions.csv")
@@ -492,9 +546,14 @@ def test_a_training_ends_calibrated_and_its_test_says_before_and_after(run, tabl
     assert (found["pictures"], found["for"]["input_size"], found["for"]["resize"]) == (24, [24, 32], "lanczos")
     assert Image.open(calibrate.figure_path(path)).size == (840, 600)
     predictions = pd.read_csv(folder / "test/predictions.csv")
-    assert predictions.columns.tolist() == ["image_name", "MOS", "predicted", "raw", "status", "error"]
+    assert predictions.columns.tolist() == [
+        *("image_name", "MOS", "predicted", "MOS_low", "MOS_high", "raw", "status", "error")
+    ]
     values = metrics(folder / "test")
-    assert values.index.tolist() == ["srcc", "plcc", "krcc", "mae", "rmse", "mae_raw", "rmse_raw"]
+    assert values.index.tolist() == [
+        *("srcc", "plcc", "krcc", "mae", "rmse", "mae_raw", "rmse_raw"),
+        *("coverage", "interval_width"),
+    ]
     assert values.rmse == pytest.approx(rmse(predictions.MOS, predictions.predicted))
     assert values.rmse_raw == pytest.approx(rmse(predictions.MOS, predictions.raw))
     assert values.rmse < values.rmse_raw

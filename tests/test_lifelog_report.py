@@ -177,6 +177,25 @@ def test_a_report_is_written_again_over_a_report_and_over_nothing_else(lifelog, 
         lifelog_report.main(lifelog_report.Settings(lifelog, out=tmp_path / "best.png"))
 
 
+def test_what_intervals_do_not_tell_apart_is_said(tmp_path, capsys):
+    rows = [(f"{n}.jpg", float(n), 4.5 if n < 30 else 0.25) for n in range(40)] + [("gone.jpg", "missing", "none")]
+    out = write_scores(tmp_path / "s.csv", rows, intervals="90 % intervals, made on <b>, test, 116 pictures (1f)")
+    lifelog_report.main(lifelog_report.Settings(out, sheet=12))
+    html = (tmp_path / "s_report/report.html").read_text()
+    said = capsys.readouterr().out
+    for text in (
+        "The best is told apart from all others: no interval meets its own.",
+        "10 of these 12 are not told apart: their intervals meet that of the worst, as do 10 of all 40.",
+    ):
+        assert text in html
+        assert text in said
+    assert "made on &lt;b&gt;, test, 116 pictures" in html
+    assert "<div>-4.50 to 4.50</div>" in html
+    table = pd.DataFrame({"MOS": [1.0, 2, 3], "MOS_low": [0.0, 1, 2], "MOS_high": [2.0, 3, 4]})
+    assert lifelog_report.told_apart(table, 2, "best").startswith("These 2 are not told apart: their intervals meet")
+    assert lifelog_report.told_apart(table, 1, "worst").startswith("It is not told apart from 2 others")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_pictures_without_times_or_files(tmp_path, count):
     out = write_scores(tmp_path / "s.csv", [(f"{n}.jpg", 50.0 + n) for n in range(count)])

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from koniq import report, results
+from koniq import conformal, report, results
 from koniq.datasets import DataSet
 from koniq.ground import InputError
 from koniq.prediction import Score
@@ -32,6 +33,23 @@ def test_a_report_shows_ours_beside_the_published_rows(rated, tmp_path, capsys):
     )
     assert (tmp_path / "out/report.md").read_text() in printed
     assert pd.read_csv(tmp_path / "out/predictions.csv").predicted.tolist() == pytest.approx(list(ids.MOS + 5))
+
+
+def test_coverage_and_width_of_intervals_are_measured(rated, tmp_path, capsys):
+    ids, scores = rated
+    about = conformal.made(np.arange(19.0), np.arange(19.0), "mine, validation")
+    with_ends = [replace(score, low=score.mos - 10 + n % 3, high=score.mos + 10) for n, score in enumerate(scores)]
+    with_ends[0] = replace(with_ends[0], low=1)  # one MOS that is not within
+    data = DataSet("mine", ids)
+    found = report.test_report(tmp_path, data, "test", with_ends, "m", about).set_index("metric")
+    assert found.value.coverage == 11 / 12
+    assert found.value.interval_width == pytest.approx(18.5)
+    assert found.low.coverage < 11 / 12 < found.high.coverage <= 1
+    assert f"Of the MOS, 0.917 [{found.low.coverage:.3f}, 1.000] lie within their intervals" in capsys.readouterr().out
+    assert str(about) in (tmp_path / "report.md").read_text()
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert table.columns.tolist()[:6] == ["image_name", "MOS", "predicted", "MOS_low", "MOS_high", "status"]
+    assert table.MOS_low[0] == 1
 
 
 def test_synthetic_labels_are_called_so(rated, tmp_path):

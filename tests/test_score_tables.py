@@ -3,7 +3,8 @@ import re
 import resource
 import sys
 import time
-from math import nan
+from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ def written(path, count=6, columns="all"):
             known = (
                 {"status": "missing", "error": "no, such"} if name == "gone.jpg" else {"mos": MOS[NAMES.index(name)]}
             )
+            if columns == "intervals" and "mos" in known:
+                known |= {"low": known["mos"] - 20.5, "high": known["mos"] + 20.5}
             file.append(name, Score(Path(name), **known))
         return file
 
@@ -44,11 +47,12 @@ def by_excel(path, separator=","):
     """Save a CSV as Excel's "CSV UTF-8" does; with semicolons, as in much of Europe, also with decimal commas."""
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
     if separator == ";":
-        table = table.assign(MOS=table.MOS.str.replace(".", ","))
+        numbers = [name for name in table if name.startswith("MOS")]
+        table = table.assign(**{name: table[name].str.replace(".", ",") for name in numbers})
     table.to_csv(path, index=False, sep=separator, encoding="utf-8-sig", lineterminator="\r\n")
 
 
-@pytest.mark.parametrize("columns", ["all", "study"])
+@pytest.mark.parametrize("columns", ["all", "study", "intervals"])
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_our_csv_saved_by_excel_is_read_and_gone_on_with(columns, separator, tmp_path):
     written(tmp_path / "whole.csv", columns=columns)
@@ -116,8 +120,45 @@ def test_a_lifelog_is_scored_into_the_columns_of_the_study(tmp_path):
     assert out.read_text() == "image_path,MOS\n0.png,0.0\nbroken.png,\n1.png,10.0\n2.png,20.0\n"
 
 
+class WithIntervals(MeanPlan):
+    """Scores, and intervals of 5 about them, infinite from 20 on."""
+
+    def facts(self):
+        return {**super().facts(), "intervals": "90 % intervals, made on grey, test, 9 pictures (abc)"}
+
+    def start(self):
+        return replace(super().start(), interval=lambda mos: (mos - 5, mos + 5) if mos < 20 else (-inf, inf))
+
+
+def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another_rule(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (8, 6), (10 * number,) * 3).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").touch()
+    out = tmp_path / "out.csv"
+    chosen = {"workers": 1, "columns": scores.columns("all", intervals=True)}
+    for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
+        (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
+        inputs = lifelog.inputs([str(tmp_path / "list.csv")])
+        lifelog.score(inputs, WithIntervals(), out, **chosen)
+    assert out.read_text() == (
+        "image_path,MOS,MOS_low,MOS_high,status,width,height,error\n"
+        "0.png,0.0,-5.0,5.0,ok,8,6,\nbroken.png,,,,unreadable,0,0,an empty file\n"
+        "1.png,10.0,5.0,15.0,ok,8,6,\n2.png,20.0,-inf,inf,ok,8,6,\n"
+    )
+    table = score_tables.read(out)
+    assert table.MOS_low.tolist() == pytest.approx([-5, nan, 5, -inf], nan_ok=True)
+    assert table.MOS_high.tolist() == pytest.approx([5, nan, 15, inf], nan_ok=True)
+    (tmp_path / "broken.png").write_bytes((tmp_path / "1.png").read_bytes())
+    lifelog.score(inputs, WithIntervals(), out, retry=(), **chosen)
+    assert score_tables.read(out).MOS_low.tolist() == [-5, 5, 5, -inf]
+    with pytest.raises(InputError, match=r'was begun with intervals="90 % intervals, .* Received: intervals=null'):
+        lifelog.score(inputs, MeanPlan(), out, **chosen)
+    with pytest.raises(InputError, match=r"intervals should go with columns=all. Received: columns=study"):
+        scores.columns("study", intervals=True)
+
+
 def test_columns_are_part_of_what_a_file_was_begun_with(tmp_path):
-    for before, after in (("all", "study"), ("study", "all")):
+    for before, after in (("all", "study"), ("study", "all"), ("all", "intervals"), ("intervals", "all")):
         path = tmp_path / f"{before}.csv"
         written(path, columns=before)
         whole = path.read_bytes()

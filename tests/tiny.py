@@ -9,6 +9,8 @@ import importlib
 import os
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -36,17 +38,17 @@ def build(input_size, output_bias):
     return model
 
 
-def build_torch(output_bias):
-    """The same in PyTorch."""
+def build_torch(output_bias, filters=(8, 16)):
+    """The same in PyTorch. filters: of the two convolutions, where a narrower network is wanted."""
     from torch import nn
 
     from koniq.network import in_torch
 
     layers = []
-    for channels, filters in ((3, 8), (8, 16)):
-        layers += [nn.Conv2d(channels, filters, 3, 2), nn.ReLU(), nn.BatchNorm2d(filters, in_torch.EPSILON)]
+    for channels, more in ((3, filters[0]), filters):
+        layers += [nn.Conv2d(channels, more, 3, 2), nn.ReLU(), nn.BatchNorm2d(more, in_torch.EPSILON)]
     dropout = float(os.environ.get("TINY_DROPOUT", 0.25))
-    head = in_torch.head((16, 32, 16), (dropout, dropout))
+    head = in_torch.head((filters[-1], 32, 16), (dropout, dropout))
     return in_torch.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
 
 
@@ -64,16 +66,27 @@ def build_deep(input_size, output_bias):
     return keras.Model(pictures, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(output_bias))(x))
 
 
-LAYERS = (
-    *(Layer("Conv2D", "base.0", ((3, 3, 3, 8), (8,))), Layer("BatchNormalization", "base.2", ((8,),) * 4)),
-    *(Layer("Conv2D", "base.3", ((3, 3, 8, 16), (16,))), Layer("BatchNormalization", "base.5", ((16,),) * 4)),
-    *(Layer("Dense", "fc.0", ((16, 32), (32,))), Layer("BatchNormalization", "fc.2", ((32,),) * 4)),
-    *(Layer("Dense", "fc.4", ((32, 16), (16,))), Layer("BatchNormalization", "fc.6", ((16,),) * 4)),
-    Layer("Dense", "fc.8", ((16, 1), (1,))),
+def layers(first, second):
+    """The layers of TINY with that many filters."""
+    return (
+        *(
+            Layer("Conv2D", "base.0", ((3, 3, 3, first), (first,))),
+            Layer("BatchNormalization", "base.2", ((first,),) * 4),
+        ),
+        Layer("Conv2D", "base.3", ((3, 3, first, second), (second,))),
+        Layer("BatchNormalization", "base.5", ((second,),) * 4),
+        *(Layer("Dense", "fc.0", ((second, 32), (32,))), Layer("BatchNormalization", "fc.2", ((32,),) * 4)),
+        *(Layer("Dense", "fc.4", ((32, 16), (16,))), Layer("BatchNormalization", "fc.6", ((16,),) * 4)),
+        Layer("Dense", "fc.8", ((16, 1), (1,))),
+    )
+
+
+TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=layers(8, 16))
+NARROW = replace(  # PyTorch's alone
+    TINY, name="narrow", torch_builder=partial(build_torch, filters=(4, 8)), layers=layers(4, 8)
 )
-TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=LAYERS)
 DEEP = Network("deep", build_deep, input_size=(24, 32))
-NETWORKS |= {"tiny": TINY, "deep": DEEP}
+NETWORKS |= {"tiny": TINY, "narrow": NARROW, "deep": DEEP}
 
 
 def limited(start):
