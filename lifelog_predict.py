@@ -1,6 +1,7 @@
-"""Score a lifelog, or any pictures, with a trained KonCept512: a CSV with a row for every input.
+"""Score a lifelog, or any pictures, with a trained network: a CSV with a row for every input.
 
-Edit a setting here or give it on the command line:  python lifelog_predict.py my_picture.jpg --weights my_run
+By the original KonCept512, where nothing else is named and that is there, else by koncept_lite.
+Edit a setting here or give it on the command line:  python lifelog_predict.py my_photos --weights my_run
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import tyro
 
 from koniq import cli, engines, lifelog, scores
 from koniq.ground.paths import LIFELOG
-from koniq.network import ORIGINAL, find
+from koniq.network import find_or_default
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Settings:
     pictures: tyro.conf.Positional[tuple[str, ...]] = (str(LIFELOG / "lsc21-images.csv"),)
     # ^ lists (.csv with image_path), folders, globs, or single files
     images: str = ""  # where the paths of a list start; lsc21-image beside the list, or the list's folder, if empty
-    weights: str = ORIGINAL  # a file, a training run, or a name in trained_models
+    weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = (
@@ -42,7 +43,7 @@ class Settings:
 
 
 def main(s: Settings) -> int:
-    path = find(s.weights)
+    path = find_or_default(s.weights)
     inputs = lifelog.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
     columns = scores.columns(s.columns, s.intervals)

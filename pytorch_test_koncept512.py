@@ -10,14 +10,14 @@ from typing import Literal
 
 from koniq import cli, datasets, engines
 from koniq.ground.paths import RESULTS
-from koniq.network import ORIGINAL, find, title
+from koniq.network import find_or_default, title
 from koniq.prediction import predict
 from koniq.report import slug, test_report
 
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = ORIGINAL  # a file, a training run, or a name in trained_models
+    weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
     table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
@@ -37,7 +37,7 @@ class Settings:
 
 
 def main(s: Settings) -> int:
-    path = find(s.weights)
+    path = find_or_default(s.weights)
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
     rows = data.part(s.set)

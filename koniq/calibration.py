@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy  # its parts, seconds of imports, when they are first used
 
 from koniq import keeping
 from koniq.ground import InputError
@@ -82,13 +82,13 @@ class Logistic:
         low, high = predicted.min(), predicted.max()
 
         def form(share: np.ndarray, bottom: float, span: float, middle: float, scale: float) -> np.ndarray:
-            return bottom + span * special.expit((share - middle) / scale)
+            return bottom + span * scipy.special.expit((share - middle) / scale)
 
         share = (predicted - low) / (high - low)
         start = (mos.min(), np.ptp(mos), np.median(share), 0.25)
         bounds = (-np.inf, 1e-3 * np.ptp(mos), 0, STEEPEST), (np.inf, np.inf, 1, 10)
         try:
-            (bottom, span, middle, scale), _ = optimize.curve_fit(form, share, mos, start, bounds=bounds)
+            (bottom, span, middle, scale), _ = scipy.optimize.curve_fit(form, share, mos, start, bounds=bounds)
         except RuntimeError as error:
             raise ValueError("it does not converge") from error
         middle, scale = low + (high - low) * middle, (high - low) * scale
@@ -96,7 +96,7 @@ class Logistic:
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         inside = np.clip(scores, self.low, self.high)
-        share, span = special.expit((inside - self.middle) / self.scale), self.top - self.bottom
+        share, span = scipy.special.expit((inside - self.middle) / self.scale), self.top - self.bottom
         return self.bottom + span * share + span / self.scale * share * (1 - share) * (scores - inside)
 
 
@@ -117,7 +117,7 @@ class Isotonic:
         scores, which, count = np.unique(predicted, return_inverse=True, return_counts=True)
         least = FLATTEST * mos.std() / predicted.std()
         # A map that rises by `least` at least is an increasing one on top of a line that does.
-        found = optimize.isotonic_regression(np.bincount(which, mos) / count - least * scores, weights=count)
+        found = scipy.optimize.isotonic_regression(np.bincount(which, mos) / count - least * scores, weights=count)
         starts = found.blocks[:-1]
         centres = np.add.reduceat(count * scores, starts) / np.add.reduceat(count, starts)
         if len(centres) < 2:
@@ -231,7 +231,7 @@ def gain(before: np.ndarray, after: np.ndarray, groups: np.ndarray) -> tuple[flo
     """
     differences = before - after
     sums = np.bincount(groups, differences - differences.mean())
-    wider = stats.t.ppf(stats.norm.cdf(1), len(sums) - 1)
+    wider = scipy.stats.t.ppf(scipy.stats.norm.cdf(1), len(sums) - 1)
     error = wider * np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(differences)
     both = np.sqrt(before.mean()) + np.sqrt(after.mean())  # a squared less b squared is (a - b)(a + b)
     return (float(differences.mean() / both), float(error / both)) if both else (0.0, 0.0)

@@ -18,7 +18,7 @@ from koniq.datasets import DataSet
 from koniq.ground import InputError, first_few
 from koniq.ground.paths import RESULTS
 from koniq.metrics import METRICS, difference, measure
-from koniq.network import ORIGINAL, find, title
+from koniq.network import find_or_default, title
 from koniq.prediction import Engine, predict
 from koniq.scale import FREE
 from ku.image_utils import RESAMPLE
@@ -37,7 +37,7 @@ LABELS = {  # of figures
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = ORIGINAL  # a file, a training run, or a name in trained_models
+    weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
     table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
@@ -433,7 +433,7 @@ def main(s: Settings) -> None:
     page.check_sheet(s.sheet)
     if s.pictures is not None and s.pictures < FEWEST:
         raise InputError(f"pictures should be {FEWEST} at least. Received: pictures={s.pictures}")
-    path = find(s.weights)
+    path = find_or_default(s.weights)
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
     rows = data.part(s.set)

@@ -1,4 +1,8 @@
-"""OpenVINO as an engine: the network exported once from Keras and kept beside its weights; float32, bf16 or int8."""
+"""OpenVINO as an engine: float32, bf16 or int8.
+
+A network that can be is built from its weights each time, in less than a second; another one is exported from Keras
+once, and kept beside them. So is what int8 makes of either, which takes minutes.
+"""
 
 import hashlib
 import json
@@ -64,25 +68,27 @@ def best_precision() -> str:
 def start(
     path: Path, network: Network, about: dict, precision: str, batch_size: int, calibration: Calibration | None = None
 ) -> Engine:
-    """The engine for the weights at `path`, exported first, and for int8 calibrated, unless that was done before.
+    """The engine for the weights at `path`: built, or exported first, and for int8 calibrated, unless it was before.
 
-    about: what the export depends on; one of anything else is made anew. Raises InputError if the processor has no such
+    about: what an export depends on; one of anything else is made anew. Raises InputError if the processor has no such
     precision or there are too few pictures to calibrate on, RunStopped if int8 disagrees with float32.
     """
     if ABILITIES[precision] not in abilities():
         raise InputError(
             f"precision should be one that this processor has ({', '.join(abilities())}). Received: {precision}"
         )
-    folder = kept(path, network)
-    _make(folder, about, "Exporting the network to OpenVINO", _export, path, network)
-    if calibration:
-        exact, folder = folder, kept(path, network, "-int8")
-        if calibration.pictures:
-            about = {**about, "calibrated_on": calibration.key}
-            title = "Calibrating int8 on some of the pictures and checking it on others"
-            _make(folder, about, title, _quantize, exact, network, calibration.pictures, batch_size)
-        print(f"int8 against float32: {_about(folder)['agreement']}")
-    return _engine(folder, network, precision, batch_size)
+    if not network.openvino_builder:
+        _make(kept(path, network), about, "Exporting the network to OpenVINO", _export, path, network)
+    if not calibration:
+        model = _model(path, network, bfloat16=precision == "mixed_bfloat16")
+        return _engine(model, network, precision, batch_size)
+    folder = kept(path, network, "-int8")
+    if calibration.pictures:
+        about = {**about, "calibrated_on": calibration.key}
+        title = "Calibrating int8 on some of the pictures and checking it on others"
+        _make(folder, about, title, _quantize, path, network, calibration.pictures, batch_size)
+    print(f"int8 against float32: {_about(folder)['agreement']}")
+    return _engine(_read(folder), network, precision, batch_size)
 
 
 def calibration(path: Path, network: Network, about: dict, pictures: Sequence[Path]) -> Calibration:
@@ -157,7 +163,20 @@ def _export(path: Path, network: Network, folder: Path) -> None:
         model.export(str(folder / "model.xml"), format="openvino", verbose=False)
 
 
-def _quantize(exact: Path, network: Network, pictures: Sequence[Path], batch_size: int, folder: Path) -> dict:
+def _model(path: Path, network: Network, bfloat16: bool = False) -> "openvino.Model":
+    """The network with the weights at `path`: built from them, or as it was exported."""
+    if network.openvino_builder:
+        return network.build_openvino(weights.read_state(path, network), bfloat16)
+    return _read(kept(path, network))
+
+
+def _read(folder: Path) -> "openvino.Model":
+    import openvino
+
+    return openvino.Core().read_model(folder / "model.xml")
+
+
+def _quantize(path: Path, network: Network, pictures: Sequence[Path], batch_size: int, folder: Path) -> dict:
     """Write the int8 model (post-training quantisation of NNCF), and say how well it agrees with float32."""
     _keep_to_ourselves()
     import nncf
@@ -171,7 +190,7 @@ def _quantize(exact: Path, network: Network, pictures: Sequence[Path], batch_siz
         raise InputError(
             f"precision=int8 should have {2 * FEWEST} pictures that open. Received: {len(opened)} of {len(pictures)}"
         )
-    model = openvino.Core().read_model(exact / "model.xml")
+    model = _model(path, network)
     names = [layer.get_friendly_name() for layer in _layers(model)]
     model = nncf.quantize(
         model,
@@ -184,8 +203,8 @@ def _quantize(exact: Path, network: Network, pictures: Sequence[Path], batch_siz
         ),
     )
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
-    expected = _scores(_engine(exact, network, "float32", batch_size), unknown)
-    received = _scores(_engine(folder, network, "int8", batch_size), unknown)
+    expected = _scores(_engine(_model(path, network), network, "float32", batch_size), unknown)
+    received = _scores(_engine(_read(folder), network, "int8", batch_size), unknown)
     srcc = srocc(expected, received)
     if not srcc >= AGREEMENT:
         raise RunStopped(
@@ -218,15 +237,16 @@ def _scores(engine: Engine, pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([engine.score(batch) for batch in stacked])[: len(pictures)]
 
 
-def _engine(folder: Path, network: Network, precision: str, batch_size: int) -> Engine:
+def _engine(model: "openvino.Model", network: Network, precision: str, batch_size: int) -> Engine:
     import openvino
 
-    model = openvino.Core().read_model(folder / "model.xml")
     model.reshape([batch_size, *network.input_size, 3])
     if precision == "int8":  # its layers in floating point, too, at the best that the processor has
         parts = [(model, HINTS[best_precision()])]
     elif precision == "float32":
         parts = [(model, "f32")]
+    elif network.openvino_builder:
+        parts = [(model, HINTS[precision])]
     else:  # the first convolution sees what were bytes, which bf16 would round: a third of all its error
         first, rest = _cut(model)
         parts = [(first, "f32"), (rest, HINTS[precision])]

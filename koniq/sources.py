@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from koniq.datasets import RELEASES
 from koniq.ground import InputError
 from koniq.ground.paths import IMAGES, METADATA, ROOT, TRAINED_MODELS
-from koniq.network import ORIGINAL
+from koniq.network.finding import ORIGINAL
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,19 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
+from test_network_koncept_lite import drawn
 
 from koniq import lifelog
 from koniq.ground import InputError
+from koniq.network import KONCEPT_LITE, sidecar, weights
+
+ROOT = Path(__file__).resolve().parent.parent
+SLOW = {"tensorflow", "keras", "torch", "scipy.stats", "scipy.optimize", "matplotlib", "skimage", "jinja2", "requests"}
 
 
 def names(found):
@@ -88,3 +95,19 @@ def test_nothing_to_score_is_an_error(folder):
     ):
         with pytest.raises(InputError, match=message):
             lifelog.inputs(sources)
+
+
+def test_the_first_score_waits_for_no_framework(folder):
+    """By koncept_lite; what takes longest to import is not imported at all."""
+    path = folder / "lite.safetensors"
+    weights.write_state(drawn(), path, KONCEPT_LITE)
+    sidecar.write_record(path, KONCEPT_LITE)
+    code = (
+        "import sys, lifelog_predict; from koniq import cli\n"
+        "cli.run(lifelog_predict.main, lifelog_predict.Settings)\n"
+        f"print('imported:', *{SLOW} & sys.modules.keys())"
+    ).replace(str(SLOW), str({*SLOW}))
+    command = [sys.executable, "-c", code, folder / "lsc21-image/c.png", "--weights", path, "--out", folder / "a.csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported:"
+    assert pd.read_csv(folder / "a.csv").MOS.between(0, 100).all()

@@ -23,3 +23,24 @@ def test_find(tmp_path, monkeypatch):
         finding.find("absent")
     with pytest.raises(InputError, match=r"python -m koniq\.fetch koncept512/original"):
         finding.find(finding.ORIGINAL)
+
+
+def test_where_nothing_is_named_the_original_goes_before_the_released_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(finding, "TRAINED_MODELS", tmp_path)
+    monkeypatch.setattr(finding, "MODELS", tmp_path)
+    with pytest.raises(InputError, match="Received: weights='koncept_lite'"):
+        finding.find_or_default("")
+    released, original = tmp_path / "koncept_lite/koncept_lite.safetensors", tmp_path / finding.ORIGINAL
+    released.parent.mkdir()
+    released.touch()
+    assert finding.find_or_default("") == released
+    said = capsys.readouterr().out
+    assert said.startswith("Model: koncept_lite, as nothing else is named;")
+    assert "python -m koniq.fetch koncept512/original" in said
+    original.touch()
+    assert finding.find_or_default("") == original
+    assert capsys.readouterr().out.startswith(
+        "Model: the original KonCept512, as nothing else is named; --weights koncept_lite"
+    )
+    assert finding.find_or_default("koncept_lite") == released
+    assert not capsys.readouterr().out

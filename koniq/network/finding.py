@@ -7,7 +7,23 @@ from koniq.ground.paths import MODELS, TRAINED_MODELS
 from koniq.network.weight_files import SUFFIXES
 
 ORIGINAL = "koncep512-trained-model.h5"  # as its authors released it; the missing "t" is theirs
+RELEASED = "koncept_lite"  # comes with this repository
+FETCH_ORIGINAL = "`python -m koniq.fetch koncept512/original` gets the original"
 BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a training run
+
+
+def find_or_default(name: str) -> Path:
+    """As `find`; where nothing is named the original if it is there, else the released one, and a line says which."""
+    if name:
+        return find(name)
+    try:
+        path = find(ORIGINAL)
+    except InputError:
+        path = find(RELEASED)
+        print(f"Model: {RELEASED}, as nothing else is named; {FETCH_ORIGINAL} KonCept512")
+    else:
+        print(f"Model: the original KonCept512, as nothing else is named; --weights {RELEASED} is many times as fast")
+    return path
 
 
 def find(name: str) -> Path:
@@ -23,7 +39,7 @@ def find(name: str) -> Path:
         inside += [path for suffix in SUFFIXES if (path := place / f"{place.name}{suffix}").is_file()]
         if inside:
             return inside[0]
-    hint = " `python -m koniq.fetch koncept512/original` gets the original's." if name == ORIGINAL else ""
+    hint = f" {FETCH_ORIGINAL}." if name == ORIGINAL else ""
     raise InputError(
         f"weights should be a file, the folder of a training run, or the name of a model in {TRAINED_MODELS}.{hint} "
         f"Received: weights={name!r}"

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from koniq.network.koncept512 import koncept512_layers, koncept512_name
 from koniq.network.koncept_lite import koncept_lite_layers, koncept_lite_name
-from koniq.network.layers import Layer
+from koniq.network.layers import Layer, State
 
 if TYPE_CHECKING:
     import keras
+    import openvino
     import torch
 
 # In float32 two scores of a picture by the same weights are at most so far apart, in MOS, whatever computes them: the
@@ -33,6 +34,7 @@ class Network:
     features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
     layers: tuple[Layer, ...] = ()  # those with weights, in Keras's order, by which a file is known without a framework
     own_name: Callable[[str], str] = str  # the name in `layers` of an array in a public port of the body; "" if none
+    openvino_builder: Callable[..., "openvino.Model"] | None = None  # None: it is exported from Keras
     body: str = "InceptionResNetV2"  # whose weights of ImageNet a training may start from: see koniq.imagenet
 
     @property
@@ -48,6 +50,13 @@ class Network:
         """The module, from random weights: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1)."""
         return self.torch_builder(output_bias)
 
+    def build_openvino(self, state: State, bfloat16: bool = False) -> "openvino.Model":
+        """The model with the weights of `state`, as `build` has it; of those networks that have a builder for it.
+
+        bfloat16: whether it is to compute in that.
+        """
+        return self.openvino_builder(state, self.input_size, bfloat16)
+
     def at(self, input_size: tuple[int, int] | None = None, resize: str | None = None) -> "Network":
         """The same network for pictures of another size or resized in another way."""
         return replace(self, input_size=tuple(input_size or self.input_size), resize=resize or self.resize)
@@ -57,29 +66,32 @@ class Network:
         return {"network": self.name, "input_size": list(self.input_size), "resize": self.resize}
 
 
-def _built_in(file: str, name: str) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class BuiltIn:
     """The builder `name` of a file of this room, whose framework takes seconds to import: when it is first called."""
 
-    def build(*arguments: object) -> Any:
-        return getattr(import_module(f"koniq.network.{file}"), name)(*arguments)
+    file: str
+    name: str
 
-    return build
+    def __call__(self, *arguments: object) -> Any:
+        return getattr(import_module(f"koniq.network.{self.file}"), self.name)(*arguments)
 
 
 KONCEPT512 = Network(
     "koncept512",
-    _built_in("in_keras", "koncept512"),
+    BuiltIn("in_keras", "koncept512"),
     input_size=(384, 512),
-    torch_builder=_built_in("in_torch", "koncept512"),
+    torch_builder=BuiltIn("in_torch", "koncept512"),
     features="final_gap",
     layers=tuple(koncept512_layers()),
     own_name=koncept512_name,
 )
 KONCEPT_LITE = Network(
     "koncept_lite",
-    _built_in("in_keras", "koncept_lite"),
+    BuiltIn("in_keras", "koncept_lite"),
     input_size=(384, 512),
-    torch_builder=_built_in("in_torch", "koncept_lite"),
+    torch_builder=BuiltIn("in_torch", "koncept_lite"),
+    openvino_builder=BuiltIn("in_openvino", "koncept_lite"),
     features="features",
     layers=tuple(koncept_lite_layers()),
     own_name=koncept_lite_name,
