@@ -29,7 +29,7 @@ SHEET = 48  # pairs, two pictures each
 
 @dataclass(frozen=True)
 class Pairs:
-    """Near copies: `first` and `second` (pairs,) are rows of a table, first < second; `cosine` is how alike they are."""
+    """Near copies: `first` and `second` (pairs,) are rows of a table, first < second; `cosine`, how alike they are."""
 
     first: np.ndarray
     second: np.ndarray
