@@ -48,11 +48,12 @@ def test_pytorch_trains_it_and_goes_on_from_its_weights(few, tmp_path, capsys, s
     assert ended(script, *how, *ONE, "--weights", "none", "--run", run) == 0, capsys.readouterr().err
     path, state = check(run, ".safetensors")
     if statistics == "moving":
-        more = ("--weights", run, "--run", tmp_path / "more", "--epochs", 1, "--learning-rates", 0)
-        assert ended(script, *how, *more, "--momentum", 1) == 0, capsys.readouterr().err
+        more = ("--weights", run, "--run", tmp_path / "more", "--epochs", 1, "--learning-rates", 1e-9)
+        assert ended(script, *how, *more) == 0, capsys.readouterr().err
         assert f"Initial weights: {path}." in capsys.readouterr().out
         _, again = check(tmp_path / "more", ".safetensors")
-        assert all(np.array_equal(again[key], array) for key, array in state.items())
+        learned = {key: array for key, array in state.items() if "running" not in key}
+        assert all(np.allclose(again[key], array, rtol=0, atol=1e-7) for key, array in learned.items())
     assert torch.get_default_dtype() == torch.float32
 
 
