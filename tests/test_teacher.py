@@ -15,7 +15,7 @@ from tiny import NARROW, TINY
 
 from koniq import calibrate, datasets, engines, page, scores, teacher
 from koniq.ground import InputError
-from koniq.network import finding, network_of, sidecar, title
+from koniq.network import NETWORKS, finding, network_of, sidecar, title
 from koniq.prediction import Engine, Score
 
 
@@ -201,7 +201,7 @@ def wide(request, tmp_path):
 def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_path, monkeypatch, capsys):
     """By the script, in PyTorch: what it learns is the teacher's, and what it is compared with, too."""
     script = pytest.importorskip("pytorch_train_koncept512")
-    monkeypatch.setattr(script, "KONCEPT512", NARROW)
+    monkeypatch.setitem(NETWORKS, "koncept512", NARROW)
     monkeypatch.setattr(engines, "auto", lambda precision, device: ("torch", "cpu"))
     run = tmp_path / "run"
     arguments = ["--teacher", wide, "--images", photos, "--weights", "none", "--run", run]
@@ -224,7 +224,7 @@ def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_p
 @pytest.mark.parametrize("wide", ["tiny"], indirect=True)
 def test_what_keras_draws_does_not_depend_on_whether_the_teacher_was_at_work(photos, wide, tmp_path, monkeypatch):
     script = pytest.importorskip("koncept512_train")
-    monkeypatch.setattr(script, "KONCEPT512", TINY)
+    monkeypatch.setitem(NETWORKS, "koncept512", TINY)
     monkeypatch.setattr(engines, "auto", lambda precision, device: ("keras", "cpu"))
     fixed = ["--weights", "none", "--input-size", 24, 32, "--batch-size", 8, "--epochs", 1, "--learning-rates", 1e-2]
     logs = []
