@@ -123,7 +123,12 @@ def _keep_map(rated: _Rated, kind: str) -> Calibration | None:
 
 
 def _keep_intervals(rated: _Rated, to_mos: Calibration | None, level: float) -> None:
-    """Where the map was fitted to the same pictures, by errors of maps that were fitted without them: see there."""
+    """Where the map was fitted to the same pictures, intervals are by errors of maps that were fitted without them.
+
+    Measured with 116 pictures of LIVE In the Wild, and of BIQ2021, which should hold .9145 of the rest, 150 draws each:
+    errors of the map itself give .892 to .912, these .912 to .917, with a standard deviation of .029 to .031. So would
+    half of the pictures for the map and half for the intervals, with .034 to .040, and intervals 4 to 12 % wider.
+    """
     mapped = left_out = to_mos(rated.predicted) if to_mos else rated.predicted
     if to_mos and to_mos.fitted_on == rated.name:
         try:

@@ -24,7 +24,7 @@ from koniq.ground import InputError
 from koniq.page import check_scored
 from koniq.report import write_csv
 from koniq.score_tables import read
-from koniq.scores import facts, facts_path
+from koniq.scores import INTERVAL, facts, facts_path
 from ku.files import atomic_path
 
 HEADER = "image_path,MOS"
@@ -90,6 +90,9 @@ def main(s: Settings) -> None:
         about.pop("columns", None)  # which scores have that may be gone on with
         path.write_text(json.dumps(about, indent=2) + "\n")
     write_csv(chosen, out)
+    if INTERVAL[0] in table:
+        sure = int(table.loc[chosen.index, INTERVAL[0]].ge(least).sum())
+        print(f"Of {sure:,} of them the whole interval lies there")
     without = len(table) - len(mos)
     print(f"{out}: {len(chosen):,} of {len(mos):,} scored pictures, with a score of {least!r} or more")
     if without:

@@ -100,3 +100,12 @@ def test_a_file_without_scores(tmp_path):
     none = write_scores(tmp_path / "none.csv", [("a.jpg", "missing", "no such file")])
     with pytest.raises(InputError, match=r"should have a score\. Received: 1 rows without one"):
         select.main(select.Settings(none, at_least=5))
+
+
+def test_of_scores_with_intervals_it_is_said_how_many_lie_there_wholly(tmp_path, capsys):
+    rows = [(f"{n}.jpg", 10.0 * n, 15.0) for n in range(10)] + [("gone.jpg", "missing", "no such file")]
+    run(write_scores(tmp_path / "s.csv", rows), "--at-least", 50)
+    printed = capsys.readouterr().out
+    assert "5 of 10 scored pictures, with a score of 50.0 or more" in printed
+    assert "Of 3 of them the whole interval lies there" in printed
+    assert (tmp_path / "s_selected.csv").read_text().startswith("image_path,MOS\n5.jpg,50.0\n")
