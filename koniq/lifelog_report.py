@@ -142,7 +142,8 @@ def told_apart(scored: pd.DataFrame, count: int, of: str) -> str:
     if count == 1:
         return f"It is not told apart from {total - 1:,} others: their intervals meet its own."
     which = f"These {count}" if within == count else f"{within} of these {count}"
-    return f"{which} are not told apart: their intervals meet that of the {of}, as do {total:,} of all {len(order):,}."
+    meeting = f"their intervals meet its own, as do those of {total:,} of all {len(order):,}"
+    return f"{which} are not told apart from the {of}: {meeting}."
 
 
 def main(s: Settings) -> None:
@@ -161,8 +162,9 @@ def main(s: Settings) -> None:
     print(f"{len(mos):,} of {len(table):,} pictures have a score: {average}")
     if has_intervals(table):
         scored = table[distribution.is_scored(table)]
+        count = shown(scored, s.sheet)
         for of in ("best", "worst"):
-            print(f"The {of}: {told_apart(scored, shown(scored, s.sheet), of)}")
+            print(f"The {count} {of}: {told_apart(scored, count, of)}")
     print(f"{below}\nTo open: {out / page.PAGE}   (its figures and tables lie beside it)")
 
 

@@ -185,14 +185,14 @@ def test_what_intervals_do_not_tell_apart_is_said(tmp_path, capsys):
     said = capsys.readouterr().out
     for text in (
         "The best is told apart from all others: no interval meets its own.",
-        "10 of these 12 are not told apart: their intervals meet that of the worst, as do 10 of all 40.",
+        "10 of these 12 are not told apart from the worst: their intervals meet its own, as do those of 10 of all 40.",
     ):
         assert text in html
         assert text in said
     assert "made on &lt;b&gt;, test, 116 pictures" in html
     assert "<div>-4.50 to 4.50</div>" in html
     table = pd.DataFrame({"MOS": [1.0, 2, 3], "MOS_low": [0.0, 1, 2], "MOS_high": [2.0, 3, 4]})
-    assert lifelog_report.told_apart(table, 2, "best").startswith("These 2 are not told apart: their intervals meet")
+    assert lifelog_report.told_apart(table, 2, "best").startswith("These 2 are not told apart from the best: their")
     assert lifelog_report.told_apart(table, 1, "worst").startswith("It is not told apart from 2 others")
 
 
