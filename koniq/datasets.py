@@ -1,7 +1,7 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, BIQ2021, the built-in sample, and any table of one's own.
 
-A table has image_name, MOS and set. It may have `group`, for pictures that are nearly the same (koniq.group), and
-`subset`, for kinds of pictures that reports give apart.
+A table has image_name, MOS and set. It may have `group`, for pictures that are nearly the same, `scene`, for those that
+are alike (koniq.group makes both), and `subset`, for kinds of pictures that reports give apart.
 """
 
 import re
@@ -25,7 +25,7 @@ from ku.files import shown
 LIVE_TABLES = {"image_name": "AllImages_release", "MOS": "AllMOS_release", "SD": "AllStdDev_release"}
 RATER_TRAINING = tuple(f"t{n}.bmp" for n in range(1, 8))  # of LIVE-itW: they trained its raters
 BIQ_TABLES = {"training": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
-NEAR_COPIES = DATASETS / "near_copies.csv"  # dataset, image_name, group: of the official sets, by koniq.group
+NEAR_COPIES = DATASETS / "near_copies.csv"  # dataset, image_name, group, scene: of official sets
 VALIDATION = (0.9, 0.1)  # shares of training and validation, where a release has training and test alone
 SEED = 1  # of that division, and of LIVE-itW's: the same for everybody, for ever
 LIVE_SETS, LIVE_SHARES = ("training", "calibration", "test"), (0.7, 0.1, 0.2)  # of what is trained on it, see below
@@ -262,19 +262,19 @@ def live_division(table: str = "") -> pd.Series:
     """The one division of LIVE In the Wild for networks that are trained on it: by image_name, one of LIVE_SETS.
 
     A fifth, `test`, is only ever tested on; a tenth, `calibration`, makes maps to its scale and intervals; the rest is
-    `training`. It is of the whole table, whichever pictures there are, and keeps near copies together. table: as of
-    `live_itw`.
+    `training`. It is of the whole table, whichever pictures there are, and keeps pictures of one scene together.
+    table: as of `live_itw`.
     """
     ids = live_itw(table)[1]
-    return splits.split(ids, "group", LIVE_SHARES, SEED, LIVE_SETS).set_axis(ids.image_name)
+    return splits.split(ids, "scene", LIVE_SHARES, SEED, LIVE_SETS).set_axis(ids.image_name)
 
 
 def biq2021(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:
     """BIQ2021 (Ahmed and Asif, J. Electron. Imaging 31(5), 053010): 10,000 pictures to train on, 2,000 to test on.
 
     Its MOS, from 0 to 1, are times 100 here. The release has no validation part: a tenth of training becomes it, the
-    same tenth every time, alike in MOS and with near copies on one side. `subset`: 1, 2 or 3, by the names (ss01 are
-    photographs of everyday, ss02 were taken badly on purpose, ss03 are from Unsplash).
+    same tenth every time, alike in MOS and with pictures of one scene on one side. `subset`: 1, 2 or 3, by the names
+    (ss01 are photographs of everyday, ss02 were taken badly on purpose, ss03 are from Unsplash).
     """
     folder = Path(table or METADATA)
     absent = [name for name in BIQ_TABLES.values() if not (folder / name).is_file()]
@@ -295,16 +295,21 @@ def biq2021(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path,
         raise InputError(f"The tables in {folder} should be BIQ2021's, of names ss01 to ss03 and MOS from 0 to 1.")
     ids = with_groups(ids.assign(MOS=ids.MOS * 100, subset=subset.astype(int)), "biq2021")
     training = ids[ids.set == "training"]
-    ids.loc[training.index, "set"] = splits.split(training, "group", VALIDATION, SEED, SETS[:2])
+    ids.loc[training.index, "set"] = splits.split(training, "scene", VALIDATION, SEED, SETS[:2])
     return "BIQ2021", ids, Path(images or IMAGES / "biq2021"), "MOS"
 
 
 def with_groups(ids: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The rows of an official set with a column `group`, by the list of near copies that is kept of it."""
-    known = tables.read_typed(NEAR_COPIES, (*tables.NAMES, "dataset", "group"))
+    """The rows of an official set with the columns `group` and `scene`, by the list of near copies that is kept of it.
+
+    The list was made by koniq.group from the features of EfficientNet-lite0 trained on ImageNet, with thresholds of
+    .95 and .8.
+    """
+    known = tables.read_typed(NEAR_COPIES, (*tables.NAMES, "dataset", "group", "scene"))
     known = known[known.dataset == dataset]
-    names = known.image_name.str.casefold()
-    return ids.assign(group=ids.image_name.str.casefold().map(dict(zip(names, known.group, strict=True))))
+    known = known.set_axis(known.image_name.str.casefold())
+    names = ids.image_name.str.casefold()
+    return ids.assign(**{column: names.map(known[column]) for column in ("group", "scene")})
 
 
 def built_in_sample(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path, str]:

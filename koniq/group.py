@@ -3,13 +3,15 @@
 python -m koniq.group mine.csv --images my_folder     writes mine-groups.csv, and a sheet of pairs to look at
 python -m koniq.group biq2021 --threshold 0.9 --keep features.npz     another threshold then takes seconds
 
-Near copies in training make a test too easy. koniq.splits and the training keep a group in one set, koniq.check names
-the groups that are in several, and a test report gives its numbers without them, too.
+Near copies in training make a test too easy. koniq.splits keeps a group in one set, koniq.check names the groups that
+are in several, and a test report gives its numbers without them, too. `--column scene --threshold 0.8` does so for
+pictures that are alike, such as those of one scene. Groups that the table has already are never taken apart.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -86,9 +88,9 @@ def grouped(count: int, pairs: Pairs, before: Sequence | None = None) -> np.ndar
     return numbers.to_numpy()
 
 
-def summary(ids: pd.DataFrame, pairs: Pairs, threshold: float) -> Iterator[str]:
-    """What was found, a line each. ids: a table with `group`, and maybe `set` and `subset`."""
-    counts = ids.group.value_counts()
+def summary(ids: pd.DataFrame, column: str, pairs: Pairs, threshold: float) -> Iterator[str]:
+    """What was found, a line each. ids: a table with the groups in `column`, and maybe `set` and `subset`."""
+    counts = ids[column].value_counts()
     largest = f", the largest of {counts.max():,}" if len(counts) else ""
     yield (
         f"{len(ids):,} pictures: {len(counts):,} groups of near copies (cosine above {threshold:g}) with "
@@ -96,7 +98,7 @@ def summary(ids: pd.DataFrame, pairs: Pairs, threshold: float) -> Iterator[str]:
     )
     if "set" not in ids:
         return
-    yield f"{len(splits.across(ids)):,} of the groups are in several sets"
+    yield f"{len(splits.across(ids, column)):,} of the groups are in several sets"
     test = (ids.set == "test").to_numpy()
     if not test.any() or test.all():
         return
@@ -138,7 +140,8 @@ class Settings:
     metadata: str = ""  # the table of a data set that is given by name, if not in koniq/metadata
     weights: str = "koncept_lite"  # whose features: a file with its record, a training run, or a name in trained_models
     threshold: float = THRESHOLD  # cosine between standardised features above which two pictures are near copies
-    out: str = ""  # the table with `group`; NAME-groups.csv, beside the table or here, if empty
+    column: Literal["group", "scene"] = "group"  # of the table that gets the groups
+    out: str = ""  # the table with its groups; NAME-groups.csv, beside the table or here, if empty
     keep: str = ""  # an .npz that keeps the features, and gives them to the next run of the same pictures and weights
     workers: int = 2  # threads that decode pictures
 
@@ -151,12 +154,11 @@ def main(s: Settings) -> None:
     ids, folder = datasets.pictures(s.table, s.images, s.metadata)
     seen = _features(ids, s)
     pairs = near_copies(seen, s.threshold)
-    ids = ids.assign(group=grouped(len(ids), pairs, ids.group if "group" in ids else None))
-    ids = ids.assign(group=ids.group.astype("Int64"))
+    ids[s.column] = pd.array(grouped(len(ids), pairs, ids.get(s.column)), "Int64")
     path = Path(s.table)
     out = Path(s.out or (path.with_name(f"{path.stem}-groups.csv") if path.suffix else f"{s.table}-groups.csv"))
     report.write_csv(ids.drop(columns="image_path"), out)
-    print("\n".join(summary(ids, pairs, s.threshold)))
+    print("\n".join(summary(ids, s.column, pairs, s.threshold)))
     if len(pairs.first):
         with atomic_path(out.with_suffix(".png")) as temporary:
             temporary.write_bytes(sheet(ids, pairs, folder))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from koniq import splits
 from koniq.conformal import Intervals
 from koniq.datasets import DataSet, origin
 from koniq.ground import InputError, first_few
@@ -35,13 +36,14 @@ def test_report(
     model: str,
     intervals: Intervals | None = None,  # noqa: PT028  it is not a test of pytest
 ) -> pd.DataFrame:
-    """Write what a test found into `folder`, print it, and return the metrics.
+    """Write what a test found into `folder`, print it, and return the metrics of the whole part.
 
     predictions.csv (one row a picture: image_name, MOS, predicted, status, error), metrics.csv (one row a metric with
     its 95 % interval), scatter.png, and report.md (ours beside the published rows). scores: one for each row of
     `data.part(part)`, in that order. A picture that did not open has a row and counts in no metric. Of calibrated
     scores, predictions.csv has the network's own, too, in the column raw, and metrics.csv their errors: RAW. Of scores
     with `intervals`, it has MOS_low and MOS_high, and metrics.csv how many hold and how wide they are: INTERVALS.
+    metrics.csv and report.md have the pictures of koniq.splits.apart by themselves, too: sets such as "test, subset 1".
     """
     scores = list(scores)
     table = data.part(part)[["image_name", "MOS"]].assign(
@@ -71,11 +73,13 @@ def test_report(
         found = pd.concat([found, measure(within, width, metrics=INTERVALS)], ignore_index=True)
     found = found.assign(dataset=data.name, label=data.label, set=part, model=model)
     write_csv(table, folder / "predictions.csv")
-    write_csv(found, folder / "metrics.csv")
+    apart = measured_apart(data, part, scored).assign(dataset=data.name, label=data.label, model=model)
+    write_csv(pd.concat([found, apart], ignore_index=True), folder / "metrics.csv")
     draw_scatter(
         scored.MOS, scored.predicted, f"{model} on {data.name} ({part})", data.label, folder / "scatter.png", data.scale
     )
     text = test_markdown(data, part, found, model, len(table) - len(scored), str(intervals or ""))
+    text += apart_markdown(apart, data.scale)
     with atomic_path(folder / "report.md") as path:
         path.write_text(text, encoding="utf-8")
     print(f"{text}\nPredictions, metrics, scatter and report lie in {folder}")
@@ -119,6 +123,29 @@ def test_markdown(
         notes.append(f"The labels are {data.label}: they {origin(data.label)}, and no person gave them.")
     heads = ("", "SRCC", "PLCC", "KRCC", "MAE", "RMSE")
     return f"## {data.name}, {part} set\n\n{markdown_table(heads, rows)}\n\n" + "\n".join(notes) + "\n"
+
+
+def measured_apart(data: DataSet, part: str, scored: pd.DataFrame) -> pd.DataFrame:
+    """The metrics of the pictures of a part that are given by themselves, in rows as of `measure`, with `set`.
+
+    scored: rows of `data.part(part)`, by its index, with MOS and predicted; fewer than two are not measured.
+    """
+    found = []
+    for title, rows in splits.apart(data.ids, part).items():
+        chosen = scored[rows[scored.index]]
+        if len(chosen) > 1:
+            found.append(measure(chosen.MOS, chosen.predicted).assign(set=f"{part}, {title}"))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["metric", "set"])
+
+
+def apart_markdown(apart: pd.DataFrame, scale: Scale) -> str:
+    """A table in Markdown of what `measured_apart` found; nothing if that is nothing."""
+    rows = [
+        (title, f"{part.n.iloc[0]:,}", *(" ".join(_numbers(row, scale)) for row in part.itertuples()))
+        for title, part in apart.groupby("set", sort=False)
+    ]
+    heads = ("", "pictures", "SRCC", "PLCC", "KRCC", "MAE", "RMSE")
+    return f"\n{markdown_table(heads, rows)}\n" if rows else ""
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

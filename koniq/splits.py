@@ -16,6 +16,7 @@ from koniq.ground import InputError
 from ku.files import atomic_path
 
 SETS = ("training", "validation", "test")
+KNOWN = {"group": "without near copies", "scene": "without scenes of training"}  # columns: what is not of them
 SHARES = (0.7, 0.1, 0.2)  # KonIQ-10k's own: 7,058, 1,000 and 2,015 of 10,073
 BINS = 10  # of MOS, with the same number of pictures each
 
@@ -61,16 +62,32 @@ def groups(ids: pd.DataFrame, column: str) -> pd.Series:
     return ids[column].astype(object).where(ids[column].notna(), ids.image_name).astype(str)
 
 
-def across(ids: pd.DataFrame) -> list[tuple[list[str], list[str]]]:
+def across(ids: pd.DataFrame, column: str = "group") -> list[tuple[list[str], list[str]]]:
     """The groups of a table that are in several sets: the names of each one's pictures, and its sets, in order."""
-    if "group" not in ids:
+    if column not in ids:
         return []
-    own = groups(ids, "group")
+    own = groups(ids, column)
     several = ids.groupby(own).set.transform("nunique") > 1
     return [
         (rows.image_name.tolist(), [name for name in SETS if (rows.set == name).any()])
         for _, rows in ids[several].groupby(own[several], sort=False)
     ]
+
+
+def apart(ids: pd.DataFrame, part: str) -> dict[str, np.ndarray]:
+    """What a report on the set `part` gives by itself: by title, which rows of the set, bool (rows of the set,).
+
+    Each value of `subset`, where there are several; and, by `group` and `scene`, the rows of which no other is in a set
+    before this one, of training, validation, test: what was trained or chosen on has none of them. Nothing where
+    these would be all rows, or none.
+    """
+    rows, before = ids[ids.set == part], ids[ids.set.isin(SETS[: SETS.index(part)])]
+    found = {}
+    if "subset" in ids and rows.subset.nunique() > 1:
+        subset = rows.subset.convert_dtypes()  # whole numbers, where some rows have none
+        found = {f"subset {value}": subset.eq(value).fillna(False) for value in sorted(subset.dropna().unique())}
+    found |= {title: ~rows[name].isin(before[name].dropna()) for name, title in KNOWN.items() if name in ids}
+    return {title: kept.to_numpy(bool) for title, kept in found.items() if 0 < kept.sum() < len(rows)}
 
 
 def _bins(ids: pd.DataFrame) -> pd.Series:

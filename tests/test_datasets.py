@@ -147,9 +147,9 @@ def biq_tables(folder, training=60, test=12):
 def test_biq2021_by_name_on_a_scale_of_100_with_a_tenth_of_training_to_validate(tmp_path, monkeypatch):
     names = biq_tables(tmp_path)
     pictures(tmp_path / "Images", [name.upper() for name in names])
-    copies = [("biq2021", names[n].upper(), n // 2) for n in range(20)] + [("live_itw", names[30], 1)]
+    copies = [("biq2021", names[n].upper(), n // 2, n // 4) for n in range(20)] + [("live_itw", names[30], 1, 1)]
     monkeypatch.setattr(datasets, "NEAR_COPIES", tmp_path / "copies.csv")
-    table(tmp_path / "copies.csv", copies, ("dataset", "image_name", "group"))
+    table(tmp_path / "copies.csv", copies, ("dataset", "image_name", "group", "scene"))
     data = datasets.load("biq2021", str(tmp_path), str(tmp_path / "Images"))
     assert data.scale.is_usual
     assert data.ids.set.value_counts().to_dict() == {"training": 54, "validation": 6, "test": 12}
@@ -158,7 +158,7 @@ def test_biq2021_by_name_on_a_scale_of_100_with_a_tenth_of_training_to_validate(
     assert data.ids.MOS.max() > 90
     assert data.ids.subset.tolist() == [1 + n % 3 for n in range(72)]
     assert data.ids.group.count() == 20
-    assert data.ids.groupby("group").set.nunique().max() == 1
+    assert data.ids.groupby("scene").set.nunique().max() == 1
     assert "times 100" in data.summary()
     again = datasets.load("biq2021", str(tmp_path), str(tmp_path / "Images"))
     assert again.ids.equals(data.ids)

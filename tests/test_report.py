@@ -59,6 +59,26 @@ def test_synthetic_labels_are_called_so(rated, tmp_path):
     assert set(pd.read_csv(tmp_path / "metrics.csv").label) == {"synthetic MOS"}
 
 
+def test_subsets_and_what_has_no_near_copy_are_given_by_themselves(rated, tmp_path, capsys):
+    ids, scores = rated
+    scores[4] = Score(scores[4].path, status="missing", error="no such file")
+    scores = [replace(score, mos=100 - score.mos) if number in (0, 1) else score for number, score in enumerate(scores)]
+    training = ids.iloc[:2].assign(image_name=["x.jpg", "y.jpg"], set="training")
+    ids = pd.concat([training, ids], ignore_index=True)
+    ids["subset"] = [1, 1, *[1, 2, 3] * 4]
+    ids["group"] = [7, np.nan, 7, 7, *[np.nan] * 8, 5, 5]
+    found = report.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
+    assert (set(found.set), set(found.n)) == ({"test"}, {11})
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    counts = {"test": 11, "test, subset 1": 4, "test, subset 2": 3, "test, subset 3": 4, "test, without near copies": 9}
+    assert table.groupby("set").n.first().to_dict() == counts
+    assert table.groupby("set").size().eq(5).all()
+    srcc = table[table.metric == "srcc"].set_index("set").value
+    assert srcc["test"] < 1
+    assert srcc["test, without near copies"] == pytest.approx(1)
+    assert "| test, without near copies | 9 | 1.000 [1.000, 1.000] |" in capsys.readouterr().out
+
+
 def test_nothing_that_opens_is_an_error(rated, tmp_path):
     ids, scores = rated
     scores = [Score(score.path, status="missing", error="no such file") for score in scores]

@@ -128,3 +128,28 @@ def test_the_command(mine, capsys):
         assert ended(splits, *arguments) == 2
         assert message in capsys.readouterr().err
     assert ended(splits, mine, "--overwrite") == 0
+
+
+def test_what_a_report_gives_apart_and_which_groups_are_in_several_sets():
+    sets = ["training", "training", "validation", "test", "test", "test"]
+    ids = pd.DataFrame({"image_name": list("abcdef"), "MOS": 1.0, "set": sets})
+    assert splits.apart(ids, "test") == {}
+    assert splits.across(ids) == []
+    ids = ids.assign(subset=1, group=["x", "y", "y", "y", None, None], scene=[1, 1, 1, 2, 2, 3])
+    assert {title: rows.tolist() for title, rows in splits.apart(ids, "test").items()} == {
+        "without near copies": [False, True, True]
+    }
+    assert splits.apart(ids, "validation") == splits.apart(ids, "training") == {}
+    assert splits.across(ids) == [(["b", "c", "d"], ["training", "validation", "test"])]
+    assert splits.across(ids, "scene") == [(["a", "b", "c"], ["training", "validation"])]
+    ids = ids.assign(subset=[3, 3, 3, 3, 1, np.nan])
+    assert {title: rows.tolist() for title, rows in splits.apart(ids, "test").items()} == {
+        "subset 1": [False, True, False],
+        "subset 3": [True, False, False],
+        "without near copies": [False, True, True],
+    }
+
+
+def test_two_sets_of_other_names():
+    sets = split(table(100), shares=(0.9, 0.1), sets=("mine", "yours"))
+    assert sets.value_counts().to_dict() == {"mine": 90, "yours": 10}
