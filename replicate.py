@@ -6,6 +6,8 @@ Edit it here or on the command line: python replicate.py --recipe small --datase
 from dataclasses import dataclass
 from typing import Literal
 
+from koniq import cli, replication
+from koniq.engines import DeviceName
 from koniq.recipes import RECIPES, Row
 
 # What small batches cost and what mends it, beyond the study: batch size, micro-batch (0: none), statistics.
@@ -14,7 +16,7 @@ ARMS = ((16, 0), (16, 0, "trailing"), *((16, 2, each) for each in OTHERS), (2, 0
 MATRIX = (
     *(Row("tensorflow", "mse", batch) for batch in (16, 8, 4, 2)),  # 16: the original
     *(Row("tensorflow", "plcc", batch) for batch in (16, 8, 4)),  # 16: not in the study, to compare with
-    *(Row("kuti", "mse", 8), Row("pytorch", "mse", 8)),
+    *(Row("kuti", "mse", 8), Row("pytorch", "mse", 8), Row("pytorch", "mse", 4)),
     *(Row("pytorch", loss, *arm) for loss in ("mse", "plcc") for arm in ARMS),
 )
 
@@ -22,4 +24,35 @@ MATRIX = (
 @dataclass(frozen=True)
 class Settings:
     recipe: Literal[*RECIPES] = "study"  # epochs, rates, momentum, start and size of all rows: see koniq/recipes.py
-    network: Literal["koncept512", "koncept_lite"] = "koncept512"  # of all rows: the study's, or the small one
+    network: Literal["koncept512", "koncept_lite"] = (
+        "koncept512"  # of all rows: the study's, or the small one of this project
+    )
+    rows: tuple[str, ...] = ("*",)  # patterns of rows, such as 'pytorch-*' or '*-b16*'; --list names them all
+    seeds: tuple[int, ...] = (1, 2, 3)  # a run of every row for each
+    dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
+    table: str = ""  # its table, if not in koniq/metadata
+    images: str = ""  # the folder of its pictures, if not in koniq/images
+    skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
+    cross: str = "live_itw"  # tested on as well, across data sets, where it is there; "" for none
+    cross_table: str = ""  # its table, if not in koniq/metadata
+    cross_images: str = ""  # the folder of its pictures, if not in koniq/images
+    epochs: tuple[int, ...] = ()  # at most, one a stage; with learning_rates; empty: the recipe's, as all that follow
+    learning_rates: tuple[float, ...] = ()  # of Adam, one a stage
+    momentum: float | None = None  # of the moving statistics of batch normalisation
+    weights: str = ""  # start: imagenet, try-imagenet, none (random), a file, a run
+    input_size: tuple[int, int] | None = None  # (height, width)
+    device: DeviceName | None = None  # cpu, cuda; mps: of PyTorch; None: as each script would, which is auto
+    workers: int = 2  # threads that make batches
+    runs: str = ""  # the folder of the runs, if not koniq/models
+    out: str = ""  # the folder of what is written, if not results; the README's tables are written with the latter
+    list: bool = False  # only say what is there, what is missing, and the command of each
+    render: bool = False  # train nothing: measure the runs that are there, write tables and figures
+    quick: bool = False  # two rows on a few pictures of the built-in sample, into quick/: whether everything works
+
+
+def main(s: Settings) -> None:
+    replication.replicate(s, MATRIX)
+
+
+if __name__ == "__main__":
+    cli.run(main, Settings)

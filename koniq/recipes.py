@@ -65,6 +65,8 @@ RECIPES = {
     ),
     # What two cores train in minutes a run: from random weights, so that it needs no download.
     "small": Recipe(_all((2, 1)), FROM_RANDOM, "none", (76, 100), HORIZON, ALIKE),
+    # What two cores train in minutes a run with koncept_lite, whose ImageNet weights come as a package.
+    "lite": Recipe(_all((1,)), dict.fromkeys(("mse", "plcc"), (3e-4,)), "imagenet", (96, 128), HORIZON, ALIKE),
     # Whether everything works; nothing is learnt in so few steps.
     "quick": Recipe(_all((1,)), FROM_RANDOM, "none", (76, 100), dict.fromkeys(HORIZON, 0.5), ALIKE),
 }
