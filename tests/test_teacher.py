@@ -202,7 +202,7 @@ def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_p
     """By the script, in PyTorch: what it learns is the teacher's, and what it is compared with, too."""
     script = pytest.importorskip("pytorch_train_koncept512")
     monkeypatch.setitem(NETWORKS, "koncept512", NARROW)
-    monkeypatch.setattr(engines, "auto", lambda precision, device: ("torch", "cpu"))
+    monkeypatch.setattr(engines, "auto", lambda *_, **__: ("torch", "cpu"))
     run = tmp_path / "run"
     arguments = ["--teacher", wide, "--images", photos, "--weights", "none", "--run", run]
     fixed = ["--input-size", 24, 32, "--batch-size", 8, "--epochs", 8, "--learning-rates", 1e-2, "--device", "cpu"]
@@ -225,7 +225,7 @@ def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_p
 def test_what_keras_draws_does_not_depend_on_whether_the_teacher_was_at_work(photos, wide, tmp_path, monkeypatch):
     script = pytest.importorskip("koncept512_train")
     monkeypatch.setitem(NETWORKS, "koncept512", TINY)
-    monkeypatch.setattr(engines, "auto", lambda precision, device: ("keras", "cpu"))
+    monkeypatch.setattr(engines, "auto", lambda *_, **__: ("keras", "cpu"))
     fixed = ["--weights", "none", "--input-size", 24, 32, "--batch-size", 8, "--epochs", 1, "--learning-rates", 1e-2]
     logs = []
     (tmp_path / "second").mkdir()
