@@ -1,6 +1,7 @@
 # make demo   photographs scored with the model that comes along, and a little training     under 3 minutes on 2 cores
 # make test   the tests                                                                     (TESTS=tests)
 # Both make .venv first, with what requirements*.txt pin.
+# make card   what README and card say of the released weights, measured again                (the tests' browser)
 # make test-portable  those of them that hang on how a processor rounds, again as older processors would
 # make demo-train KonCept512 trained from random weights, tested, and let loose on a lifelog   (SEED=1), 6 minutes and more
 # make test-long  the tests that take longer, or repeat what others show at another setting
@@ -21,7 +22,7 @@ FROM_RANDOM := --dataset sample --weights try-imagenet --input-size 76 100 --bat
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo-train/koncept512 --overwrite
 
-.PHONY: demo demo-train test test-portable test-long kuti test-kuti clean
+.PHONY: demo demo-train card test test-portable test-long kuti test-kuti clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
@@ -30,12 +31,13 @@ demo: .venv/core
 	$(BIN)/python -m koniq.demo demo
 	$(BIN)/python lifelog_predict.py demo/photos --weights $(MODEL) --out demo/photos_mos.csv
 	@$(BIN)/python -m koniq.demo demo --scores demo/photos_mos.csv
-	$(BIN)/python -m koniq.lifelog_report demo/photos_mos.csv
-	@echo "== A little training, to see it run: of the model on 32 pictures, and two steps of the whole KonCept512"
-	$(BIN)/python koncept512_train.py $(LITTLE) --network $(MODEL) --weights $(MODEL) --input-size 192 256 --batch-size 8 \
-		--epochs 2 --learning-rates 1e-5 --run demo/$(MODEL)
-	$(BIN)/python koncept512_train.py $(LITTLE) --weights none --input-size 76 100 --batch-size 16 \
-		--epochs 1 --learning-rates 1e-4 --run demo/koncept512
+	$(BIN)/python -m koniq.lifelog_report demo/photos_mos.csv --sheet 12
+	@echo "== A little training, to see it run: of the model on 32 pictures, and two steps of the whole KonCept512 beside it"
+	$(BIN)/python koncept512_train.py $(LITTLE) --weights none --input-size 76 100 --batch-size 16 --epochs 1 \
+		--learning-rates 1e-4 --run demo/koncept512 > demo/koncept512.log 2>&1 & \
+	$(BIN)/python koncept512_train.py $(LITTLE) --weights $(MODEL) --network $(MODEL) --input-size 192 256 --batch-size 8 \
+		--epochs 2 --learning-rates 1e-5 --run demo/$(MODEL); \
+	trained=$$?; wait $$! && test $$trained -eq 0; ended=$$?; cat demo/koncept512.log; exit $$ended
 	@echo
 	@echo "To open: demo/photos_mos_report/report.html  the best and the worst of them, in a browser"
 	@echo "         demo/photos_mos.csv                 a score for every picture"
@@ -43,6 +45,17 @@ demo: .venv/core
 	@echo "         demo/$(MODEL)/curves.png        what a training leaves; log.csv, settings.json and the weights beside it"
 	@echo
 	@echo "Your own photographs:  $(BIN)/python lifelog_predict.py my_photos"
+
+card: .venv/test
+	$(BIN)/python -m koniq.sense --weights $(MODEL) --record $(MODEL) --out results
+	$(BIN)/python -m koniq.limits --weights $(MODEL) --record $(MODEL) --out trained_models/$(MODEL)/limits.png
+	rm -rf demo
+	$(BIN)/python -m koniq.demo demo
+	$(BIN)/python lifelog_predict.py demo/photos --weights $(MODEL) --out demo/photos_mos.csv
+	$(BIN)/python -m koniq.demo demo --scores demo/photos_mos.csv --readme
+	$(BIN)/python -m koniq.lifelog_report demo/photos_mos.csv --sheet 12
+	$(BIN)/python tests/browser.py demo/photos_mos_report/report.html results/lifelog_report.png
+	$(BIN)/python -m koniq.card
 
 demo-train: .venv/core
 	rm -rf demo-train

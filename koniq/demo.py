@@ -20,7 +20,9 @@ from tqdm import tqdm
 from koniq import cli, sample, sense
 from koniq.distortions import STEPS, distorted
 from koniq.ground import InputError, first_few
+from koniq.ground.paths import ROOT
 from koniq.page import label
+from koniq.replication_report import filled
 from koniq.report import write_csv
 from koniq.score_tables import read
 from koniq.scores import facts
@@ -36,11 +38,18 @@ QUALITY = 95  # of the JPEGs written, as of the weakest step of jpeg
 class Settings:
     folder: tyro.conf.Positional[Path] = Path("demo")  # where photos/ and training.csv go
     scores: Path | None = None  # a CSV of lifelog_predict.py with scores of those photos: show how they fall
+    readme: bool = False  # put that into the README of this repository, too
 
 
 def main(s: Settings) -> None:
     if s.scores:
-        print(shown(read(s.scores), facts(s.scores)))
+        text = shown(read(s.scores), facts(s.scores))
+        print(f"\n{text}\n")
+        if s.readme:
+            path = ROOT / "README.md"
+            whole = filled(path.read_text(encoding="utf-8"), {"demo": f"```\n{text}\n```"})
+            with atomic_path(path) as temporary:
+                temporary.write_text(whole, encoding="utf-8")
         return
     count = write(s.folder)
     print(
@@ -107,12 +116,12 @@ def shown(table: pd.DataFrame, about: dict) -> str:
         lines.append(f"{sense.TITLES[kind]:20}{whole:10.1f}{cells}{order[kind].mean():10.2f}")
     return "\n".join(
         (
-            f"\nMean {label(about)} of {len(PHOTOS)} photographs by {about.get('model', 'the model')}, distorted more",
+            f"Mean {label(about)} of {len(PHOTOS)} photographs by {about.get('model', 'the model')}, distorted more",
             "strongly from left to right\n",
             *lines,
             "\norder: how the score falls with the step, by Spearman's rank correlation, the mean of the photographs:",
             "1 if each step scores below the one before, -1 if each scores above it.",
-            f"In {falling} of {order.size} series of five pictures each step scores below the one before.\n",
+            f"In {falling} of {order.size} series of five pictures each step scores below the one before.",
         )
     )
 
