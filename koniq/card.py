@@ -16,11 +16,12 @@ from koniq.engines import file_hash
 from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
 from koniq.network import sidecar
+from koniq.network.finding import RELEASED
 from koniq.replication_report import filled, number
 from koniq.report import markdown_table
 from ku.files import atomic_path
 
-NAME = "koncept_lite"
+NAME = RELEASED
 NOT_RUN = "not run"
 BIQ, LIVE = "BIQ2021", "LIVE In the Wild"  # as `dataset` of results/metrics.csv
 HELD_OUT = "held-out fifth"  # as `set`: the pictures of LIVE that no weights were trained on

@@ -19,6 +19,7 @@ from koniq import cli, devices, engines, results, sample
 from koniq.distortions import distorted
 from koniq.ground.paths import RESULTS
 from koniq.network import find, title
+from koniq.network.finding import RELEASED
 from koniq.page import THUMBNAIL, Cell, draw_sheet
 from koniq.prediction import Engine, Score, predict
 from koniq.report import markdown_table
@@ -32,7 +33,7 @@ SIZE = (640, 480)  # (width, height) of what is drawn here
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = "koncept_lite"  # a file, a training run, or a name in trained_models
+    weights: str = RELEASED  # a file, a training run, or a name in trained_models
     engine: engines.EngineName = "auto"  # keras, openvino, torch
     precision: engines.Precision = "float32"  # of the network's arithmetic
     out: Path = Path("limits.png")  # the pictures with their scores

@@ -23,6 +23,7 @@ from koniq.ground import InputError, first_few
 from koniq.ground.paths import RESULTS
 from koniq.metrics import METRICS, measure
 from koniq.network import find, title
+from koniq.network.finding import RELEASED
 from koniq.prediction import Engine, Score, predict
 from koniq.report import markdown_table, new_figure, save_figure, write_csv
 from ku.image_utils import resize_image
@@ -42,7 +43,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = "koncept_lite"  # a file, a training run, or a name in trained_models
+    weights: str = RELEASED  # a file, a training run, or a name in trained_models
     images: str = ""  # a folder of your own photographs, in place of those of koniq.photographs
     seed: int = 0  # of the noise
     engine: engines.EngineName = "auto"  # keras, openvino, torch
