@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from koniq import cli, limits, page, results, sense
+from koniq import calibration, cli, conformal, limits, page, results, sense
 from koniq.distortions import STEPS
 from koniq.engines import file_hash
 from koniq.ground import InputError
@@ -28,7 +28,7 @@ HELD_OUT = "held-out fifth"  # as `set`: the pictures of LIVE that no weights we
 # Models of results/metrics.csv beside the released one: other data, the same recipe.
 WITH, WITHOUT = f"{NAME}-with-biq2021", f"{NAME}-without-biq2021"
 ACROSS, SPLITS = f"{NAME}-biq2021", f"{NAME}-live-splits"
-LEFT_OUT = {"calibration", "intervals", "label"}  # of the record: tables of their own, and what goes without saying
+LEFT_OUT = {calibration.KEY, conformal.KEY, "label"}  # of the record: maps, which say little to a reader
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def card(weights: Path, table: pd.DataFrame) -> str:
         name=NAME,
         file={"name": weights.name, "size": weights.stat().st_size, "sha256": file_hash(weights)},
         facts=[(key.replace("_", " "), page.text(value)) for key, value in record.items() if key not in LEFT_OUT],
-        intervals="intervals" in record,
+        intervals=conformal.KEY in record,
+        calibrated=calibration.KEY in record,
         with_biq2021="biq2021" in str(record.get("trained_on", "")).lower(),
         aims=aims(table),
         sense=sense_table(table),
