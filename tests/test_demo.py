@@ -1,13 +1,20 @@
 """What `make demo` writes and shows, by scores that are known; the commands themselves are make demo."""
 
+import importlib
+import re
+import shlex
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
+import tyro
 from commands import ended
 from PIL import Image
 
-from koniq import datasets, demo, sample
+from koniq import cli, datasets, demo, sample
 from koniq.distortions import STEPS
+from koniq.ground.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +75,22 @@ def test_a_table_without_one_of_its_pictures_is_refused(table, tmp_path, capsys)
     table.assign(MOS=table.MOS.where(table.image_path != "coffee.jpg")).to_csv(tmp_path / "mos.csv", index=False)
     assert ended(demo, tmp_path, "--scores", tmp_path / "mos.csv") == 2
     assert "Received: none of coffee.jpg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["demo", "demo-train", "card"])
+def test_every_command_of_make_has_settings_that_there_are(target):
+    """Read from what `make` would do; none of it is run."""
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = []
+    for command in re.split(r"\n|;|&&|\|\|", done.stdout.replace("\\\n", " ").replace(" & ", "\n")):
+        if not command.strip().startswith(".venv/bin/python"):
+            continue
+        words = shlex.split(command.partition(" > ")[0], comments=True)
+        if words[1:3] == ["-m", "pip"] or words[1].startswith("tests/"):
+            continue
+        name, arguments = (words[2], words[3:]) if words[1] == "-m" else (words[1].removesuffix(".py"), words[2:])
+        settings = tyro.cli(importlib.import_module(name).Settings, args=arguments)
+        cli.check(settings)
+        found.append(name)
+    assert {"lifelog_predict", "koniq.lifelog_report"} <= {*found}
+    assert found.count("koncept512_train") == {"demo": 2, "demo-train": 1, "card": 0}[target]
