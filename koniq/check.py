@@ -23,10 +23,10 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from koniq import cli, datasets, splits, transfer
-from koniq.datasets import Release
 from koniq.faults import is_machine, said, stopped
 from koniq.ground import InputError, first_few
 from koniq.ground.paths import METADATA
+from koniq.releases import Release
 from koniq.room import ROOM
 from ku.files import atomic_path
 from ku.image_utils import to_rgb

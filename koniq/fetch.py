@@ -23,6 +23,7 @@ from koniq import archives, check, cli, datasets, seen, transfer
 from koniq.ground import InputError, RunStopped
 from koniq.ground.paths import DOWNLOADS, METADATA, ROOT
 from koniq.network import KONCEPT512, weights
+from koniq.releases import RELEASES, Release
 from koniq.sources import ITEMS, Item, Part, Source, named
 from koniq.transfer import SourceFailed
 from ku.files import atomic_path, lock_path, real_path, replace_file, turn
@@ -270,9 +271,9 @@ def _rated(item: Item, metadata: Path) -> list[str]:
     return datasets.read(item.name, str(table))[1].image_name.tolist()
 
 
-def _release(item: Item) -> datasets.Release:
+def _release(item: Item) -> Release:
     """What is known of the pictures, at the one size that is fetched."""
-    release = datasets.RELEASES[item.name]
+    release = RELEASES[item.name]
     return replace(release, sizes=release.sizes[:1])
 
 

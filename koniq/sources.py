@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from koniq.datasets import RELEASES
 from koniq.ground import InputError
 from koniq.ground.paths import IMAGES, METADATA, ROOT, TRAINED_MODELS
 from koniq.network.finding import ORIGINAL
+from koniq.releases import RELEASES
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def split(
     for position, group in enumerate(order):
         # What the group adds to the squared error of each set, in units of what the set should have.
         cost = ((2 * (have - wanted) + numbers[group]) * numbers[group] / wanted).sum(axis=1)
+        cost = cost.round(9)  # of two sets that it fits as well it is the first, however a processor rounds sums
         empty = have[:, -1] == 0
         if len(order) - position <= empty.sum():
             cost[~empty] = np.inf  # no set stays empty

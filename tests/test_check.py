@@ -11,7 +11,7 @@ from commands import ended
 from PIL import Image
 
 from koniq import check, room
-from koniq.datasets import RATER_TRAINING, RELEASES, Release
+from koniq.releases import RATER_TRAINING, RELEASES, Release
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Release(sizes=((6, 8),), odd={"odd.png": (8, 6)}, same=(frozenset({"a.png", "b.png"}),))

@@ -22,11 +22,11 @@ from scipy.io import savemat
 from served import PAGE, served
 
 from koniq import archives, engines, fetch, sources, transfer
-from koniq.datasets import RELEASES
 from koniq.fetch import Settings, ensure
 from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
 from koniq.network.weight_files import keras3_names
+from koniq.releases import RELEASES
 from koniq.sources import ITEMS, Source
 
 ROOT = Path(__file__).resolve().parent.parent
