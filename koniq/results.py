@@ -1,5 +1,7 @@
 """What was measured: `python -m koniq.results RUN...` puts the tests of finished runs into results/metrics.csv.
 
+python -m koniq.results results/my_test --name koncept_lite --part "held-out fifth"     # a test of weights by itself
+
 One row a measurement: data set, what its labels are, set, metric, value, interval, number of pictures, and what it
 took: the run's name and settings, epochs, seconds of training, device, versions and commit. Of a difference
 (srcc_difference, plcc_difference) also the run that it is a difference to, and p. A run recorded before is replaced.
@@ -14,7 +16,7 @@ from typing import Any
 import pandas as pd
 import tyro
 
-from koniq import cli, tables
+from koniq import cli, devices, tables
 from koniq.ground import InputError
 from koniq.ground.paths import MODELS, RESULTS
 from koniq.metrics import difference
@@ -29,8 +31,10 @@ REFERENCE = 16  # the batch size, of the original network, that all others are c
 
 @dataclass(frozen=True)
 class Settings:
-    runs: tyro.conf.Positional[tuple[Path, ...]]  # folders of finished runs, or their names in koniq/models
+    runs: tyro.conf.Positional[tuple[Path, ...]]  # folders of finished runs, their names in koniq/models, or of tests
     name: str = ""  # what to call the run in the table, if not by its folder (one run only)
+    part: str = ""  # what to call the set of a test, if not test, validation or training
+    trained_on: str = ""  # what the weights of a test learnt from, if that is not what they are tested on
     out: Path = RESULTS / "metrics.csv"
 
 
@@ -92,6 +96,20 @@ def in_words(versions: Mapping[str, str]) -> str:
     return " ".join(f"{package} {version}" for package, version in versions.items())
 
 
+def tested(folder: Path, name: str, part: str = "", trained_on: str = "") -> pd.DataFrame:
+    """The rows of a test by itself, such as of weights that are released: the metrics.csv of its folder, as `name`.
+
+    part: what to call its set; what reports give apart of it is called "PART, subset 1" and the like.
+    """
+    rows = tables.read_typed(folder / "metrics.csv")
+    own = rows.set.iloc[0]
+    rows["set"] = [(part or own) + text.removeprefix(own) for text in rows.set]
+    about = {"model": name or folder.name, "trained_on": trained_on or rows.dataset.iloc[0]}
+    return rows.assign(
+        **about, device=devices.machine(), versions=in_words(devices.versions()), commit=devices.commit()
+    )
+
+
 def framework(facts: Mapping[str, Any]) -> str:
     """What trained a run: pytorch, kuti or tensorflow, by its settings.json."""
     return next((name for name in ("PyTorch", "kuti") if f"{name} " in facts["device"]), "tensorflow").lower()
@@ -109,7 +127,10 @@ def _differences(test: Path, reference: Path) -> pd.DataFrame:
 def main(s: Settings) -> None:
     if s.name and len(s.runs) != 1:
         raise InputError(f"A name should be given to one run. Received: {len(s.runs)} runs")
-    new = pd.concat([measurements(run, s.name) for run in s.runs], ignore_index=True)
+    of_tests = [run for run in s.runs if (run / "metrics.csv").is_file()]
+    found = [tested(run, s.name, s.part, s.trained_on) for run in of_tests]
+    found += [measurements(run, s.name) for run in s.runs if run not in of_tests]
+    new = pd.concat(found, ignore_index=True)
     table = record(new, s.out)
     print(new[["model", "dataset", "metric", "value", "low", "high"]].to_string(index=False))
     print(f"{s.out}: {len(table)} measurements")
