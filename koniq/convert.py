@@ -29,6 +29,7 @@ class Settings:
     target: tyro.conf.Positional[Path]  # the file to write; its ending says what it will be
     overwrite: bool = False  # replace it
     half: bool = False  # of .safetensors: numbers in half precision, in half the size; every reader takes them
+    body: bool = False  # the body alone, such as to train a new head from it
     pictures: Path | None = None  # of .onnx: a folder of pictures to check it on; random ones if not given
     count: int = 8  # of .onnx: pictures that it is checked on, at most
     input_size: tuple[int, int] | None = None  # of .onnx: (height, width); None: what the weights were trained at
@@ -44,21 +45,25 @@ def main(s: Settings) -> None:
         raise InputError(f"target should be another file than the source. Received: {s.target}")
     if s.half and s.target.suffix != ".safetensors":
         raise InputError(f"half should go with a target that ends in .safetensors. Received: {s.target}")
+    if s.body and s.target.suffix == ".onnx":
+        raise InputError(f"body should go with a target to train from. Received: {s.target}")
     if s.target.suffix == ".onnx":
         to_onnx(source, s.target, s.input_size, s.pictures, s.count)
     else:
-        convert(source, s.target, s.half)
+        convert(source, s.target, s.half, s.body)
     print(f"{source} is now {s.target}")
 
 
-def convert(source: Path, target: Path, half: bool = False) -> None:
+def convert(source: Path, target: Path, half: bool = False, body: bool = False) -> None:
     """Write the weights of a file as another's, with the record of the network, if there is one.
 
-    half: in half precision. Raises InputError, naming the first layer that differs and both shapes, if they do not fit
-    the network.
+    half: in half precision. body: those of the body alone. Raises InputError, naming the first layer that differs and
+    both shapes, if they do not fit the network.
     """
     network = sidecar.network_of(source)
     state = weights.read_state(source, network, body=True)
+    if body:
+        state = {key: array for key, array in state.items() if key.startswith("base.")}
     if target.suffix == ".keras" and not any(key.startswith("fc.") for key in state):
         raise InputError(
             f"A .keras file should hold a whole network, and {source} holds its body. Give another ending."

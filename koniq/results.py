@@ -96,7 +96,7 @@ def in_words(versions: Mapping[str, str]) -> str:
     return " ".join(f"{package} {version}" for package, version in versions.items())
 
 
-def tested(folder: Path, name: str, part: str = "", trained_on: str = "") -> pd.DataFrame:
+def of_test(folder: Path, name: str, part: str = "", trained_on: str = "") -> pd.DataFrame:
     """The rows of a test by itself, such as of weights that are released: the metrics.csv of its folder, as `name`.
 
     part: what to call its set; what reports give apart of it is called "PART, subset 1" and the like.
@@ -128,7 +128,7 @@ def main(s: Settings) -> None:
     if s.name and len(s.runs) != 1:
         raise InputError(f"A name should be given to one run. Received: {len(s.runs)} runs")
     of_tests = [run for run in s.runs if (run / "metrics.csv").is_file()]
-    found = [tested(run, s.name, s.part, s.trained_on) for run in of_tests]
+    found = [of_test(run, s.name, s.part, s.trained_on) for run in of_tests]
     found += [measurements(run, s.name) for run in s.runs if run not in of_tests]
     new = pd.concat(found, ignore_index=True)
     table = record(new, s.out)
