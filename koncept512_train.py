@@ -13,7 +13,7 @@ from koniq.network import KONCEPT512, NETWORKS
 
 @dataclass(frozen=True)
 class Settings:
-    dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
+    dataset: str = "koniq10k"  # koniq10k, biq2021, sample (built in, synthetic labels), or a .csv: image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     teacher: str = ""  # weights whose scores are learnt in place of MOS; --images FOLDER alone: of any pictures

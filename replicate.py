@@ -29,7 +29,7 @@ class Settings:
     )
     rows: tuple[str, ...] = ("*",)  # patterns of rows, such as 'pytorch-*' or '*-b16*'; --list names them all
     seeds: tuple[int, ...] = (1, 2, 3)  # a run of every row for each
-    dataset: str = "koniq10k"  # koniq10k, sample (built in, synthetic labels), or a .csv with image_name, MOS, set
+    dataset: str = "koniq10k"  # koniq10k, biq2021, sample (built in, synthetic labels), or a .csv: image_name, MOS, set
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open

@@ -33,7 +33,7 @@ LAYOUTS = {  # of one data set a picture
 
 @dataclass(frozen=True)
 class Settings:
-    dataset: tyro.conf.Positional[str] = "sample"  # koniq10k, live_itw, sample, or a .csv table
+    dataset: tyro.conf.Positional[str] = "sample"  # koniq10k, live_itw, biq2021, sample, or a .csv table
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     pictures: int = 200  # the first of the table that are there

@@ -39,8 +39,8 @@ from koniq.report import markdown_table, new_figure, save_figure, test_report
 @dataclass(frozen=True)
 class Settings:
     weights: str = finding.ORIGINAL  # a file, a training run, or a name in trained_models
-    dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
-    table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
+    dataset: str = "koniq10k"  # koniq10k, live_itw, biq2021, sample (built in, synthetic labels), or a .csv
+    table: str = ""  # its table (live_itw, biq2021: the folder of their tables), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = True  # calibrate on the pictures that are there, and say how many are not

@@ -38,8 +38,8 @@ LABELS = {  # of figures
 @dataclass(frozen=True)
 class Settings:
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
-    dataset: str = "koniq10k"  # koniq10k, live_itw, sample (built in, synthetic labels), or a .csv table
-    table: str = ""  # its table (live_itw: the folder of its .mat files), if not in koniq/metadata
+    dataset: str = "koniq10k"  # koniq10k, live_itw, biq2021, sample (built in, synthetic labels), or a .csv
+    table: str = ""  # its table (live_itw, biq2021: the folder of their tables), if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = True  # go on with the pictures that are there, and say how many are not
     set: Literal["training", "validation", "test"] = "test"  # the part of the data set

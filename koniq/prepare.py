@@ -39,7 +39,7 @@ from ku.files import atomic_path, lock_file, lock_path, real_path, replace_file,
 
 @dataclass(frozen=True)
 class Settings:
-    dataset: tyro.conf.Positional[str] = "koniq10k"  # koniq10k, live_itw, sample, or a .csv table
+    dataset: tyro.conf.Positional[str] = "koniq10k"  # koniq10k, live_itw, biq2021, sample, or a .csv table
     table: str = ""  # its table, if not in koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open

@@ -9,7 +9,7 @@ from PIL import Image
 from koniq import features, group
 from koniq.features import Body
 from koniq.group import Pairs, grouped, near_copies
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, KONCEPT_LITE, write_state
 
 
 def pairs(*found):
@@ -153,3 +153,20 @@ def test_the_features_of_a_network_are_those_of_its_body(mine, tmp_path):
     with torch.inference_mode():
         expected = module.features(torch.from_numpy(pixels)).numpy()
     np.testing.assert_allclose(seen[9:], expected, atol=1e-4)
+
+
+def test_openvino_sees_what_pytorch_sees(mine, tmp_path):
+    pytest.importorskip("openvino")
+    torch = pytest.importorskip("torch")
+    network = KONCEPT_LITE.at((64, 96))
+    torch.manual_seed(0)
+    state = {key: array.numpy() for key, array in network.build_torch().state_dict().items()}
+    write_state(state, tmp_path / "lite.safetensors", network)
+    (tmp_path / "lite.json").write_text(json.dumps(network.record()))
+    body = features.start(tmp_path / "lite.safetensors")
+    seen, _ = features.extract(body, [mine.parent / f"images/{number}.png" for number in range(9)])
+    pixels = np.stack([features.decode(mine.parent / f"images/{number}.png", body.network)[1] for number in (0, 8)])
+    assert seen.shape == (9, 4096)
+    np.testing.assert_allclose(
+        seen[[0, 8]], features._in_torch(tmp_path / "lite.safetensors", network)(pixels), atol=1e-3
+    )

@@ -75,7 +75,7 @@ def test_help_explains_every_setting(script):
         (TRAIN, ["--input-size", 0, 0], "input_size should be positive"),
         (TRAIN, [], "The table of KonIQ-10k should be"),
         (TRAIN, ["--dataset", "nowhere.csv"], "nowhere.csv, which is not there"),
-        (TRAIN, ["--dataset", "flickr"], "one of koniq10k, live_itw, sample or a .csv table"),
+        (TRAIN, ["--dataset", "flickr"], "one of koniq10k, live_itw, biq2021, sample or a .csv table"),
         (TEST, ["--weights", "absent"], "Received: weights='absent'"),
         (LIFELOG, ["none.jpg", "--weights", "absent"], "Received: weights='absent'"),
     ],
