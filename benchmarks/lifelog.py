@@ -1,18 +1,22 @@
 """How fast lifelog_predict.py scores 1024x768 JPEGs, beside the loop of the study, and in how much memory.
 
 python -m benchmarks.lifelog --weights my_run --precisions auto float32 int8
+ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 python -m benchmarks.lifelog       as a processor without AVX-512 would
 
-In one run, on the same pictures, everything in turn. The peer is the study's loop, one picture a `model.predict` and
-nearest neighbour: by the real kuti 0.9.8.1 where `make kuti` has been run, else stated here again. What decoding alone
-and the engine alone reach on the same cores bounds what both together can: 1 / rate = 1 / decoding + 1 / engine.
+In one run, by both networks, on the same pictures, everything in turn. The peer is the study's loop, one picture a
+`model.predict` and nearest neighbour: by the real kuti 0.9.8.1 where `make kuti` has been run, else stated here again.
+What decoding alone and the engine alone reach on the same cores bounds what both together can: 1 / rate = 1 / decoding
++ 1 / engine.
 """
 
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +25,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.processes import measured
-from koniq import cli, devices, engines, kuti_bridge
+from koniq import cli, devices, engines, kuti_bridge, tables
 from koniq.ground.paths import ROOT
 from koniq.lifelog import Opened, with_content
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
 from koniq.prediction import Engine, decode, predict
-from koniq.report import markdown_table
+from koniq.report import markdown_table, write_csv
 from koniq.sample import SCENES, crop, scene
 from koniq.scores import ScoreFile
 
@@ -34,10 +38,16 @@ if TYPE_CHECKING:
     import keras
 
 
+ALONE, WHOLE = "engine alone", "JPEG to CSV"
+ISA = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")  # by these a processor does as an older one would
+LIFELOG = 183_227  # pictures of the study's
+
+
 @dataclass(frozen=True)
 class Settings:
-    weights: str = ""  # a file, a training run, a name in trained_models; random weights if empty, too wild for int8
-    precisions: tuple[engines.Precision, ...] = ("auto",)  # of OpenVINO
+    weights: str = ""  # of KonCept512: a file, a training run, a name in trained_models; random weights if empty
+    lite: str = "koncept_lite"  # those of koncept_lite; without, if empty
+    precisions: tuple[engines.Precision, ...] = ("auto",)  # of OpenVINO; random weights are too wild for int8
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
     count: int = 96  # pictures a round
     peer_count: int = 24  # pictures a round of the peer, which takes long
@@ -46,6 +56,7 @@ class Settings:
     workers: int = 2  # threads that decode
     memory: tuple[int, ...] = (1000, 20000)  # pictures of the runs whose peak memory is measured
     memory_size: tuple[int, int] = (76, 100)  # the network's input in those, for them to end within minutes
+    out: Path | None = None  # a CSV such as results/speed.csv, that the rates are added to
 
 
 def main(s: Settings) -> None:
@@ -64,11 +75,11 @@ def main(s: Settings) -> None:
             weights.load(model, path)
             rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
         rates["decoding alone"] = lambda: decoding(network, pictures[: s.count], s.workers)
-        for precision in s.precisions:
-            plan = engines.plan(path, "openvino", precision, s.batch_size, s.input_size, None, pictures)
-            engine, facts = plan.start(), plan.facts()
-            rates[f"{plan.precision}: engine alone"] = lambda engine=engine: alone(engine, pictures[: s.count])
-            rates[f"{plan.precision}: JPEG to CSV"] = lambda engine=engine, facts=facts: whole(
+        for each, precision in product([path, *([finding.find(s.lite)] if s.lite else [])], s.precisions):
+            plan = engines.plan(each, "openvino", precision, s.batch_size, s.input_size, None, pictures)
+            case, engine, facts = f"{plan.network.name}, {plan.precision}", plan.start(), plan.facts()
+            rates[f"{case}: {ALONE}"] = lambda engine=engine: alone(engine, pictures[: s.count])
+            rates[f"{case}: {WHOLE}"] = lambda engine=engine, facts=facts: whole(
                 engine, facts, pictures[: s.count], folder / "scores.csv", s.workers
             )
         found = pd.DataFrame(
@@ -76,7 +87,10 @@ def main(s: Settings) -> None:
         )
         print(f"\n{devices.machine()}; {devices.versions()}; commit {devices.commit()}")
         print(f"{s.input_size[0]}x{s.input_size[1]}, batch {plan.batch_size}, {s.rounds} rounds; pictures a second\n")
-        print(speed_table(found))
+        rows = speeds(found)
+        print(speed_table(rows))
+        if s.out:
+            add(rows, s.out)
         if s.memory:
             peaks = [peak(path, pictures, count, folder, s) for count in s.memory]
             print(f"\nPeak memory, network at {s.memory_size[0]}x{s.memory_size[1]}\n")
@@ -142,18 +156,45 @@ def whole(engine: Engine, facts: dict, paths: Sequence[Path], out: Path, workers
     return len(paths) / (time.perf_counter() - began)
 
 
-def speed_table(found: pd.DataFrame) -> str:
-    """Markdown: the median and the range of each rate, its ratio to the peer's, and its share of the bound."""
+def speeds(found: pd.DataFrame) -> pd.DataFrame:
+    """Of each rate, a column of `found` with a value a round: what the benchmark shows of it; NaN is nothing.
+
+    median, low and high are pictures a second; ratio is to the peer, and share that of what decoding and engine allow
+    together, both the medians of ratios within a round; hours are those of the study's lifelog.
+    """
     rows = []
-    for name in found:
-        share = ""
-        if name.endswith("JPEG to CSV"):
-            engine = found[name.replace("JPEG to CSV", "engine alone")]
-            share = f"{(found[name] * (1 / engine + 1 / found['decoding alone'])).median():.0%}"
-        ratio = (found[name] / found.peer).median()
-        spread = f"{found[name].min():.2f} to {found[name].max():.2f}"
-        rows.append((name, f"{found[name].median():.2f}", spread, f"{ratio:.2f}", share))
-    return markdown_table(("", "median", "rounds", "ratio to the peer", "share of 1/(1/decoding + 1/engine)"), rows)
+    for case in found:
+        share = hours = np.nan
+        if case.endswith(WHOLE):
+            engine = found[case.replace(WHOLE, ALONE)]
+            share = (found[case] * (1 / engine + 1 / found["decoding alone"])).median()
+        if case.endswith(WHOLE) or case == "peer":
+            hours = LIFELOG / found[case].median() / 3600
+        rates = found[case].median(), found[case].min(), found[case].max()
+        rows.append((case, *rates, (found[case] / found.peer).median(), share, hours))
+    return pd.DataFrame(rows, columns=["case", "median", "low", "high", "ratio", "share", "hours"])
+
+
+def speed_table(rows: pd.DataFrame) -> str:
+    """Markdown of `speeds`."""
+    shown = [
+        (
+            *(row.case, f"{row.median:.2f}", f"{row.low:.2f} to {row.high:.2f}", f"{row.ratio:.2f}"),
+            *("" if np.isnan(row.share) else f"{row.share:.0%}", "" if np.isnan(row.hours) else f"{row.hours:.1f}"),
+        )
+        for row in rows.itertuples()
+    ]
+    bound = "share of 1/(1/decoding + 1/engine)"
+    return markdown_table(("", "median", "rounds", "ratio to the peer", bound, f"hours for {LIFELOG:,}"), shown)
+
+
+def add(rows: pd.DataFrame, path: Path) -> None:
+    """Add rates to a CSV, with the machine, what limits its processors' instructions, versions and commit."""
+    limits = " ".join(f"{name}={os.environ[name]}" for name in ISA if name in os.environ)
+    versions = " ".join(f"{package} {version}" for package, version in devices.versions().items())
+    about = {"machine": devices.machine(), "limits": limits, "versions": versions, "commit": devices.commit()}
+    old = [tables.read_typed(path, ("limits",))] if path.is_file() else []
+    write_csv(pd.concat([*old, rows.assign(**about)], ignore_index=True), path)
 
 
 def peak(path: Path, pictures: Sequence[Path], count: int, folder: Path, s: Settings) -> int:

@@ -40,8 +40,9 @@ CALIBRATION, CHECK = 100, 100  # at most: pictures that set the ranges of int8, 
 FEWEST = 20  # of each
 AGREEMENT = 0.999  # SRCC of int8 with float32, at least
 # The layers that int8 leaves in floating point: the stem's convolutions and the head, which see the finest differences
-# and take a tenth of the time. What it costs to quantise them too is measured in results/LOG.md.
-STEM, HEAD = 5, 4
+# and take a tenth of the time; depthwise convolutions, of channels that have little range in common; and what deviates
+# from a mean. What it costs to quantise them too is measured in results/LOG.md.
+STEM, HEAD, TYPES = 5, 4, ("GroupConvolution", "ReduceMean", "Subtract")
 
 
 @dataclass(frozen=True)
@@ -190,13 +191,14 @@ def _quantize(path: Path, network: Network, pictures: Sequence[Path], batch_size
         raise InputError(
             f"precision=int8 should have {2 * FEWEST} pictures that open. Received: {len(opened)} of {len(pictures)}"
         )
-    model = _model(path, network)
+    model = _model(path, network, best_precision() == "mixed_bfloat16")  # what is left in floating point is in that
     names = [layer.get_friendly_name() for layer in _layers(model)]
+    others = [node.get_friendly_name() for node in model.get_ops() if node.get_type_name() in TYPES]
     model = nncf.quantize(
         model,
         nncf.Dataset(known, lambda pixels: pixels[None]),
         subset_size=len(known),
-        ignored_scope=nncf.IgnoredScope(names=sorted({*names[:STEM], *names[-HEAD:]})),
+        ignored_scope=nncf.IgnoredScope(names=sorted({*names[:STEM], *names[-HEAD:], *others})),
         # The mean of the maxima, NNCF's default, clips what is out of the ordinary: the best and the worst pictures.
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX

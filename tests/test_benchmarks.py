@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import coverage, engines, training
+from benchmarks import coverage, engines, lifelog, training
 from benchmarks.processes import measured
 
 
@@ -62,3 +62,21 @@ def test_coverage_is_as_promised_on_halves_and_is_seen_to_break_on_a_shifted_set
     assert 0.89 < found["own", "intervals, random halves", "coverage"] < 0.93
     assert found["shifted", "intervals, by intervals of own", "coverage"] < 0.6
     assert 0.89 < found["shifted", "intervals, random halves, own affine map", "coverage"] < 0.95
+
+
+def test_what_is_reached_together_stands_beside_the_peer_and_what_both_allow(tmp_path, monkeypatch):
+    whole, alone = f"lite, float32: {lifelog.WHOLE}", f"lite, float32: {lifelog.ALONE}"
+    found = pd.DataFrame({"peer": [1.0, 2, 2], "decoding alone": 60.0, alone: 30.0, whole: [15.0, 18, 20]})
+    rows = lifelog.speeds(found).set_index("case")
+    assert rows.loc[whole, ["median", "low", "high", "ratio"]].tolist() == [18, 15, 20, 10]
+    assert rows.share[whole] == pytest.approx(18 / 20)
+    assert rows.hours[whole] == pytest.approx(183_227 / 18 / 3600)
+    assert rows.hours.peer == pytest.approx(183_227 / 2 / 3600)
+    assert rows.loc[alone, ["share", "hours"]].isna().all()
+    assert lifelog.speed_table(rows.reset_index()).splitlines()[-1].endswith("| 15.00 to 20.00 | 10.00 | 90% | 2.8 |")
+    monkeypatch.setenv("OV_CPU_MAX_ISA", "AVX2")
+    for _ in range(2):
+        lifelog.add(rows.reset_index(), tmp_path / "speed.csv")
+    table = pd.read_csv(tmp_path / "speed.csv")
+    assert (len(table), set(table.limits)) == (8, {"OV_CPU_MAX_ISA=AVX2"})
+    assert table["median"].tolist() == [*rows["median"]] * 2

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_network_koncept_lite import drawn
 from tiny import DEEP, TINY
 
 from koniq import engines, openvino_engine
 from koniq.ground import InputError, RunStopped
-from koniq.network import TOLERANCE, sidecar
+from koniq.network import KONCEPT_LITE, TOLERANCE, sidecar, weights
 from koniq.prediction import predict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +67,7 @@ def test_auto_is_openvino_on_a_processor(tiny, monkeypatch):
     plan = engines.plan(tiny)
     assert (plan.engine, plan.precision) == ("openvino", openvino_engine.best_precision())
     assert engines.plan(tiny, precision="float32").precision == "float32"
-    monkeypatch.setattr(engines, "auto", lambda precision, device: ("keras", device))
+    monkeypatch.setattr(engines, "auto", lambda precision, device, exported: ("keras", device))
     assert (engines.plan(tiny).engine, engines.plan(tiny).precision) == ("keras", "float32")
 
 
@@ -75,6 +76,17 @@ def test_without_openvino_auto_is_keras_and_says_what_is_missed(tiny, monkeypatc
     assert engines.plan(tiny).engine == "keras"
     assert "pip install -r requirements.txt" in capsys.readouterr().out
     with pytest.raises(InputError, match="openvino should be installed"):
+        engines.plan(tiny, "openvino")
+
+
+def test_without_keras_openvino_is_for_the_network_that_needs_no_export(tiny, tmp_path, monkeypatch):
+    lite = tmp_path / "lite.safetensors"
+    weights.write_state(drawn(), lite, KONCEPT_LITE)
+    sidecar.write_record(lite, KONCEPT_LITE)
+    monkeypatch.setattr(engines, "has_keras", lambda: False)
+    assert engines.plan(lite).engine == "openvino"
+    assert engines.plan(tiny).engine == "torch"
+    with pytest.raises(InputError, match="which export tiny for OpenVINO, should be installed"):
         engines.plan(tiny, "openvino")
 
 

@@ -110,7 +110,7 @@ def _convolution(x: openvino.Output, folded: Folded, name: str, stride: int = 1)
         y = ops.group_convolution(x, kernel[:, None], strides=[stride] * 2, **how)
     else:
         y = ops.convolution(x, kernel, strides=[stride] * 2, **how)
-    return ops.add(y, bias[:, None, None])
+    return ops.add(y, bias[None, :, None, None])  # as NNCF wants it
 
 
 def _fold(state: State, name: str) -> tuple[np.ndarray, np.ndarray]:
