@@ -30,7 +30,7 @@ SAME = datasets.RELEASES["live_itw"].same[0]
 
 @dataclass(frozen=True)
 class Settings:
-    weights: str = "koncept_lite-biq2021"  # where each split starts: a file or a run that has seen nothing of LIVE
+    weights: str = "koncept_lite-biq2021-13"  # where each split starts: a file or a run that has seen nothing of LIVE
     table: str = ""  # the folder of LIVE's .mat files, if not koniq/metadata
     images: str = ""  # the folder of its pictures, if not in koniq/images
     splits: int = 10  # how many
@@ -38,7 +38,7 @@ class Settings:
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)  # training, validation, test
     batch_size: int = 64
     epochs: tuple[int, ...] = (30, 10)
-    learning_rates: tuple[float, ...] = (1e-3, 2e-4)
+    learning_rates: tuple[float, ...] = (5e-4, 1e-4)
     body_rate: float = 1.0  # what the body has of it
     hold: int = 17  # parts that stay as they are: all, so that a split takes seconds
     average: float = 0.95  # of the weights over batches
