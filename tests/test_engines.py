@@ -67,7 +67,7 @@ def test_auto_is_openvino_on_a_processor(tiny, monkeypatch):
     plan = engines.plan(tiny)
     assert (plan.engine, plan.precision) == ("openvino", openvino_engine.best_precision())
     assert engines.plan(tiny, precision="float32").precision == "float32"
-    monkeypatch.setattr(engines, "auto", lambda precision, device, exported: ("keras", device))
+    monkeypatch.setattr(engines, "auto", lambda _, device, **__: ("keras", device))
     assert (engines.plan(tiny).engine, engines.plan(tiny).precision) == ("keras", "float32")
 
 

@@ -27,7 +27,7 @@ def few(data, tmp_path_factory):
 
 def check(run, ending):
     """What the run left is koncept_lite's, read without a framework, and its log is of numbers."""
-    (path,) = run.glob(f"koncept_lite_best{ending}")
+    (path,) = run.glob(f"koncept_lite*_best{ending}")
     assert sidecar.network_of(path) == KONCEPT_LITE.at((64, 80))
     state = weights.read_state(path, KONCEPT_LITE)
     assert all(np.isfinite(array).all() for array in state.values())
