@@ -81,7 +81,9 @@ def main(s: Settings) -> None:
     write_csv(table, out / "splits.csv")
     of = table[[*METRICS]]
     summary = pd.DataFrame({"value": of.median(), "low": of.min(), "high": of.max()}).rename_axis("metric")
-    write_csv(summary.reset_index().assign(n=len(table)), out / "metrics.csv")
+    part = f"{'ten' if len(table) == 10 else len(table)} splits"
+    about = {"n": len(table), "dataset": data.name, "label": data.label, "set": part, "model": out.name}
+    write_csv(summary.reset_index().assign(**about), out / "metrics.csv")  # as koniq.results takes it
     lines = [(name, *(f"{number:.3f}" for number in row)) for name, *row in summary.itertuples()]
     print(markdown_table(("", f"median of {len(table)}", "lowest", "highest"), lines))
     print(f"To open: {out / 'metrics.csv'}, {out / 'splits.csv'}")
