@@ -43,8 +43,8 @@ def read(tmp_path, *rows):
 def test_numbers_file_and_record_are_in_the_card_and_what_is_not_there_is_not_run(weights, tmp_path):
     table = read(
         tmp_path,
-        row(0.8914),
-        row(0.9026, metric="plcc"),
+        row(0.8914, card.OF_BIQ),
+        row(0.9026, card.OF_BIQ, metric="plcc"),
         row(0.8126, card.ACROSS, card.LIVE),
         row(0.96, dataset="photographs in five steps", part="blur", metric="sense", n=21),
         row(41.25, dataset=limits.DATASET, part="text", metric="score", low=np.nan, high=np.nan),
@@ -55,10 +55,13 @@ def test_numbers_file_and_record_are_in_the_card_and_what_is_not_there_is_not_ru
     assert "| .89, .90 | .891 [.881, .901] | .903 [.893, .913] |" in line
     (line,) = (line for line in lines if line.startswith("| the same, subset 3"))
     assert "| .80 | not run | not run |" in line
-    assert "| trained on BIQ2021 alone, all of LIVE In the Wild | .80 | .813 [.803, .823] | not run |" in text
+    assert (
+        "| trained on BIQ2021 alone (heads: subsets 1 and 3), all of LIVE In the Wild | .80 | .813 [.803, .823] | not run |"
+        in text
+    )
     assert "| blurred | 0, 1, 2, 4, 8 | .95 | .960 [.950, .970] | 21 |" in lines
     assert "| text | 41.2 | not run |" in lines
-    assert "| koncept_lite | BIQ2021, test | 2,000 | .891 [.881, .901] | .903 [.893, .913] |" in lines
+    assert "| koncept_lite-biq2021 | BIQ2021, test | 2,000 | .891 [.881, .901] | .903 [.893, .913] |" in lines
     assert f"| SHA-256 | `{hashlib.sha256(b'some weights').hexdigest()}` |" in lines
     assert "| input size | 384 x 512 |" in lines
     assert "**trained with BIQ2021**" in text
@@ -74,8 +77,8 @@ def test_without_biq2021_the_card_says_why(weights, tmp_path):
 
 
 def test_two_rows_for_one_number_are_refused(weights, tmp_path):
-    with pytest.raises(InputError, match=r"should have one srcc of koncept_lite on BIQ2021, test. Received: 2"):
-        card.card(weights, read(tmp_path, row(0.5), row(0.6)))
+    with pytest.raises(InputError, match=r"should have one srcc of koncept_lite-biq2021 on BIQ2021, test. Received: 2"):
+        card.card(weights, read(tmp_path, row(0.5, card.OF_BIQ), row(0.6, card.OF_BIQ)))
 
 
 def test_the_command_writes_where_it_is_told_and_names_a_file_that_is_not_there(weights, tmp_path, capsys):
