@@ -55,10 +55,8 @@ def test_numbers_file_and_record_are_in_the_card_and_what_is_not_there_is_not_ru
     assert "| .89, .90 | .891 [.881, .901] | .903 [.893, .913] |" in line
     (line,) = (line for line in lines if line.startswith("| the same, subset 3"))
     assert "| .80 | not run | not run |" in line
-    assert (
-        "| trained on BIQ2021 alone (heads: subsets 1 and 3), all of LIVE In the Wild | .80 | .813 [.803, .823] | not run |"
-        in text
-    )
+    (line,) = (line for line in lines if line.startswith("| trained on BIQ2021 alone"))
+    assert "| .80 | .813 [.803, .823] | not run |" in line
     assert "| blurred | 0, 1, 2, 4, 8 | .95 | .960 [.950, .970] | 21 |" in lines
     assert "| text | 41.2 | not run |" in lines
     assert "| koncept_lite-biq2021 | BIQ2021, test | 2,000 | .891 [.881, .901] | .903 [.893, .913] |" in lines
