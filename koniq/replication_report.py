@@ -127,7 +127,7 @@ def _section(shared: Mapping[str, str], rows: pd.DataFrame) -> str:
     where = "Trained and tested on" if shared["trained_on"] == shared["dataset"] else "Tested on"
     where += f" **{shared['dataset']}**{'' if shared['label'] == 'MOS' else ' (' + shared['label'] + ')'}"
     where += "" if shared["trained_on"] == shared["dataset"] else f", trained on {shared['trained_on']}"
-    head = f"{where}: {rows.n.max():,} pictures, {size}, {_named(shared)}from {start}; {machines}"
+    head = f"{where}: {rows.n.max():,.0f} pictures, {size}, {_named(shared)}from {start}; {machines}"
     heads = ("", "epochs at rate", "SRCC [95 %]", "PLCC [95 %]", f"SRCC less that of batch {REFERENCE} [95 %]", "p")
     lines = []
     for how, runs in sorted(_arms(rows), key=lambda item: _order(item[0])):

@@ -197,6 +197,7 @@ def measured(value, half, **other):
         **{"metric": "srcc", "value": value, "low": value - half, "high": value + half, "n": PICTURES["koniq10k"]},
         **{"dataset": "KonIQ-10k", "trained_on": "KonIQ-10k", "label": "MOS", "set": "test", "device": "a GPU, Keras"},
         **{"framework": "tensorflow", "loss": "mse", "batch_size": "8", "micro_batch": "0", "statistics": "moving"},
+        "network": "koncept512",
         **{"epochs": "[40, 20, 10]", "learning_rates": "[0.0001, 2e-05, 1e-05]", "weights": "imagenet", "seed": "1"},
         **{"input_size": "[384, 512]", "p": np.nan, "compared_to": "", "model": "m"},
     }
@@ -232,6 +233,7 @@ def test_ours_beside_the_published_rows():
         {"epochs": "[2, 1, 1]"},
         {"micro_batch": "2"},
         {"trained_on": "mine"},
+        {"network": "koncept_lite"},
     ],
 )
 def test_what_is_not_the_studys_own_stands_in_none_of_its_rows(other):
