@@ -93,7 +93,7 @@ def test_retry_replaces_rows_without_a_score_all_or_by_status(photos, tmp_path, 
 
 
 def test_retry_on_the_command_line(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lifelog_predict, "find", Path)
+    monkeypatch.setattr(lifelog_predict, "find_or_default", Path)
     monkeypatch.setattr(engines, "plan", lambda *_, **__: MeanPlan())
 
     def call(*arguments):
