@@ -33,9 +33,9 @@ REFERENCE = 16  # the batch size, of the original network, that all others are c
 class Settings:
     runs: tyro.conf.Positional[tuple[Path, ...]]  # folders of finished runs, their names in koniq/models, or of tests
     name: str = ""  # what to call the run in the table, if not by its folder (one run only)
+    out: Path = RESULTS / "metrics.csv"
     part: str = ""  # what to call the set of a test, if not test, validation or training
     trained_on: str = ""  # what the weights of a test learnt from, if that is not what they are tested on
-    out: Path = RESULTS / "metrics.csv"
 
 
 def read(path: Path) -> pd.DataFrame:

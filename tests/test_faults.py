@@ -112,7 +112,8 @@ def test_a_folder_that_goes_away_makes_no_row(folder, whole, tmp_path, monkeypat
         for path in [folder] if root_itself else sorted(folder.iterdir()):
             shutil.move(path, away)
 
-    match = "is not there any more" if root_itself else "pictures is empty now"
+    # Between the first folder and the last a picture may be asked for that is gone as one that just opened is.
+    match = "is not there any more" if root_itself else "pictures is empty now|no fault of its own"
     out = check_stopped(folder, tmp_path / "out.csv", whole, monkeypatch, match, then=after(5, unplug))
     assert 9 < len(scores.read(out)) < COUNT
     for path in away.iterdir():

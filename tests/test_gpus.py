@@ -17,7 +17,7 @@ import pytorch_train_koncept512
 from koniq import engines, gpus, openvino_engine
 from koniq.gpus import Answer
 from koniq.ground import InputError
-from koniq.network import NETWORKS, sidecar, weights
+from koniq.network import NETWORKS, sidecar, weight_files, weights
 from koniq.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,7 +122,7 @@ def test_other_systems_show_theirs(machine, monkeypatch, tmp_path):
 
 
 def test_where_none_is_shown_nothing_is_imported_to_decide(machine, frameworks):
-    frameworks(tensorflow=FINDS, torch=TORCH_FINDS, keras="", openvino="", safetensors="")
+    frameworks(tensorflow=FINDS, torch=TORCH_FINDS, keras="", openvino="")
     code = (
         "import sys; from pathlib import Path; from koniq import engines, gpus; "
         f"gpus.DEVICES = Path({str(machine)!r}); print(engines.auto()); "
@@ -260,7 +260,7 @@ def chosen(monkeypatch, answers, installed=ALL, **asked):
     """What `auto` chooses where the system shows a GPU (unless `answers` is None), and these packages are installed."""
     monkeypatch.setattr(gpus, "shown", lambda: () if answers is None else ("/dev/dxg",))
     monkeypatch.setattr(gpus, "ask", lambda framework: answers[framework])
-    for module in (engines, weights):
+    for module in (engines, weight_files):
         monkeypatch.setattr(module, "find_spec", lambda name: name if name in installed else None)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     return engines.auto(**asked)
