@@ -36,6 +36,7 @@ class Settings:
     out: Path = RESULTS / "metrics.csv"
     part: str = ""  # what to call the set of a test, if not test, validation or training
     trained_on: str = ""  # what the weights of a test learnt from, if that is not what they are tested on
+    network: str = "koncept_lite"  # that the weights of a test are of
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -96,7 +97,7 @@ def in_words(versions: Mapping[str, str]) -> str:
     return " ".join(f"{package} {version}" for package, version in versions.items())
 
 
-def of_test(folder: Path, name: str, part: str = "", trained_on: str = "") -> pd.DataFrame:
+def of_test(folder: Path, name: str, part: str, trained_on: str, network: str) -> pd.DataFrame:
     """The rows of a test by itself, such as of weights that are released: the metrics.csv of its folder, as `name`.
 
     part: what to call its set; what reports give apart of it is called "PART, subset 1" and the like.
@@ -104,7 +105,7 @@ def of_test(folder: Path, name: str, part: str = "", trained_on: str = "") -> pd
     rows = tables.read_typed(folder / "metrics.csv")
     own = rows.set.iloc[0]
     rows["set"] = [(part or own) + text.removeprefix(own) for text in rows.set]
-    about = {"model": name or folder.name, "trained_on": trained_on or rows.dataset.iloc[0]}
+    about = {"model": name or folder.name, "trained_on": trained_on or rows.dataset.iloc[0], "network": network}
     return rows.assign(
         **about, device=devices.machine(), versions=in_words(devices.versions()), commit=devices.commit()
     )
@@ -128,7 +129,7 @@ def main(s: Settings) -> None:
     if s.name and len(s.runs) != 1:
         raise InputError(f"A name should be given to one run. Received: {len(s.runs)} runs")
     of_tests = [run for run in s.runs if (run / "metrics.csv").is_file()]
-    found = [of_test(run, s.name, s.part, s.trained_on) for run in of_tests]
+    found = [of_test(run, s.name, s.part, s.trained_on, s.network) for run in of_tests]
     found += [measurements(run, s.name) for run in s.runs if run not in of_tests]
     new = pd.concat(found, ignore_index=True)
     table = record(new, s.out)
