@@ -40,6 +40,24 @@ def train(data, run, *more, processes=1):
     )
 
 
+def check_resumed(data, folder, *more):
+    """A run that is killed in its first stage and gone on with has the log of the one in `whole`."""
+    process = subprocess.Popen(
+        arguments(data, folder / "run", *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert any(printed.startswith("stage 1/2, epoch 2/3") for printed in process.stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = train(data, folder / "run", *more, "--resume")
+    assert done.returncode == 0, done.stderr
+    log, expected = (pd.read_csv(folder / name / "log.csv").drop(columns="seconds") for name in ("run", "whole"))
+    pd.testing.assert_frame_equal(log, expected)
+
+
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     """An uninterrupted run, and what it printed."""
@@ -134,39 +152,13 @@ def test_a_virtual_batch_of_one_micro_batch_is_the_batch(whole, data, tmp_path):
 def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, statistics):
     more = (*STAGES, "--micro-batch", 2, "--statistics", statistics)
     assert train(data, tmp_path / "whole", *more).returncode == 0
-    process = subprocess.Popen(
-        arguments(data, tmp_path / "run", *more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
-    )
-    assert any(printed.startswith("stage 1/2, epoch 2/3") for printed in process.stdout)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = train(data, tmp_path / "run", *more, "--resume")
-    assert done.returncode == 0, done.stderr
-    log, expected = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in ("run", "whole"))
-    pd.testing.assert_frame_equal(log, expected)
+    check_resumed(data, tmp_path, *more)
 
 
 def test_averaged_weights_and_a_slower_body_are_resumed_too(data, tmp_path):
     more = (*STAGES, "--average", 0.9, "--body-rate", 0.1, "--statistics", "kept", "--loss", "nin")
     assert train(data, tmp_path / "whole", *more).returncode == 0
-    process = subprocess.Popen(
-        arguments(data, tmp_path / "run", *more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
-    )
-    assert any(printed.startswith("stage 1/2, epoch 2/3") for printed in process.stdout)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = train(data, tmp_path / "run", *more, "--resume")
-    assert done.returncode == 0, done.stderr
-    log, expected = (pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in ("run", "whole"))
-    pd.testing.assert_frame_equal(log, expected)
+    check_resumed(data, tmp_path, *more)
     ours, theirs = best(tmp_path / "run"), best(tmp_path / "whole")
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
