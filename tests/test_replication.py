@@ -24,6 +24,7 @@ from koniq.ground.paths import RESULTS, ROOT
 from koniq.prediction import Score
 from koniq.published import PICTURES, PUBLISHED
 from koniq.recipes import Row
+from koniq.run import LATER
 from ku.files import lock_file
 
 TINY = ROOT / "tests/tiny.py"
@@ -175,7 +176,7 @@ def test_a_difference_is_of_the_pictures_that_both_scored(pair, tmp_path):
 
 def test_measurements_are_read_as_they_were_written_and_old_ones_are_completed(pair, tmp_path):
     path = tmp_path / "metrics.csv"
-    old = results.measurements(pair[0]).drop(columns=["framework", "micro_batch", "statistics", "trained_on"])
+    old = results.measurements(pair[0]).drop(columns=[*LATER, "framework", "trained_on"])
     report.write_csv(old.assign(model="old"), path)
     for _ in range(2):
         table = results.record(results.measurements(pair[1], reference=pair[0]), path)
@@ -183,9 +184,18 @@ def test_measurements_are_read_as_they_were_written_and_old_ones_are_completed(p
     again = results.read(path)
     pd.testing.assert_frame_equal(again, table, check_dtype=False)
     completed = again[again.model == "old"].iloc[0]
-    assert tuple(completed[["framework", "micro_batch", "statistics", "trained_on", "compared_to"]]) == (
-        *("tensorflow", "0", "moving", "mine", ""),
-    )
+    assert completed[["framework", *LATER, "trained_on", "compared_to"]].to_dict() == {
+        **{"framework": "tensorflow", "trained_on": "mine", "compared_to": ""},
+        **{name: str(value) for name, value in LATER.items()},
+    }
+
+
+def test_the_two_networks_stand_apart_in_the_tables():
+    here = {"weights": "none", "trained_on": "mine", "dataset": "mine"}
+    table = both(measured(0.5, 0.1, **here), measured(0.7, 0.1, network="koncept_lite", **here))
+    first, _, second, _ = replication_report.blocks(table)["measured"].split("\n\n")
+    assert first.endswith("pictures, 384x512, from random weights; a GPU")
+    assert second.endswith("pictures, 384x512, koncept_lite from random weights; a GPU")
 
 
 # Tables and figures
@@ -199,7 +209,7 @@ def measured(value, half, **other):
         **{"framework": "tensorflow", "loss": "mse", "batch_size": "8", "micro_batch": "0", "statistics": "moving"},
         "network": "koncept512",
         **{"epochs": "[40, 20, 10]", "learning_rates": "[0.0001, 2e-05, 1e-05]", "weights": "imagenet", "seed": "1"},
-        **{"input_size": "[384, 512]", "p": np.nan, "compared_to": "", "model": "m"},
+        **{"network": "koncept512", "input_size": "[384, 512]", "p": np.nan, "compared_to": "", "model": "m"},
     }
     return facts | other
 
