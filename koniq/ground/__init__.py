@@ -3,7 +3,7 @@
 It knows no picture, no network and no framework. Names are imported when first used.
 """
 
-from importlib import import_module
+from koniq.ground.lazy import names_of
 
 _HOME = {
     "InputError": "errors",
@@ -11,9 +11,4 @@ _HOME = {
     "first_few": "text",
 }
 __all__ = [*_HOME]
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = names_of(__name__, _HOME)

@@ -3,7 +3,7 @@
 It knows no pictures, no data and no training. Names are imported when first used, and no framework before it is built.
 """
 
-from importlib import import_module
+from koniq.ground.lazy import names_of
 
 _HOME = {
     "KONCEPT512": "spec",
@@ -20,9 +20,4 @@ _HOME = {
     "write_state": "weights",
 }
 __all__ = [*_HOME]
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = names_of(__name__, _HOME)
