@@ -26,7 +26,7 @@ from koniq import imagenet, torch_virtual_batch
 from koniq.datasets import DataSet
 from koniq.ground import InputError
 from koniq.held import Held, Tail
-from koniq.network import Network, finding, weights
+from koniq.network import Network, weights
 from koniq.pictures import EpochPlan, Pictures, of_training, rows_of_training
 from koniq.run import Run, check_finite, epoch_line, run_name
 from koniq.torch_engine import choose, precise, prepare, settle
@@ -229,28 +229,15 @@ def open_run(group: Group, data: DataSet, settings: Mapping[str, Any]) -> Run:
 def start(network: Network, data: DataSet, s: Recipe) -> nn.Module:
     """The network before training. See koniq.training.start, which does the same in Keras.
 
-    s.weights: "imagenet", "try-imagenet", "none", or a weights file, of the whole network or of its body.
+    s.weights: see `koniq.imagenet.initial`.
     """
-    initial = s.weights
     torch.manual_seed(s.seed)
     module = network.build_torch(float(data.part("training").MOS.mean()) if s.start_at_mean else 0.0)
     for layer in torch_virtual_batch.norms(module):
         layer.momentum = 1 - s.momentum  # PyTorch counts what is new, Keras what is kept
-    if initial in ("imagenet", "try-imagenet"):
-        try:
-            path = imagenet.body_weights(network)
-        except ConnectionError as error:
-            if initial == "imagenet":
-                raise InputError(f"{error} Or train from random weights with --weights none.") from error
-            print(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
-            return module
-    elif initial == "none":
-        print("Initial weights: random.")
-        return module
-    else:
-        path = finding.find(initial)
-    whole = weights.load_module(module, path, network, body=True)
-    print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
+    if path := imagenet.initial(s.weights, network):
+        whole = weights.load_module(module, path, network, body=True)
+        print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
     return module
 
 

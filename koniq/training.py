@@ -13,7 +13,7 @@ from tqdm import tqdm
 from koniq import imagenet
 from koniq.datasets import DataSet
 from koniq.ground import InputError
-from koniq.network import Network, finding, weights
+from koniq.network import Network, weights
 from koniq.pictures import EpochPlan, flipped, of_training, rows_of_training
 from koniq.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
@@ -157,14 +157,13 @@ def start(
 ) -> keras.Model:
     """The network before training.
 
-    initial: "imagenet" (the body's weights, fetched if they are not there), "try-imagenet" (the same, but at random if
-    they cannot be fetched), "none" (at random), or a weights file, of the whole network or of its body. start_at_mean:
-    the first score is the mean MOS of the training set and not 0, which spares a training from random weights its first
-    epochs. momentum: of the moving statistics of batch normalisation; they trail the network by about 1 / (1 -
-    momentum) steps. micro_batch: how many pictures go through the body at a time, 0 for a batch, see
-    `ku.virtual_batch`. statistics: "kept", "frozen" and "trailing" let the body go by its moving statistics: those of
-    the weights it starts from, those of the training set, or those that trail the training.
-    Raises InputError if Keras does not run on TensorFlow and these two need it.
+    initial: see `koniq.imagenet.initial`. start_at_mean: the first score is the mean MOS of the training set and not 0,
+    which spares a training from random weights its first epochs. momentum: of the moving statistics of batch
+    normalisation; they trail the network by about 1 / (1 - momentum) steps. micro_batch: how many pictures go through
+    the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics: "frozen" and "trailing" let the body go by
+    its moving statistics, those of the training set or those that trail the training; "kept" lets body and head go by
+    those of the weights that it starts from. Raises InputError if Keras does not run on TensorFlow and these two need
+    it.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow" and (micro_batch or statistics != "moving"):
@@ -184,21 +183,9 @@ def start(
 
 def _started(network: Network, initial: str, data: DataSet, start_at_mean: bool) -> keras.Model:
     model = network.build(float(data.part("training").MOS.mean()) if start_at_mean else 0.0)
-    if initial == "none":
-        print("Initial weights: random.")
-        return model
-    if initial in ("imagenet", "try-imagenet"):
-        try:
-            path = imagenet.body_weights(network, "keras")
-        except ConnectionError as error:
-            if initial == "imagenet":
-                raise InputError(f"{error} Or train from random weights with --weights none.") from error
-            print(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
-            return model
-    else:
-        path = finding.find(initial)
-    whole = weights.load(model, path, network, body=True)
-    print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
+    if path := imagenet.initial(initial, network, "keras"):
+        whole = weights.load(model, path, network, body=True)
+        print(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
     return model
 
 
