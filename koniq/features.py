@@ -1,8 +1,8 @@
 """What the body of a network sees in pictures: its features, by which pictures are compared (see koniq.group)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from koniq.faults import Place
 from koniq.network import Network, network_of, weights
-from koniq.prediction import Score, decode
+from koniq.prediction import Score, ahead, decode, threads
 from koniq.transfer import digest_of
 
 BATCH = 8  # pictures at a time
@@ -70,8 +70,9 @@ def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.nda
     """
     place, rows, found = Place(), [], None
     bar = tqdm(total=len(paths), desc="features", unit="pic", disable=None, smoothing=0.05)
-    with bar, ThreadPoolExecutor(workers) as pool:
-        for batch in _batches(pool, lambda path: decode(path, body.network, place), paths):
+    with bar, threads(workers) as pool:
+        opening = ahead(pool, lambda path: decode(path, body.network, place), paths, 2 * BATCH)
+        while batch := list(islice(opening, BATCH)):
             rows += [row for row, _ in batch]
             opened = [number for number, (_, pixels) in enumerate(batch, len(rows) - len(batch)) if pixels is not None]
             if opened:
@@ -81,12 +82,3 @@ def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.nda
                 found[opened] = seen
             bar.update(len(batch))
     return np.empty((len(paths), 0), np.float32) if found is None else found, rows
-
-
-def _batches(pool: ThreadPoolExecutor, work: Callable, paths: Sequence[Path]) -> Iterator[list]:
-    """`work` of each path, BATCH at a time, the next ones begun before these are given out."""
-    coming: list = []
-    for start in range(0, len(paths) + BATCH, BATCH):
-        now, coming = coming, [pool.submit(work, path) for path in paths[start : start + BATCH]]
-        if now:
-            yield [future.result() for future in now]

@@ -21,10 +21,9 @@ from koniq.ground.paths import RESULTS
 from koniq.network import find, title
 from koniq.network.finding import RELEASED
 from koniq.page import THUMBNAIL, Cell, draw_sheet
-from koniq.prediction import Engine, Score, predict
+from koniq.prediction import Engine, Score, as_seen, predict
 from koniq.report import markdown_table
 from ku.files import atomic_path
-from ku.image_utils import resize_image
 
 DATASET = "pictures that are no everyday photographs"  # in results/metrics.csv
 BLUR = 4  # the standard deviation, pixels
@@ -62,7 +61,7 @@ def scored(pictures: Mapping[str, Image.Image], engine: Engine) -> pd.DataFrame:
     def opened(variant: Path) -> tuple[Score, np.ndarray]:
         name, how = variants[variant]
         picture = pictures[name] if how == "sharp" else blurred(pictures[name])
-        return Score(variant), np.asarray(resize_image(picture, engine.network.input_size, engine.network.resize))
+        return Score(variant), as_seen(picture, engine.network)
 
     found = [score.mos for score in predict(engine, list(variants), decoded=opened)]
     return pd.DataFrame({"picture": list(pictures), "sharp": found[::2], "blurred": found[1::2]})

@@ -107,8 +107,12 @@ def _opened(path: Path, network: Network, alone: bool) -> tuple[Score, np.ndarra
             return Score(path, status="unreadable", error=reason), None, status.st_dev
         with ROOM.opened(path) as picture:
             whole = to_rgb(picture)
-            pixels = np.asarray(resize_image(whole, network.input_size, network.resize))
-            return Score(path, width=whole.width, height=whole.height), pixels, status.st_dev
+            return Score(path, width=whole.width, height=whole.height), as_seen(whole, network), status.st_dev
+
+
+def as_seen(picture: Image.Image, network: Network) -> np.ndarray:
+    """An open picture in RGB as the network takes it: uint8 (height, width, 3)."""
+    return np.asarray(resize_image(picture, network.input_size, network.resize))
 
 
 def _no_file(status: os.stat_result) -> str:
@@ -161,9 +165,9 @@ def predict(
         return group
 
     bar = tqdm(total=len(paths), desc=progress, unit="pic", disable=not progress or None, smoothing=0.05)
-    with bar, _threads(workers) as decoders, _threads(engine.parallel) as scorers:
-        opened = _ahead(decoders, decoded or prepare, paths, 2 * engine.batch_size + workers)
-        for group in _ahead(scorers, score, _groups(opened, engine), engine.parallel + 1):
+    with bar, threads(workers) as decoders, threads(engine.parallel) as scorers:
+        opened = ahead(decoders, decoded or prepare, paths, 2 * engine.batch_size + workers)
+        for group in ahead(scorers, score, _groups(opened, engine), engine.parallel + 1):
             for row in group.rows:
                 bar.update()
                 yield row
@@ -196,7 +200,7 @@ def _groups(decoded: Iterable[tuple[Score, np.ndarray | None]], engine: Engine) 
         yield group
 
 
-def _ahead(
+def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], count: int
 ) -> Iterator[Result]:
     """`work` of each item in order, done in the pool, with at most `count` done or on their way at a time."""
@@ -210,7 +214,7 @@ def _ahead(
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool that, when it is left early, finishes what it is at and nothing more."""
     pool = ThreadPoolExecutor(count)
     try:

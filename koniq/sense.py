@@ -24,9 +24,8 @@ from koniq.ground.paths import RESULTS
 from koniq.metrics import METRICS, measure
 from koniq.network import find, title
 from koniq.network.finding import RELEASED
-from koniq.prediction import Engine, Score, predict
+from koniq.prediction import Engine, Score, as_seen, predict
 from koniq.report import markdown_table, new_figure, save_figure, write_csv
-from ku.image_utils import resize_image
 
 LONGEST = (
     1024  # pixels, of a photograph before it is distorted: KonIQ-10k's, so that a step means the same in large ones
@@ -106,7 +105,7 @@ def scored(pictures: Mapping[str, Path], engine: Engine, seed: int = 0, workers:
             kind, step = variants[variant]
             rng = np.random.default_rng([seed, step, *name.encode()])
             picture = Image.fromarray(distorted(pixels, kind, STEPS[kind][step], rng))
-            return Score(variant), np.asarray(resize_image(picture, engine.network.input_size, engine.network.resize))
+            return Score(variant), as_seen(picture, engine.network)
 
         for score, (kind, step) in zip(
             predict(engine, list(variants), workers, decoded=opened), variants.values(), strict=True
