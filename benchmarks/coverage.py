@@ -123,10 +123,8 @@ def main(s: Settings) -> None:
     for name, how, rows in measured:
         print(f"{name}, {how}: {said(rows)}")
     new = pd.concat([rows.assign(dataset=name, set=f"intervals, {how}") for name, how, rows in measured])
-    versions = " ".join(f"{package} {version}" for package, version in devices.versions().items())
-    about = {"model": s.model, "trained_on": s.trained_on, "device": devices.machine(), "versions": versions}
-    about |= {"commit": devices.commit(), "seed": str(s.seed), "label": "MOS"}
-    results.record(new.assign(**about), s.out)
+    about = {"model": s.model, "trained_on": s.trained_on, "seed": str(s.seed), "label": "MOS"}
+    results.record(new.assign(**about, **results.here()), s.out)
     print(f"\n{s.out}: {len(new)} rows")
 
 

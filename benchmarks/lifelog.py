@@ -25,7 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.processes import measured
-from koniq import cli, devices, engines, kuti_bridge, tables
+from koniq import cli, devices, engines, kuti_bridge, results, tables
 from koniq.ground.paths import ROOT
 from koniq.lifelog import Opened, with_content
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
@@ -191,7 +191,7 @@ def speed_table(rows: pd.DataFrame) -> str:
 def add(rows: pd.DataFrame, path: Path) -> None:
     """Add rates to a CSV, with the machine, what limits its processors' instructions, versions and commit."""
     limits = " ".join(f"{name}={os.environ[name]}" for name in ISA if name in os.environ)
-    versions = " ".join(f"{package} {version}" for package, version in devices.versions().items())
+    versions = results.in_words(devices.versions())
     about = {"machine": devices.machine(), "limits": limits, "versions": versions, "commit": devices.commit()}
     old = [tables.read_typed(path, ("limits",))] if path.is_file() else []
     write_csv(pd.concat([*old, rows.assign(**about)], ignore_index=True), path)

@@ -14,10 +14,10 @@ from koniq import calibration, cli, conformal, limits, page, results, sense
 from koniq.distortions import STEPS
 from koniq.engines import file_hash
 from koniq.ground import InputError
-from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
+from koniq.ground.paths import RESULTS, TRAINED_MODELS
 from koniq.network import sidecar
 from koniq.network.finding import RELEASED
-from koniq.replication_report import filled, number
+from koniq.replication_report import README, fill, number
 from koniq.report import markdown_table
 from ku.files import atomic_path
 
@@ -78,16 +78,13 @@ def main(s: Settings) -> None:
     if not s.weights.is_file():
         raise InputError(f"weights should be the released file. Received: {s.weights}, which is not there")
     table = results.read(s.metrics)
-    write(s.out or s.weights.with_name("card.md"), card(s.weights, table))
+    out = s.out or s.weights.with_name("card.md")
+    with atomic_path(out) as temporary:
+        temporary.write_text(card(s.weights, table), encoding="utf-8")
+    print(f"Written: {out}")
     if not s.out:
-        readme = ROOT / "README.md"
-        write(readme, filled(readme.read_text(encoding="utf-8"), {"aims": aims(table)}))
-
-
-def write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(f"Written: {path}")
+        fill(README, {"aims": aims(table)})
+        print(f"Written: {README}")
 
 
 def card(weights: Path, table: pd.DataFrame) -> str:

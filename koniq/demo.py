@@ -20,9 +20,8 @@ from tqdm import tqdm
 from koniq import cli, sample, sense
 from koniq.distortions import STEPS, distorted
 from koniq.ground import InputError, first_few
-from koniq.ground.paths import ROOT
 from koniq.page import label
-from koniq.replication_report import filled
+from koniq.replication_report import README, fill
 from koniq.report import write_csv
 from koniq.score_tables import read
 from koniq.scores import facts
@@ -46,10 +45,7 @@ def main(s: Settings) -> None:
         text = shown(read(s.scores), facts(s.scores))
         print(f"\n{text}\n")
         if s.readme:
-            path = ROOT / "README.md"
-            whole = filled(path.read_text(encoding="utf-8"), {"demo": f"```\n{text}\n```"})
-            with atomic_path(path) as temporary:
-                temporary.write_text(whole, encoding="utf-8")
+            fill(README, {"demo": f"```\n{text}\n```"})
         return
     count = write(s.folder)
     print(

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from koniq import cli, devices, engines, results, sample
+from koniq import cli, engines, results, sample
 from koniq.distortions import distorted
 from koniq.ground.paths import RESULTS
 from koniq.network import find, title
@@ -92,12 +92,7 @@ def rows(table: pd.DataFrame, model: str, plan: engines.Plan) -> pd.DataFrame:
         dataset=DATASET,
         label="MOS",
         model=model,
-        input_size=str(list(plan.network.input_size)),
-        device=plan.facts()["device"],
-        framework=plan.engine,
-        trained_on="",
-        versions=results.in_words(devices.versions()),
-        commit=devices.commit(),
+        **results.scored_by(plan),
     )
 
 

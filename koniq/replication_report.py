@@ -31,6 +31,7 @@ SECTION = ["network", "trained_on", "dataset", "label", "set", "input_size", "we
 ARM = ["framework", "loss", "batch_size", "micro_batch", "statistics"]
 HOW = [*ARM, "epochs", "learning_rates"]  # what a line is; its runs differ by seed
 FIGURE = "srcc_by_batch.png"
+README = ROOT / "README.md"
 
 
 def write(table: pd.DataFrame, runs: Sequence[Path], folder: Path) -> None:
@@ -43,10 +44,15 @@ def write(table: pd.DataFrame, runs: Sequence[Path], folder: Path) -> None:
         draw_curves(runs, folder / "curves.png")
         draw_scatters(runs, folder / "scatter.png")
     if folder.resolve() == RESULTS:
-        path = ROOT / "README.md"
-        text = filled(path.read_text(encoding="utf-8"), blocks(table, "results/"))
-    else:
-        path, text = folder / "report.md", "\n\n".join(blocks(table).values()) + "\n"
+        fill(README, blocks(table, "results/"))
+        return
+    with atomic_path(folder / "report.md") as temporary:
+        temporary.write_text("\n\n".join(blocks(table).values()) + "\n", encoding="utf-8")
+
+
+def fill(path: Path, blocks: Mapping[str, str]) -> None:
+    """Write the marked blocks of a file anew, see `filled`."""
+    text = filled(path.read_text(encoding="utf-8"), blocks)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

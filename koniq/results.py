@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import tyro
@@ -22,6 +22,9 @@ from koniq.ground.paths import MODELS, RESULTS
 from koniq.metrics import difference
 from koniq.report import write_csv
 from koniq.run import LATER
+
+if TYPE_CHECKING:
+    from koniq.engines import Plan
 
 SETTINGS = ("loss", "batch_size", "input_size", "epochs", "learning_rates", "weights", "seed")
 KEY = ["dataset", "set", "model"]
@@ -97,6 +100,18 @@ def in_words(versions: Mapping[str, str]) -> str:
     return " ".join(f"{package} {version}" for package, version in versions.items())
 
 
+def here() -> dict[str, str]:
+    """What a measurement that is made now says of its making: device, versions, commit."""
+    return {"device": devices.machine(), "versions": in_words(devices.versions()), "commit": devices.commit()}
+
+
+def scored_by(plan: "Plan") -> dict[str, str]:
+    """The same of one that is made of the scores of an engine, and of its network."""
+    size, device = str(list(plan.network.input_size)), plan.facts()["device"]
+    about = {"network": plan.network.name, "input_size": size, "framework": plan.engine, "trained_on": ""}
+    return {**here(), **about, "device": device}
+
+
 def of_test(folder: Path, name: str, part: str, trained_on: str, network: str) -> pd.DataFrame:
     """The rows of a test by itself, such as of weights that are released: the metrics.csv of its folder, as `name`.
 
@@ -106,9 +121,7 @@ def of_test(folder: Path, name: str, part: str, trained_on: str, network: str) -
     own = rows.set.iloc[0]
     rows["set"] = [(part or own) + text.removeprefix(own) for text in rows.set]
     about = {"model": name or folder.name, "trained_on": trained_on or rows.dataset.iloc[0], "network": network}
-    return rows.assign(
-        **about, device=devices.machine(), versions=in_words(devices.versions()), commit=devices.commit()
-    )
+    return rows.assign(**about, **here())
 
 
 def framework(facts: Mapping[str, Any]) -> str:

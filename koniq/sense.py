@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from koniq import cli, devices, engines, lifelog, photographs, results
+from koniq import cli, engines, lifelog, photographs, results
 from koniq.distortions import STEPS, distorted
 from koniq.ground import InputError, first_few
 from koniq.ground.paths import RESULTS
@@ -27,9 +27,8 @@ from koniq.network.finding import RELEASED
 from koniq.prediction import Engine, Score, as_seen, predict
 from koniq.report import markdown_table, new_figure, save_figure, write_csv
 
-LONGEST = (
-    1024  # pixels, of a photograph before it is distorted: KonIQ-10k's, so that a step means the same in large ones
-)
+# Pixels of a photograph before it is distorted: KonIQ-10k's, so that a step means the same in large ones.
+LONGEST = 1024
 TITLES = {
     "blur": "blurred",
     "jpeg": "JPEG",
@@ -158,14 +157,8 @@ def markdown(kinds: pd.DataFrame) -> str:
 
 def rows(kinds: pd.DataFrame, model: str, plan: engines.Plan) -> pd.DataFrame:
     """`by_kind` as rows of results/metrics.csv: metric "sense", one a kind, which is the column `set`."""
-    return (
-        kinds[["value", "low", "high", "n"]]
-        .assign(metric="sense", dataset="photographs in five steps", label="step", set=kinds.kind, model=model)
-        .assign(input_size=str(list(plan.network.input_size)), device=plan.facts()["device"])
-        .assign(
-            framework=plan.engine, trained_on="", versions=results.in_words(devices.versions()), commit=devices.commit()
-        )
-    )
+    about = {"metric": "sense", "dataset": "photographs in five steps", "label": "step", "set": kinds.kind}
+    return kinds[["value", "low", "high", "n"]].assign(**about, model=model, **results.scored_by(plan))
 
 
 def draw(table: pd.DataFrame, model: str, path: Path) -> None:

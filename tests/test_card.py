@@ -14,6 +14,7 @@ from koniq import card, limits, results
 from koniq.distortions import STEPS
 from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
+from koniq.replication_report import filled
 
 RELEASED = TRAINED_MODELS / card.NAME / f"{card.NAME}.safetensors"
 CARD = RELEASED.with_name("card.md")
@@ -91,7 +92,7 @@ def test_the_command_writes_where_it_is_told_and_names_a_file_that_is_not_there(
 def test_the_readme_has_a_place_for_the_aims_and_what_it_says_is_what_was_measured():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = card.aims(results.read(RESULTS / "metrics.csv"))
-    assert card.filled(text, {"aims": table}) == text
+    assert filled(text, {"aims": table}) == text
 
 
 @released
