@@ -72,7 +72,7 @@ def main(s: Settings) -> None:
         overwrite=True,
     )
     with torch_training.processes(s.device) as group:
-        held = _held(network, data, recipe, group, out) if s.hold else None
+        held = _held(network, _divided(data, s.first, s.shares), recipe, group, out) if s.hold else None
         found = []
         for number in range(s.first, s.first + s.splits):
             found.append(_split(number, network, data, s, recipe, group, held, out))
@@ -90,8 +90,8 @@ def main(s: Settings) -> None:
 
 
 def _held(network: Network, data: DataSet, recipe: script.Settings, group: torch_training.Group, out: Path) -> Held:
-    """What the held blocks give of all pictures: the same for every split, for they all start from one file."""
-    whole = torch_training.start(network, _divided(data, 1, (0.7, 0.1, 0.2)), recipe)
+    """What the held parts give of all pictures: the same for every split, for they all start from one file."""
+    whole = torch_training.start(network, data, recipe)
     tail = torch_engine.prepare(Tail(whole, recipe.hold), group.device)
     precision, _, _ = torch_engine.settle(group.device, recipe.precision, recipe.compile)
     pictures = Pictures(data.ids, network, out, recipe.workers)

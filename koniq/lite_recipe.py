@@ -55,7 +55,7 @@ def main(s: Settings) -> None:
 
 def biq2021(s: Settings) -> Iterator[tuple]:
     """What is learnt from BIQ2021, and its tests."""
-    whole = ("--dataset", "biq2021", "--table", s.biq2021_table, "--images", s.biq2021_images)
+    whole = of_biq2021(s)
     live = ("--dataset", "live_itw", "--table", s.live_table, "--images", s.live_images)
     train, table = (*TRAIN, "--seed", s.seed), s.runs / "BIQ2021, subsets 1 and 3.csv"
     head, body, own, across = (s.runs / f"{NAME}-{name}" for name in ("head", "body", "biq2021", "biq2021-13"))
@@ -72,6 +72,11 @@ def biq2021(s: Settings) -> Iterator[tuple]:
     yield *TEST, "--weights", across, *live, "--out", across / "test"
 
 
+def of_biq2021(s: Settings) -> tuple:
+    """What names BIQ2021 to a command."""
+    return "--dataset", "biq2021", "--table", s.biq2021_table, "--images", s.biq2021_images
+
+
 def release(s: Settings) -> Iterator[tuple]:
     """What is learnt from LIVE's training part, the file that is released, its map, intervals and tests."""
     images = ("--images", s.live_images, *OWN)
@@ -84,26 +89,13 @@ def release(s: Settings) -> Iterator[tuple]:
     last = s.runs / f"{NAME}-{'release' if s.biq2021 else 'live'}"
     start = ("--weights", s.runs / f"{NAME}-biq2021-13", "--statistics", "kept") if s.biq2021 else ()
     rates = (5e-4, 1e-4) if s.biq2021 else (1e-3, 2e-4)
-    yield (
-        *TRAIN,
-        "--dataset",
-        division,
-        *images,
-        *LAST,
-        "--learning-rates",
-        *rates,
-        *start,
-        "--seed",
-        s.seed,
-        "--run",
-        last,
-    )
+    train = (*TRAIN, "--seed", s.seed, "--dataset", division, *images)
+    yield *train, *LAST, "--learning-rates", *rates, *start, "--run", last
     yield "-m", "koniq.convert", last, s.out, "--half", "--overwrite"
     about = ("--weights", s.out, "--engine", "openvino")
     yield "-m", "koniq.calibrate", *about, "--dataset", calibration, *images, "--set", "validation"
     yield *TEST, "--weights", s.out, "--dataset", division, *images[:2], "--out", last / "test"
-    biq = ("--dataset", "biq2021", "--table", s.biq2021_table, "--images", s.biq2021_images)
-    yield *TEST, "--weights", s.out, *biq, "--no-calibrate", "--out", last / "cross-biq2021"
+    yield *TEST, "--weights", s.out, *of_biq2021(s), "--no-calibrate", "--out", last / "cross-biq2021"
 
 
 if __name__ == "__main__":

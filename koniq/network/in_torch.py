@@ -273,8 +273,9 @@ class LiteBody(nn.Module):
         return [*self.blocks, self.top]
 
     def _through(self, x: torch.Tensor, pooled: torch.Tensor, numbers: range) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = self.parts
         for number in numbers:
-            x = self.parts[number](x)
+            x = parts[number](x)
             if number in lite.LEVELS or number == len(self.blocks):
                 pooled = torch.cat([pooled, *mean_and_spread(x)], 1)
         return x, pooled
