@@ -6,9 +6,12 @@ Edit a setting here or give it on the command line:  python koncept512_train.py 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from koniq import cli, devices, engines, teacher
-from koniq.calibrate import conclude
+from koniq.commands import cli
+from koniq.engines import in_keras
+from koniq.evaluation.calibrating import conclude
 from koniq.network import KONCEPT512, NETWORKS
+from koniq.training import run as training_run
+from koniq.training import teacher as training_teacher
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Settings:
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
-    statistics: engines.Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
+    statistics: training_run.Statistics = (
+        "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
+    )
     loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
     epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage
@@ -42,20 +47,20 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = teacher.load(s)
+    data = training_teacher.load(s)
     print(data.summary())
     network = NETWORKS[s.network].at(s.input_size, s.resize)
-    device = devices.prepare(s.seed, s.precision, s.device, training=True)
-    from koniq import training  # these import TensorFlow, which takes seconds
-    from koniq.run import run_name
+    device = in_keras.prepare(s.seed, s.precision, s.device, training=True)
+    from koniq.training import in_keras as training_in_keras
+    from koniq.training.run import run_name
 
-    run = training.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
-    data = teacher.taught(data, run.folder, s)
-    model = training.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
-    helper, data = training.helper(run, model, network, data, s)
+    run = training_in_keras.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
+    data = training_teacher.taught(data, run.folder, s)
+    model = training_in_keras.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
+    helper, data = training_in_keras.helper(run, model, network, data, s)
     run.begin(data, network, device, helper.checkpoint.path)
-    training.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
-    conclude(run.folder, engines.of_model(model, network), data, s.workers)
+    training_in_keras.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
+    conclude(run.folder, in_keras.of_model(model, network), data, s.workers)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ It needs an environment of its own, which `make kuti` makes. Edit a setting here
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from koniq import cli, datasets, kuti_bridge
-from koniq.calibrate import conclude
+from koniq.commands import cli
+from koniq.data import datasets
+from koniq.evaluation.calibrating import conclude
 from koniq.network import KONCEPT512
+from koniq.training import in_kuti
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,16 @@ def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
-    kuti = kuti_bridge.load(s.seed, s.device, training=True)
+    kuti = in_kuti.load(s.seed, s.device, training=True)
 
-    from koniq.run import Run, run_name  # these import Keras, which takes seconds
+    from koniq.training.run import Run, run_name  # these import Keras, which takes seconds
 
     run = Run(s.run or f"kuti-{run_name(data, asdict(s))}", asdict(s), overwrite=s.overwrite)
-    model = kuti_bridge.start(kuti, network, s.weights, data, s.start_at_mean, s.momentum)
-    helper, data = kuti_bridge.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
-    run.begin(data, network, kuti_bridge.device(), kuti_bridge.checkpoint(helper))
-    kuti_bridge.train(kuti, run, helper, data, s.epochs, s.learning_rates)
-    conclude(run.folder, kuti_bridge.engine(kuti, model, network), data, s.workers)
+    model = in_kuti.start(kuti, network, s.weights, data, s.start_at_mean, s.momentum)
+    helper, data = in_kuti.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)
+    run.begin(data, network, in_kuti.device(), in_kuti.checkpoint(helper))
+    in_kuti.train(kuti, run, helper, data, s.epochs, s.learning_rates)
+    conclude(run.folder, in_kuti.engine(kuti, model, network), data, s.workers)
 
 
 if __name__ == "__main__":

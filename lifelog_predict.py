@@ -10,9 +10,13 @@ from typing import Literal
 
 import tyro
 
-from koniq import cli, engines, lifelog, scores
+from koniq import engines
+from koniq.commands import cli
+from koniq.ground import exits
 from koniq.ground.paths import LIFELOG
 from koniq.network import find_or_default
+from koniq.pictures import inputs as pictures_inputs
+from koniq.scoring import lifelog, score_file
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Settings:
         "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
     )
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
-    intervals: bool = False  # MOS_low and MOS_high after MOS, where the weights have them: see koniq.calibrate
+    intervals: bool = (
+        False  # MOS_low and MOS_high after MOS, where the weights have them: see koniq.evaluation.calibrating
+    )
     workers: int = 2  # threads that decode pictures
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
@@ -44,13 +50,13 @@ class Settings:
 
 def main(s: Settings) -> int:
     path = find_or_default(s.weights)
-    inputs = lifelog.inputs(s.pictures, s.images)
+    inputs = pictures_inputs.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-    columns = scores.columns(s.columns, s.intervals)
+    columns = score_file.columns(s.columns, s.intervals)
     chosen = {"device": s.device, "calibrate": s.calibrate, "intervals": s.intervals}
-    plan = engines.plan(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, **chosen)
+    plan = engines.decide(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, **chosen)
     without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry, columns)
-    return cli.UNSCORED if without else 0
+    return exits.UNSCORED if without else 0
 
 
 if __name__ == "__main__":

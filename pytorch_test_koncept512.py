@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from koniq import cli, datasets, engines
+from koniq import engines
+from koniq.commands import cli
+from koniq.data import datasets
+from koniq.evaluation.testing import test_report
+from koniq.ground import exits
 from koniq.ground.paths import RESULTS
+from koniq.ground.text import slug
 from koniq.network import find_or_default, title
-from koniq.prediction import predict
-from koniq.report import slug, test_report
+from koniq.scoring.loop import predict
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,11 @@ def main(s: Settings) -> int:
     rows = data.part(s.set)
     paths = rows.image_path.tolist()
     chosen = {"device": s.device, "compiled": s.compile, "calibrate": s.calibrate, "intervals": None}
-    plan = engines.plan(path, "torch", s.precision, s.batch_size, s.input_size, s.resize, **chosen)
+    plan = engines.decide(path, "torch", s.precision, s.batch_size, s.input_size, s.resize, **chosen)
     scores = predict(plan.start(), paths, s.workers, "testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}-pytorch"
     found = test_report(out, data, s.set, scores, title(path), plan.intervals)
-    return cli.UNSCORED if found.n.min() < len(rows) else 0
+    return exits.UNSCORED if found.n.min() < len(rows) else 0
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ Edit it here or on the command line: python replicate.py --recipe small --datase
 from dataclasses import dataclass
 from typing import Literal
 
-from koniq import cli, replication
-from koniq.engines import DeviceName
-from koniq.recipes import RECIPES, Row
+from koniq.commands import cli
+from koniq.engines.plan import DeviceName
+from koniq.study import matrix
+from koniq.study.recipes import RECIPES, Row
 
 # What small batches cost and what mends it, beyond the study: batch size, micro-batch (0: none), statistics.
 OTHERS = ("moving", "frozen", "trailing", "reestimated")
@@ -51,7 +52,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    replication.replicate(s, MATRIX)
+    matrix.replicate(s, MATRIX)
 
 
 if __name__ == "__main__":

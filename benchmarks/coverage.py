@@ -19,13 +19,15 @@ import pandas as pd
 import tyro
 from scipy import stats
 
-from koniq import calibration, cli, conformal, devices, engines, results, tables
-from koniq.calibration import Affine
-from koniq.conformal import Intervals
-from koniq.ground import InputError
+from koniq.commands import cli
+from koniq.ground import InputError, files, machine, tables
 from koniq.ground.paths import RESULTS
+from koniq.ground.text import markdown_table
+from koniq.measure import calibration, conformal
+from koniq.measure.calibration import Affine
+from koniq.measure.conformal import Intervals
 from koniq.network import find, network_of
-from koniq.report import markdown_table
+from koniq.study import results
 
 FIFTHS = 5  # of the scores, in each of which coverage is looked at, too
 
@@ -108,7 +110,7 @@ def main(s: Settings) -> None:
     names = s.names or [path.stem for path in paths]
     sets = [read(path) for path in paths]
     scores, mos = sets[0]
-    print(f"{devices.machine()}; {s.halves:,} random halves, level {s.level:g}\n")
+    print(f"{machine.machine()}; {s.halves:,} random halves, level {s.level:g}\n")
     print(compared(*sets[0], s), "\n")
     whole = conformal.made(scores, mos - scores, names[0], s.level)
     measured = [(names[0], "random halves", halves_rows(by_halves(scores, mos, s), len(mos)))]
@@ -130,7 +132,7 @@ def main(s: Settings) -> None:
 
 def of_weights(path: Path) -> Intervals:
     """The intervals that are kept beside weights. Raises InputError if there are none."""
-    network, digest = network_of(path), engines.file_hash(path)
+    network, digest = network_of(path), files.file_hash(path)
     return conformal.kept(path, network, digest, calibration.kept(path, network, digest), needed=True)
 
 

@@ -16,12 +16,17 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from koniq import cli, devices, engines, lifelog, onnx_engine
-from koniq.ground import InputError, RunStopped
-from koniq.metrics import METRICS
+from koniq import engines
+from koniq.commands import cli
+from koniq.engines import in_onnx
+from koniq.engines.engine import Engine
+from koniq.ground import InputError, RunStopped, machine
+from koniq.ground.files import write_csv
+from koniq.ground.text import markdown_table
+from koniq.measure.metrics import METRICS
 from koniq.network import TOLERANCE, find, network_of, title
-from koniq.prediction import Engine, predict
-from koniq.report import markdown_table, write_csv
+from koniq.pictures import inputs
+from koniq.scoring.loop import predict
 
 KINDS = (
     *("keras/float32", "torch/float32", "openvino/float32", "onnx/float32"),
@@ -41,7 +46,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    path, pictures = find(s.weights), lifelog.inputs(s.pictures)
+    path, pictures = find(s.weights), inputs.inputs(s.pictures)
     scores, seconds = {}, {}
     for kind in s.kinds:
         engine = start(kind, path, pictures, s)
@@ -55,7 +60,7 @@ def main(s: Settings) -> None:
     if len(scores) < 2:
         raise InputError(f"At least 2 of the pictures should open. Received: {len(scores)} of {len(pictures)}")
     size, first = "x".join(map(str, engine.network.input_size)), scores[s.kinds[0]]
-    print(f"\n{devices.machine()}; {devices.versions()}; commit {devices.commit()}")
+    print(f"\n{machine.machine()}; {machine.versions()}; commit {machine.commit()}")
     print(f"{title(path)} at {size}, {len(scores)} pictures, scores {first.min():.1f} to {first.max():.1f}\n")
     print(table(scores, {kind: len(pictures) / took for kind, took in seconds.items()}))
     exact = scores[[kind for kind in s.kinds if kind.endswith("/float32")]]
@@ -67,14 +72,14 @@ def start(kind: str, path: Path, pictures: Sequence[Path], s: Settings) -> Engin
     """The engine of a kind. ONNX is exported for it, to a place that is gone afterwards."""
     name, _, precision = kind.partition("/")
     if name != "onnx":
-        return engines.plan(path, name, precision, s.batch_size, s.input_size, None, pictures).start()
+        return engines.decide(path, name, precision, s.batch_size, s.input_size, None, pictures).start()
     if precision != "float32":
         raise InputError(f"onnx should go with float32. Received: {kind}")
-    onnx_engine.needs_onnx()
+    in_onnx.needs_onnx()
     network = network_of(path, s.input_size)
     with tempfile.TemporaryDirectory() as folder:
-        onnx_engine.export(path, network, Path(folder, "network.onnx"))
-        return onnx_engine.start(Path(folder, "network.onnx"), network, s.batch_size or 8)
+        in_onnx.export(path, network, Path(folder, "network.onnx"))
+        return in_onnx.start(Path(folder, "network.onnx"), network, s.batch_size or 8)
 
 
 def table(scores: pd.DataFrame, rates: dict[str, float]) -> str:

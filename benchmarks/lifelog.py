@@ -24,15 +24,24 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from benchmarks import kuti_lifelog
 from benchmarks.processes import measured
-from koniq import cli, devices, engines, kuti_bridge, results, tables
+from koniq import engines
+from koniq.commands import cli
+from koniq.data.sample import SCENES, crop, scene
+from koniq.engines import in_keras
+from koniq.engines.engine import Engine
+from koniq.ground import machine, tables
+from koniq.ground.files import write_csv
 from koniq.ground.paths import ROOT
-from koniq.lifelog import Opened, with_content
+from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
-from koniq.prediction import Engine, decode, predict
-from koniq.report import markdown_table, write_csv
-from koniq.sample import SCENES, crop, scene
-from koniq.scores import ScoreFile
+from koniq.pictures.decoding import decode
+from koniq.scoring.lifelog import Opened, with_content
+from koniq.scoring.loop import predict
+from koniq.scoring.score_file import ScoreFile
+from koniq.study import results
+from koniq.training import in_kuti
 
 if TYPE_CHECKING:
     import keras
@@ -65,18 +74,18 @@ def main(s: Settings) -> None:
         pictures = write_pictures(folder / "pictures", 240)
         path = finding.find(s.weights) if s.weights else write_weights(folder)
         network = sidecar.network_of(path, s.input_size)
-        if kuti_bridge.PYTHON.is_file():
+        if in_kuti.PYTHON.is_file():
             print("The peer is kuti's")
-            rates = {"peer": lambda: kuti_bridge.lifelog_rate(path, pictures[: s.peer_count], None, s.input_size)}
+            rates = {"peer": lambda: kuti_lifelog.lifelog_rate(path, pictures[: s.peer_count], None, s.input_size)}
         else:
             print("The peer is its loop, stated again, for kuti itself is not there (make kuti)")
-            devices.prepare()
+            in_keras.prepare()
             model = network.build()
             weights.load(model, path)
             rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
         rates["decoding alone"] = lambda: decoding(network, pictures[: s.count], s.workers)
         for each, precision in product([path, *([finding.find(s.lite)] if s.lite else [])], s.precisions):
-            plan = engines.plan(each, "openvino", precision, s.batch_size, s.input_size, None, pictures)
+            plan = engines.decide(each, "openvino", precision, s.batch_size, s.input_size, None, pictures)
             case, engine, facts = f"{plan.network.name}, {plan.precision}", plan.start(), plan.facts()
             rates[f"{case}: {ALONE}"] = lambda engine=engine: alone(engine, pictures[: s.count])
             rates[f"{case}: {WHOLE}"] = lambda engine=engine, facts=facts: whole(
@@ -85,7 +94,7 @@ def main(s: Settings) -> None:
         found = pd.DataFrame(
             [{name: rate() for name, rate in rates.items()} for _ in tqdm(range(s.rounds), desc="rounds", disable=None)]
         )
-        print(f"\n{devices.machine()}; {devices.versions()}; commit {devices.commit()}")
+        print(f"\n{machine.machine()}; {machine.versions()}; commit {machine.commit()}")
         print(f"{s.input_size[0]}x{s.input_size[1]}, batch {plan.batch_size}, {s.rounds} rounds; pictures a second\n")
         rows = speeds(found)
         print(speed_table(rows))
@@ -191,8 +200,8 @@ def speed_table(rows: pd.DataFrame) -> str:
 def add(rows: pd.DataFrame, path: Path) -> None:
     """Add rates to a CSV, with the machine, what limits its processors' instructions, versions and commit."""
     limits = " ".join(f"{name}={os.environ[name]}" for name in ISA if name in os.environ)
-    versions = results.in_words(devices.versions())
-    about = {"machine": devices.machine(), "limits": limits, "versions": versions, "commit": devices.commit()}
+    versions = results.in_words(machine.versions())
+    about = {"machine": machine.machine(), "limits": limits, "versions": versions, "commit": machine.commit()}
     old = [tables.read_typed(path, ("limits",))] if path.is_file() else []
     write_csv(pd.concat([*old, rows.assign(**about)], ignore_index=True), path)
 

@@ -15,15 +15,21 @@ import pandas as pd
 import torch
 
 import pytorch_train_koncept512 as script
-from koniq import cli, datasets, devices, engines, splits, torch_engine, torch_training
-from koniq.datasets import DataSet
-from koniq.ground import InputError
-from koniq.held import Held, Tail
-from koniq.metrics import METRICS
+from koniq import engines
+from koniq.commands import cli
+from koniq.data import datasets
+from koniq.data import splits as data_splits
+from koniq.data.datasets import DataSet
+from koniq.engines import in_torch as engines_in_torch
+from koniq.ground import InputError, machine
+from koniq.ground.files import write_csv
+from koniq.ground.text import markdown_table
+from koniq.measure.metrics import METRICS
 from koniq.network import Network, finding, sidecar
-from koniq.pictures import Pictures
-from koniq.prediction import predict
-from koniq.report import markdown_table, write_csv
+from koniq.pictures.memory import Pictures
+from koniq.scoring.loop import predict
+from koniq.training import in_torch
+from koniq.training.in_torch_held import Held, Tail
 
 SAME = datasets.RELEASES["live_itw"].same[0]
 
@@ -50,10 +56,10 @@ class Settings:
 def main(s: Settings) -> None:
     data = datasets.load("live_itw", s.table, s.images)
     path = finding.find(s.weights)
-    network, out = sidecar.network_of(path), torch_training.TorchRun.place(s.out)
+    network, out = sidecar.network_of(path), in_torch.TorchRun.place(s.out)
     if "live" in str(sidecar.record(path).get("trained_on", "")).lower():
         raise InputError(f"weights should have seen nothing of LIVE In the Wild. Received: {s.weights}")
-    print(f"{data.summary()}\n{devices.machine()}, PyTorch {torch.__version__}")
+    print(f"{data.summary()}\n{machine.machine()}, PyTorch {torch.__version__}")
     recipe = script.Settings(
         batch_size=s.batch_size,
         statistics="kept",
@@ -71,7 +77,7 @@ def main(s: Settings) -> None:
         workers=s.workers,
         overwrite=True,
     )
-    with torch_training.processes(s.device) as group:
+    with in_torch.processes(s.device) as group:
         held = _held(network, _divided(data, s.first, s.shares), recipe, group, out) if s.hold else None
         found = []
         for number in range(s.first, s.first + s.splits):
@@ -83,17 +89,17 @@ def main(s: Settings) -> None:
     summary = pd.DataFrame({"value": of.median(), "low": of.min(), "high": of.max()}).rename_axis("metric")
     part = f"{'ten' if len(table) == 10 else len(table)} splits"
     about = {"n": len(table), "dataset": data.name, "label": data.label, "set": part, "model": out.name}
-    write_csv(summary.reset_index().assign(**about), out / "metrics.csv")  # as koniq.results takes it
+    write_csv(summary.reset_index().assign(**about), out / "metrics.csv")  # as koniq.study.results takes it
     lines = [(name, *(f"{number:.3f}" for number in row)) for name, *row in summary.itertuples()]
     print(markdown_table(("", f"median of {len(table)}", "lowest", "highest"), lines))
     print(f"To open: {out / 'metrics.csv'}, {out / 'splits.csv'}")
 
 
-def _held(network: Network, data: DataSet, recipe: script.Settings, group: torch_training.Group, out: Path) -> Held:
+def _held(network: Network, data: DataSet, recipe: script.Settings, group: in_torch.Group, out: Path) -> Held:
     """What the held parts give of all pictures: the same for every split, for they all start from one file."""
-    whole = torch_training.start(network, data, recipe)
-    tail = torch_engine.prepare(Tail(whole, recipe.hold), group.device)
-    precision, _, _ = torch_engine.settle(group.device, recipe.precision, recipe.compile)
+    whole = in_torch.start(network, data, recipe)
+    tail = engines_in_torch.prepare(Tail(whole, recipe.hold), group.device)
+    precision, _, _ = engines_in_torch.settle(group.device, recipe.precision, recipe.compile)
     pictures = Pictures(data.ids, network, out, recipe.workers)
     return Held(tail, data.ids, pictures, out, group.device, precision)
 
@@ -102,7 +108,7 @@ def _divided(data: DataSet, seed: int, shares: tuple[float, float, float]) -> Da
     """The same pictures in other sets, by seed; what the release holds under two names is in one of them."""
     names = data.ids.image_name
     group = names.where(~names.isin(SAME), "-".join(sorted(SAME)))
-    sets = splits.split(data.ids.assign(group=group), "group", shares, seed)
+    sets = data_splits.split(data.ids.assign(group=group), "group", shares, seed)
     return replace(data, ids=data.ids.assign(set=sets.to_numpy()))
 
 
@@ -112,16 +118,16 @@ def _split(
     data: DataSet,
     s: Settings,
     recipe: script.Settings,
-    group: torch_training.Group,
+    group: in_torch.Group,
     held: Held | None,
     out: Path,
 ) -> dict[str, float]:
     """Train on one split, and measure on its test pictures."""
     own, recipe = _divided(data, number, s.shares), replace(recipe, seed=number, run=str(out / f"split-{number}"))
-    run = torch_training.open_run(group, own, asdict(recipe))
-    module = torch_training.train(run, group, network, own, recipe, held)
+    run = in_torch.open_run(group, own, asdict(recipe))
+    module = in_torch.train(run, group, network, own, recipe, held)
     rows = own.part("test")
-    scores = predict(torch_engine.of_module(module, network, 16), rows.image_path.tolist(), s.workers, "testing")
+    scores = predict(engines_in_torch.of_module(module, network, 16), rows.image_path.tolist(), s.workers, "testing")
     predicted = np.array([score.mos for score in scores])
     write_csv(rows[["image_name", "MOS"]].assign(predicted=predicted), run.folder / "predictions.csv")
     metrics = {name: metric(rows.MOS.to_numpy(), predicted) for name, metric in METRICS.items()}

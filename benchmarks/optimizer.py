@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koniq import cli, devices
+from koniq.commands import cli
+from koniq.engines import in_keras
+from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512
-from koniq.report import markdown_table
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    device = devices.prepare(seed=1)
+    device = in_keras.prepare(seed=1)
 
     import keras
 

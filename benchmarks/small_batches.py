@@ -14,14 +14,16 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from koniq import cli, datasets, devices
-from koniq.metrics import METRICS
+from koniq.commands import cli
+from koniq.data import datasets
+from koniq.ground import machine
+from koniq.ground.text import markdown_table
+from koniq.measure.metrics import METRICS
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
 from koniq.network.in_torch import Rating
-from koniq.pictures import Pictures
-from koniq.report import markdown_table
-from koniq.run import Run
-from koniq.torch_virtual_batch import norms, reestimate, still
+from koniq.pictures.memory import Pictures
+from koniq.training.in_torch_batch import norms, reestimate, still
+from koniq.training.run import Run
 
 LIVE = ("moving", "reestimated")  # statistics by which training normalises the body by the pictures at hand
 SIZES = ((76, 100), (192, 256), KONCEPT512.input_size)  # (height, width) at which the body's noise is measured
@@ -41,7 +43,7 @@ class Settings:
 
 def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
-    print(f"{data.summary()}\n{devices.machine()}, PyTorch {torch.__version__}, float32\n")
+    print(f"{data.summary()}\n{machine.machine()}, PyTorch {torch.__version__}, float32\n")
     rows, heads, kept = [], [], {}
     for name in tqdm(s.runs, desc="runs", unit="run", disable=None):
         path = finding.find(name)

@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 import tyro
 
-from koniq import cli, datasets
-from koniq.devices import machine
+from koniq.commands import cli
+from koniq.data import datasets
+from koniq.ground.machine import machine
+from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512
-from koniq.prediction import decode
-from koniq.report import markdown_table
+from koniq.pictures.decoding import decode
 from ku.generic import H5Helper
 
 LAYOUTS = {  # of one data set a picture

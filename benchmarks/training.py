@@ -25,10 +25,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.processes import measured
-from koniq import cli, devices, kuti_bridge
-from koniq.ground import InputError, RunStopped
+from koniq.commands import cli
+from koniq.engines import in_keras
+from koniq.ground import InputError, RunStopped, machine
+from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512, weight_files
-from koniq.report import markdown_table
+from koniq.training import in_kuti as training_in_kuti
 
 GFLOP = 59.4  # a forward pass of one picture at 384x512, measured
 WARM_UP = 2  # steps before those that are timed
@@ -61,7 +63,7 @@ def main(s: Settings) -> None:
     found = pd.DataFrame([one for one in found if one])
     if found.empty:
         raise RunStopped("No case came to its end; the lines above say why.")
-    print(f"\n{torch.cuda.get_device_name() if cuda else devices.machine()}; {devices.versions()}; {devices.commit()}")
+    print(f"\n{torch.cuda.get_device_name() if cuda else machine.machine()}; {machine.versions()}; {machine.commit()}")
     for name, device in dict(zip(found.case, found.device, strict=True)).items():
         print(f"{name}: {device}")
     print(f"{s.size[0]}x{s.size[1]}, {s.rounds} rounds of {s.steps} steps after {WARM_UP}\n")
@@ -71,7 +73,7 @@ def main(s: Settings) -> None:
 def can_run(name: str, s: Settings, cuda: bool) -> bool:
     if s.cases:
         return name in s.cases
-    if name == "kuti" and not kuti_bridge.PYTHON.is_file():
+    if name == "kuti" and not training_in_kuti.PYTHON.is_file():
         print("kuti is left out, for its environment is not there: make kuti")
         return False
     return cuda or name != "torch-bf16-graphs"
@@ -79,7 +81,7 @@ def can_run(name: str, s: Settings, cuda: bool) -> bool:
 
 def in_a_process(name: str, batch_size: int, s: Settings) -> dict:
     """What `timed` found, with the case, the batch and the peak memory; nothing, and a line printed, if it failed."""
-    python = kuti_bridge.PYTHON if name == "kuti" else sys.executable
+    python = training_in_kuti.PYTHON if name == "kuti" else sys.executable
     command = [python, "-m", "benchmarks.training", "--here", "--cases", name, "--batch-size", batch_size]
     command += ["--steps", s.steps, "--size", *s.size]
     try:
@@ -108,21 +110,21 @@ def batch(s: Settings) -> tuple[np.ndarray, np.ndarray]:
 
 def in_kuti(s: Settings) -> dict:
     """The study's network as kuti builds it on Keras 2, a step by `train_on_batch`."""
-    kuti = kuti_bridge.load(1)
+    kuti = training_in_kuti.load(1)
     from tensorflow import keras
 
-    model = kuti_bridge.build(kuti, KONCEPT512.at(s.size))
+    model = training_in_kuti.build(kuti, KONCEPT512.at(s.size))
     model.compile(keras.optimizers.legacy.Adam(1e-4), "mse")
-    preprocess, (pictures, mos) = kuti_bridge.preprocessing(kuti), batch(s)
+    preprocess, (pictures, mos) = training_in_kuti.preprocessing(kuti), batch(s)
 
     def step() -> float:
         return model.train_on_batch(np.stack([preprocess(picture.astype(np.float32)) for picture in pictures]), mos)
 
-    return timed(kuti_bridge.device(), step, s)
+    return timed(training_in_kuti.device(), step, s)
 
 
 def in_tensorflow(s: Settings, precision: str) -> dict:
-    device = devices.prepare(1, precision)
+    device = in_keras.prepare(1, precision)
     from ku.optimizers import FusedAdam
 
     model = KONCEPT512.at(s.size).build(output_bias=50)
@@ -135,7 +137,7 @@ def in_torch(s: Settings, precision: str, way: str = "") -> dict:
     """way: "study" (as the study does it), "compiled", or "graphs" (compiled, by CUDA graphs)."""
     import torch
 
-    from koniq.torch_engine import choose, describe, hardware, precise, prepare
+    from koniq.engines.in_torch import choose, describe, hardware, precise, prepare
 
     device = choose()
     module = KONCEPT512.build_torch(50.0)

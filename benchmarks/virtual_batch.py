@@ -18,10 +18,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.processes import measured
-from koniq import cli, devices
-from koniq.ground import InputError, RunStopped
+from koniq.commands import cli
+from koniq.ground import InputError, RunStopped, machine
+from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512
-from koniq.report import markdown_table
 
 WARM_UP = 1  # steps before those that are timed
 
@@ -58,7 +58,7 @@ def main(s: Settings) -> None:
     found = [one for _ in range(s.rounds) for name in tqdm(arms(s), desc="arms", disable=None) if (one := run(name, s))]
     if not found:
         raise RunStopped("No arm came to its end; the lines above say why.")
-    print(f"\n{devices.machine()}; {devices.versions()}; {devices.commit()}")
+    print(f"\n{machine.machine()}; {machine.versions()}; {machine.commit()}")
     print(f"{s.size[0]}x{s.size[1]}, {s.rounds} rounds of {s.steps} steps after {WARM_UP}\n")
     print(table(pd.DataFrame(found), next(iter(arms(s)))))
 
@@ -81,22 +81,22 @@ def steps(batch_size: int, micro_batch: int, statistics: str, s: Settings) -> li
 
     import torch
 
-    from koniq import torch_virtual_batch
-    from koniq.torch_engine import prepare
-    from koniq.torch_training import LOSSES
+    from koniq.engines.in_torch import prepare
+    from koniq.training import in_torch_batch
+    from koniq.training.in_torch import LOSSES
 
     torch.manual_seed(1)
     module = prepare(KONCEPT512.build_torch(50.0), torch.device("cpu")).train()
     if statistics != "moving":
-        torch_virtual_batch.hold(module)
-    trail = torch_virtual_batch.Trail(module) if statistics == "trailing" else nullcontext()
+        in_torch_batch.hold(module)
+    trail = in_torch_batch.Trail(module) if statistics == "trailing" else nullcontext()
     adam = torch.optim.Adam([each for each in module.parameters() if each.requires_grad], 1e-4, fused=True)
     pictures = torch.randint(0, 256, (batch_size, *s.size, 3), dtype=torch.uint8)
     mos, seconds = torch.rand(batch_size) * 100, []
     for _ in range(WARM_UP + s.steps):
         began = time.perf_counter()
         if micro_batch:
-            torch_virtual_batch.backward(
+            in_torch_batch.backward(
                 module, pictures, micro_batch, lambda scores: LOSSES["plcc"](scores, mos), nullcontext, trail
             )
         else:

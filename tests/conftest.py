@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from koniq.ground.log import aloud
+
 matplotlib.use("Agg")
+aloud()  # what is said is printed, as by commands
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are the processor's, on a machine with a GPU as well
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import slow_down
 
 import lifelog_predict
-from koniq import cli
+from koniq.commands import cli
 
 
 def begin(arguments):

@@ -1,4 +1,4 @@
-"""The recipe of koniq.kuti_bridge with a network small enough for tests, in kuti's environment.
+"""The recipe of koniq.training.in_kuti with a network small enough for tests, in kuti's environment.
 
 `.venv-kuti/bin/python tests/kuti_tiny.py TABLE RUN` trains, and prints as JSON what only that environment can see.
 """
@@ -12,29 +12,30 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from koniq import datasets, kuti_bridge
+from koniq.data import datasets
 from koniq.network import KONCEPT512
+from koniq.training import in_kuti
 
 
 def main(table: str, folder: str) -> None:
     data, network = datasets.load(table), replace(KONCEPT512.at((8, 12)), name="tiny")
-    kuti = kuti_bridge.load(1)
+    kuti = in_kuti.load(1)
 
     from tensorflow import keras
 
-    from koniq.run import Run
+    from koniq.training.run import Run
 
     pictures = keras.Input((*network.input_size, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pictures))
     model = kuti.applications.Model(pictures, keras.layers.Dense(1)(pooled), name="tiny")
     run = Run(folder, {"loss": "mse"})
-    helper, data = kuti_bridge.helper(kuti, run, model, network, data, "mse", 4, 20, 2)
-    run.begin(data, network, kuti_bridge.device(), kuti_bridge.checkpoint(helper))
+    helper, data = in_kuti.helper(kuti, run, model, network, data, "mse", 4, 20, 2)
+    run.begin(data, network, in_kuti.device(), in_kuti.checkpoint(helper))
     # The second stage ruins the network.
-    kuti_bridge.train(kuti, run, helper, data, (2, 1), (1e-3, 1e3))
-    engine = kuti_bridge.engine(kuti, model, network)
+    in_kuti.train(kuti, run, helper, data, (2, 1), (1e-3, 1e3))
+    engine = in_kuti.engine(kuti, model, network)
 
-    read, preprocess = helper.gen_params.read_fn, kuti_bridge.preprocessing(kuti)
+    read, preprocess = helper.gen_params.read_fn, in_kuti.preprocessing(kuti)
     names = data.ids.set_index("MOS").image_name
     as_it_is = mirrored = 0
     for _ in range(8):

@@ -15,8 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tiny import TINY
 
-from koniq import cli, engines, scores
-from koniq.prediction import Engine
+from koniq.commands import cli
+from koniq.engines import plan
+from koniq.engines.engine import Engine
+from koniq.scoring import score_file
 
 
 class MeanPlan:
@@ -45,7 +47,7 @@ class MeanPlan:
 if __name__ == "__main__":
     import lifelog_predict
 
-    scores.STEP = float(os.environ.get("STEP", scores.STEP))
+    score_file.STEP = float(os.environ.get("STEP", score_file.STEP))
     lifelog_predict.find = Path
-    engines.plan = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
+    plan.decide = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
     cli.run(lifelog_predict.main, lifelog_predict.Settings, sys.argv[1:])

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from koniq.prediction import Score
-from koniq.scores import ScoreFile
+from koniq.pictures.decoding import Score
+from koniq.scoring.score_file import ScoreFile
 
 
 def write_scores(out, rows, **facts):

@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from koniq import archives
-from koniq.archives import Limits, unpack
+from koniq.fetch import archives
+from koniq.fetch.archives import Limits, unpack
 from koniq.ground import InputError
 
 FILES = {"a.txt": b"a", "within/b.txt": b"b" * 3000}

@@ -19,25 +19,19 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import lifelog_predict
-from koniq import (
-    calibrate,
-    calibration,
-    compare,
-    conformal,
-    datasets,
-    distribution,
-    engines,
-    keeping,
-    page,
-    results,
-    sample,
-    scores,
-)
-from koniq.calibration import MAPS, Affine, Calibration, Isotonic
-from koniq.ground import InputError
-from koniq.metrics import krcc, rmse
+from koniq import engines
+from koniq.commands import calibrate
+from koniq.data import datasets, sample
+from koniq.engines.engine import Engine
+from koniq.evaluation import calibrating
+from koniq.ground import InputError, facts, files
+from koniq.measure import calibration, conformal, keeping
+from koniq.measure.calibration import MAPS, Affine, Calibration, Isotonic
+from koniq.measure.metrics import krcc, rmse
 from koniq.network import NETWORKS, TOLERANCE, finding, sidecar
-from koniq.prediction import Engine
+from koniq.reports import comparison, distribution, page
+from koniq.scoring import score_file
+from koniq.study import results
 from ku.generic import srocc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,7 +178,7 @@ def test_a_map_that_cannot_be_fitted_is_out_of_the_race_and_says_why():
     mos = np.append(50 - 5 * predicted[:-1] + rng.normal(0, 1, 39), 90)
     found = calibration.fit(predicted, mos, "x")
     assert found.race["affine"].startswith("its slope should be positive, and is -")
-    assert "| affine | its slope should be positive, and is -" in calibrate.table(found)
+    assert "| affine | its slope should be positive, and is -" in calibrating.table(found)
 
 
 def test_of_one_score_that_differs_no_map_is_made():
@@ -269,11 +263,11 @@ def test_of_one_group_nothing_can_be_checked_and_so_nothing_is_kept(tmp_path):
     found = calibration.fit(predicted, mos, "x", ["moon"] * 40)
     assert found.name == "identity"
     assert found.race["affine"] == "all pictures are of one group, and there are no others to check it on"
-    assert "| affine | all pictures are of one group" in calibrate.table(found)
+    assert "| affine | all pictures are of one group" in calibrating.table(found)
     found = calibration.fit(predicted, mos, "x", ["moon"] * 40, "affine")
     assert found.name == "affine"
-    assert "than none (all pictures are of one group, and" in calibrate.verdict(found, tmp_path / "m.h5")
-    calibrate.draw(predicted, mos, found, "MOS", tmp_path / "m.png")
+    assert "than none (all pictures are of one group, and" in calibrating.verdict(found, tmp_path / "m.h5")
+    calibrating.draw(predicted, mos, found, "MOS", tmp_path / "m.png")
 
 
 def test_a_map_asked_for_by_its_name_is_kept_and_what_is_not_shown_is_said(tmp_path, monkeypatch):
@@ -283,10 +277,10 @@ def test_a_map_asked_for_by_its_name_is_kept_and_what_is_not_shown_is_said(tmp_p
     assert calibration.fit(predicted, mos, "x").name == "identity"
     found = calibration.fit(predicted, mos, "x", kind="affine")
     assert found.name == "affine"
-    said = calibrate.verdict(found, tmp_path / "m.h5")
+    said = calibrating.verdict(found, tmp_path / "m.h5")
     assert "Nothing shows that the affine map is better than none (its gain of" in said
     assert said.endswith("): it is kept because you ask.")
-    assert "Nothing shows" not in calibrate.verdict(calibration.fit(*rated("no scale"), "x"), tmp_path / "m.h5")
+    assert "Nothing shows" not in calibrating.verdict(calibration.fit(*rated("no scale"), "x"), tmp_path / "m.h5")
     monkeypatch.setattr(calibration.Logistic, "fit", lambda *of: Affine.fit(-of[0], of[1]))
     with pytest.raises(InputError, match=r"kind=logistic should be a map that fits these scores. Received: its slope"):
         calibration.fit(predicted, mos, "x", kind="logistic")
@@ -370,14 +364,14 @@ def test_a_converted_file_takes_it_along_unless_it_was_for_another(beside):
 @pytest.mark.parametrize("folder", [".", pytest.param("other", marks=pytest.mark.long)])
 @pytest.mark.long
 def test_after_a_conversion_both_files_score_in_mos(run, tmp_path, folder):
-    convert = pytest.importorskip("koniq.convert")
+    convert = pytest.importorskip("koniq.engines.conversion")
     pytest.importorskip("torch")
     path, target = tmp_path / "my.weights.h5", tmp_path / folder / "my.pth"
     shutil.copyfile(finding.find(str(run[0])), path)
     shutil.copyfile(sidecar.record_path(finding.find(str(run[0]))), tmp_path / "my.json")
     convert.convert(path, target)
     for each in (path, target):
-        assert calibration.kept(each, TINY, engines.file_hash(each)) is not None
+        assert calibration.kept(each, TINY, files.file_hash(each)) is not None
 
 
 @pytest.fixture(scope="module")
@@ -415,9 +409,9 @@ def beside_of(tmp_path):
 
 def test_where_no_map_is_better_none_is_kept_and_the_one_before_is_gone(table, tmp_path, capsys):
     path, data = beside_of(tmp_path), datasets.load(str(table))
-    assert calibrate.calibrate(path, engine_of(0.1), data, "validation", 1).name == "affine"
+    assert calibrating.calibrate(path, engine_of(0.1), data, "validation", 1).name == "affine"
     assert f"Kept in {sidecar.record_path(path)}. The figure is" in capsys.readouterr().out
-    assert calibrate.calibrate(path, engine_of(1), data, "validation", 1) is None
+    assert calibrating.calibrate(path, engine_of(1), data, "validation", 1) is None
     said = capsys.readouterr().out
     assert re.search(r"\| affine \| \d+\.\d\d \| -?\d\.\d\d ± \d\.\d\d \|", said)
     assert "| **identity** | " in said
@@ -426,27 +420,27 @@ def test_where_no_map_is_better_none_is_kept_and_the_one_before_is_gone(table, t
     record = sidecar.record(path)
     assert record.pop("intervals")["of"] == ""
     assert record == TINY.record() | {"label": "MOS"}
-    assert calibrate.calibrate(path, engine_of(1), data, "validation", 1, "affine").name == "affine"
+    assert calibrating.calibrate(path, engine_of(1), data, "validation", 1, "affine").name == "affine"
     assert "Nothing shows that the affine map is better than none" in capsys.readouterr().out
-    assert calibration.kept(path, TINY, engines.file_hash(path)).name == "affine"
+    assert calibration.kept(path, TINY, files.file_hash(path)).name == "affine"
 
 
 def test_intervals_are_kept_of_the_scores_as_they_then_are(table, tmp_path, capsys):
     path, data = beside_of(tmp_path), datasets.load(str(table))
-    to_mos = calibrate.calibrate(path, engine_of(0.1), data, "validation", 1)
+    to_mos = calibrating.calibrate(path, engine_of(0.1), data, "validation", 1)
     said = capsys.readouterr().out
-    found = conformal.kept(path, TINY, engines.file_hash(path), to_mos)
+    found = conformal.kept(path, TINY, files.file_hash(path), to_mos)
     assert (found.made_on, found.pictures, found.of) == ("grey, validation", 24, str(to_mos))
     assert f"Kept as well: {found}: ± {found.halves[0]:.2f} MOS. lifelog_predict.py --intervals writes them." in said
     assert 2 < found.halves[0] < 10  # the noise of the scores is 4 MOS at most, and they stand for less than their line
-    calibrate.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 0.5)  # the map stays
-    again = conformal.kept(path, TINY, engines.file_hash(path), to_mos)
+    calibrating.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 0.5)  # the map stays
+    again = conformal.kept(path, TINY, files.file_hash(path), to_mos)
     assert (again.made_on, again.level, again.of) == ("grey, test", 0.5, str(to_mos))
     assert again.halves[0] < found.halves[0]
-    calibrate.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 0)
-    assert conformal.kept(path, TINY, engines.file_hash(path), to_mos) is None
+    calibrating.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 0)
+    assert conformal.kept(path, TINY, files.file_hash(path), to_mos) is None
     with pytest.raises(InputError, match=r"level should be above 0 and below 1. Received: level=90"):
-        calibrate.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 90)
+        calibrating.calibrate(path, engine_of(0.1), data, "test", 1, "kept", 90)
 
 
 def test_where_a_map_was_fitted_to_the_same_pictures_errors_are_of_maps_without_them():
@@ -464,19 +458,19 @@ def test_of_pictures_that_training_saw_no_intervals_are_made(table, tmp_path, ca
         ("validation", True, "The validation set of grey chose these weights: intervals by it may be a little too"),
         ("test", True, "Kept as well: 90 % intervals, made on grey, test"),
     ):
-        calibrate.calibrate(path, engine_of(0.1), data, part, 1)
+        calibrating.calibrate(path, engine_of(0.1), data, part, 1)
         assert words in capsys.readouterr().out
         assert ("intervals" in sidecar.record(path)) == made
 
 
 def test_a_run_that_no_map_helps_ends_with_its_own_scores(table, tmp_path, capsys):
     path = beside_of(tmp_path)
-    calibrate.conclude(tmp_path, engine_of(1), datasets.load(str(table)), 1)
+    calibrating.conclude(tmp_path, engine_of(1), datasets.load(str(table)), 1)
     assert "No map is kept" in capsys.readouterr().out
     assert "calibrated" not in sidecar.record(path)
     assert "raw" not in pd.read_csv(tmp_path / "test/predictions.csv")
     assert metrics(tmp_path / "test").index.tolist()[-2:] == ["coverage", "interval_width"]
-    calibrate.conclude(tmp_path, engine_of(0.1), datasets.load(str(table)), 1)
+    calibrating.conclude(tmp_path, engine_of(0.1), datasets.load(str(table)), 1)
     assert sidecar.record(path)["calibrated"]["map"]["name"] == "affine"
     assert "raw" in pd.read_csv(tmp_path / "test/predictions.csv")
 
@@ -484,7 +478,9 @@ def test_a_run_that_no_map_helps_ends_with_its_own_scores(table, tmp_path, capsy
 def test_pictures_of_a_group_are_checked_on_others(table, tmp_path, capsys):
     data = datasets.load(str(table))
     scene = np.where(data.ids.MOS > 50, "bright", "dark")
-    calibrate.calibrate(beside_of(tmp_path), engine_of(0.1), replace(data, ids=data.ids.assign(group=scene)), "test", 1)
+    calibrating.calibrate(
+        beside_of(tmp_path), engine_of(0.1), replace(data, ids=data.ids.assign(group=scene)), "test", 1
+    )
     assert "Calibration on grey, test set, 24 pictures of 2 groups" in capsys.readouterr().out
 
 
@@ -496,18 +492,18 @@ def test_the_sample_is_checked_by_its_scenes():
 
 def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys, monkeypatch):
     path, data = beside_of(tmp_path), replace(datasets.load(str(table)), label="synthetic MOS")
-    calibrate.calibrate(path, engine_of(0.1), data, "validation", 1)
+    calibrating.calibrate(path, engine_of(0.1), data, "validation", 1)
     said = capsys.readouterr().out
     assert "| map | RMSE in synthetic MOS, cross-validated |" in said
     plan = engines.Plan(path, TINY, "keras", "float32", 8)
-    plan = replace(plan, to_mos=calibration.kept(path, TINY, engines.file_hash(path)))
+    plan = replace(plan, to_mos=calibration.kept(path, TINY, files.file_hash(path)))
     assert plan.facts()["record"]["label"] == "synthetic MOS"  # the training's was MOS
     about = json.loads(json.dumps(plan.facts()))
     assert not page.is_calibrated(about)
     assert page.scale(about).startswith("The scores are synthetic MOS: the model learnt labels that follow from known")
-    (warning,) = compare.warnings([about, {"record": {"calibrated": "x"}}])
+    (warning,) = comparison.warnings([about, {"record": {"calibrated": "x"}}])
     assert warning.startswith("The labels that the model of A learnt are synthetic: ")
-    assert calibration.kept(path, TINY.at((30, 30)), engines.file_hash(path)) is None
+    assert calibration.kept(path, TINY.at((30, 30)), files.file_hash(path)) is None
     assert capsys.readouterr().out.startswith("Not in synthetic MOS: ")
     assert "MOS scale" not in said + page.scale(about) + warning
     assert (page.label(about), page.label({})) == ("synthetic MOS", "MOS")
@@ -544,7 +540,7 @@ def test_a_training_ends_calibrated_and_its_test_says_before_and_after(run, tabl
     assert "Calibration on grey, validation set, 24 pictures" in printed
     found = sidecar.record(path)["calibrated"]
     assert (found["pictures"], found["for"]["input_size"], found["for"]["resize"]) == (24, [24, 32], "lanczos")
-    assert Image.open(calibrate.figure_path(path)).size == (840, 600)
+    assert Image.open(calibrating.figure_path(path)).size == (840, 600)
     predictions = pd.read_csv(folder / "test/predictions.csv")
     assert predictions.columns.tolist() == [
         *("image_name", "MOS", "predicted", "MOS_low", "MOS_high", "raw", "status", "error")
@@ -615,7 +611,7 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     out = tmp_path / "scores.csv"
     chosen = {"pictures": (str(table.parent / "images"),), "weights": str(folder), "out": str(out), "engine": "keras"}
     lifelog_predict.main(lifelog_predict.Settings(**chosen))
-    about = scores.facts(out)
+    about = facts.facts(out)
     assert page.is_calibrated(about)
     assert page.scale(about) == "The scores are calibrated to the MOS scale."
     assert about["record"]["calibrated"] in capsys.readouterr().out
@@ -626,11 +622,11 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     assert out.read_bytes() == whole  # of one command on one machine
     threes = tmp_path / "threes.csv"
     lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(threes)}, batch_size=3))
-    np.testing.assert_allclose(scores.read(threes).MOS, scores.read(out).MOS, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(score_file.read(threes).MOS, score_file.read(out).MOS, rtol=0, atol=TOLERANCE)
     raw = tmp_path / "raw.csv"
     lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(raw)}, calibrate=False))
-    assert not page.is_calibrated(scores.facts(raw))
-    a, b = scores.read(out).MOS.dropna(), scores.read(raw).MOS.dropna()
+    assert not page.is_calibrated(facts.facts(raw))
+    a, b = score_file.read(out).MOS.dropna(), score_file.read(raw).MOS.dropna()
     assert len(a) == 80
     assert (a.rank() == b.rank()).all()
     path = finding.find(str(folder))
@@ -650,15 +646,15 @@ def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     record = sidecar.record(path)
     assert record["loss"] == "plcc"
     assert set(record["calibrated"]["race"]) == set(MAPS)
-    first = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
+    first = asdict(calibration.kept(path, TINY, files.file_hash(path)))
     calibrate.main(
         calibrate.Settings(weights=str(path), dataset=str(table), images=str(images))
     )  # again, of raw scores
-    again = asdict(calibration.kept(path, TINY, engines.file_hash(path)))
+    again = asdict(calibration.kept(path, TINY, files.file_hash(path)))
     assert again == first
     calibrate.main(calibrate.Settings(weights=str(path), remove=True))
     assert sidecar.record(path) == TINY.record() | {"loss": "plcc"}
-    assert not calibrate.figure_path(path).exists()
+    assert not calibrating.figure_path(path).exists()
     calibrate.main(calibrate.Settings(weights=str(path), remove=True))
     assert "No calibration is kept" in capsys.readouterr().out
 

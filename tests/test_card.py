@@ -10,11 +10,12 @@ import pytest
 from commands import ended
 from PIL import Image
 
-from koniq import card, limits, results
-from koniq.distortions import STEPS
+from koniq.evaluation import limits
 from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
-from koniq.replication_report import filled
+from koniq.pictures.distortions import STEPS
+from koniq.study import card, results
+from koniq.study.report import filled
 
 RELEASED = TRAINED_MODELS / card.NAME / f"{card.NAME}.safetensors"
 CARD = RELEASED.with_name("card.md")
@@ -83,9 +84,9 @@ def test_two_rows_for_one_number_are_refused(weights, tmp_path):
 def test_the_command_writes_where_it_is_told_and_names_a_file_that_is_not_there(weights, tmp_path, capsys):
     read(tmp_path, row(0.5))
     arguments = ["--metrics", tmp_path / "metrics.csv", "--out", tmp_path / "card.md"]
-    assert ended(card, weights, *arguments) == 0
+    assert ended("card", weights, *arguments) == 0
     assert (tmp_path / "card.md").read_text() == card.card(weights, results.read(tmp_path / "metrics.csv"))
-    assert ended(card, tmp_path / "none.safetensors", *arguments) == 2
+    assert ended("card", tmp_path / "none.safetensors", *arguments) == 2
     assert "should be the released file" in capsys.readouterr().err
 
 
@@ -126,7 +127,7 @@ def test_what_is_no_photograph_is_scored_as_it_is_and_blurred(tmp_path, monkeypa
     monkeypatch.setattr(limits, "RESULTS", tmp_path)
     some = {name: limits.PICTURES[name] for name in ("chart", "screenshot", "plain")}
     monkeypatch.setattr(limits, "PICTURES", some)
-    assert ended(limits, "--weights", "a", "--out", tmp_path / "limits.png", "--record", card.NAME) == 0
+    assert ended("limits", "--weights", "a", "--out", tmp_path / "limits.png", "--record", card.NAME) == 0
     assert "| plain | 128.0 | 128.0 |" in capsys.readouterr().out
     assert Image.open(tmp_path / "limits.png").size[0] == 6 * 248 + 8
     table = results.read(tmp_path / "metrics.csv")

@@ -9,8 +9,9 @@ from typing import Literal
 import pytest
 from tqdm import tqdm
 
-from koniq import __version__, cli, devices
-from koniq.ground import InputError, RunStopped
+from koniq import __version__
+from koniq.commands import cli
+from koniq.ground import InputError, RunStopped, exits, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 # Those that run by `python -m koniq.NAME`, and the study's scripts.
@@ -82,7 +83,7 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         cli.run(raising(ZeroDivisionError()), Settings, [])
 
 
-@pytest.mark.parametrize("code", [None, 0, cli.UNSCORED])
+@pytest.mark.parametrize("code", [None, 0, exits.UNSCORED])
 def test_what_main_returns_is_the_exit_code(code):
     try:
         cli.run(lambda settings: code, Settings, [])
@@ -130,10 +131,10 @@ def test_every_command_has_quiet_version_and_exit_codes(capsys, name):
     assert "--version " in text
     assert cli.EXIT_CODES in text
     cli.run(command.main, command.Settings, ["--version"])
-    assert capsys.readouterr().out == f"koniq {__version__}, commit {devices.commit() or 'unknown'}\n"
+    assert capsys.readouterr().out == f"koniq {__version__}, commit {machine.commit() or 'unknown'}\n"
 
 
 def test_the_readme_has_the_exit_codes():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for code in (0, cli.STOPPED, cli.BAD_INPUT, cli.UNSCORED, cli.INTERRUPTED):
+    for code in (0, exits.STOPPED, exits.BAD_INPUT, exits.UNSCORED, exits.INTERRUPTED):
         assert f"| {code} |" in text

@@ -7,9 +7,10 @@ from PIL import Image
 from scipy import stats
 from scored import write_scores
 
-from koniq import cli, compare, page
+from koniq.commands import cli, compare
 from koniq.ground import InputError
-from koniq.metrics import agreement
+from koniq.measure.metrics import agreement
+from koniq.reports import comparison, page
 
 MARKUP = "<script>document.title='taken'</script>$x_1$.jpg"
 
@@ -55,7 +56,7 @@ def test_pictures_are_paired_by_name_and_counted():
     nan = np.nan
     first = scores([("twice", 1), ("a", 50), ("twice", 3), ("x", nan), ("y", 5), ("only A", 9), ("z", nan)])
     second = scores([("z", nan), ("twice", 11), ("twice", 3), ("twice", 7), ("a", 48), ("x", 6), ("y", nan), ("b", 1)])
-    pairs, counts = compare.join(first, second)
+    pairs, counts = comparison.join(first, second)
     assert list(pairs.itertuples(index=False, name=None)) == [
         ("twice", 1, 11, 10),
         ("a", 50, 48, -2),
@@ -167,31 +168,31 @@ def test_what_is_printed_and_bad_input(pair, made, tmp_path, capsys):
 
 
 def test_many_pictures_and_perfect_agreement(tmp_path):
-    table = scores([(f"{n}.jpg", n / 30) for n in range(compare.MANY + 1)])
-    files = compare.compare([table, table], [{}, {}], ["a", "b"], [])
+    table = scores([(f"{n}.jpg", n / 30) for n in range(comparison.MANY + 1)])
+    files = comparison.compare([table, table], [{}, {}], ["a", "b"], [])
     assert 'mean difference</td><td class="number">0.00' in files[page.PAGE]
     constant = scores([("a", 5.0), ("b", 5.0)])
-    files = compare.compare([constant, constant], [{}, {}], ["a", "b"], [])
+    files = comparison.compare([constant, constant], [{}, {}], ["a", "b"], [])
     assert 'SRCC</td><td class="number">none' in files[page.PAGE]
 
 
 def test_warnings_only_where_there_is_something_to_warn_of():
     good = {"input_size": [384, 512], "resize": "lanczos", "record": {"calibrated": True}}
-    assert compare.warnings([good, good]) == []
-    assert len(compare.warnings([good, {**good, "resize": "nearest"}])) == 1
-    assert "scores of A and B are calibrated" in compare.warnings([{}, {}])[0]
+    assert comparison.warnings([good, good]) == []
+    assert len(comparison.warnings([good, {**good, "resize": "nearest"}])) == 1
+    assert "scores of A and B are calibrated" in comparison.warnings([{}, {}])[0]
 
 
 def test_models_are_named_so_that_they_differ(tmp_path):
     a, b = tmp_path / "x/a.csv", tmp_path / "y/a.csv"
-    assert compare._names([a, b], [{"model": "one"}, {"model": "two"}]) == ["one", "two"]
-    assert compare._names([a, b], [{"model": "one"}, {"model": "one"}]) == [str(a), str(b)]
-    assert compare._names([a, tmp_path / "b.csv"], [{}, {}]) == ["a", "b"]
+    assert comparison._names([a, b], [{"model": "one"}, {"model": "two"}]) == ["one", "two"]
+    assert comparison._names([a, b], [{"model": "one"}, {"model": "one"}]) == [str(a), str(b)]
+    assert comparison._names([a, tmp_path / "b.csv"], [{}, {}]) == ["a", "b"]
 
 
 def test_nothing_in_common_is_an_error():
     with pytest.raises(InputError, match="Received: 0 scored by both"):
-        compare.compare([scores([("a", 1.0)]), scores([("b", 1.0)])], [{}, {}], ["a", "b"], [])
+        comparison.compare([scores([("a", 1.0)]), scores([("b", 1.0)])], [{}, {}], ["a", "b"], [])
 
 
 def keyed(rows, roots=None):
@@ -202,7 +203,7 @@ def keyed(rows, roots=None):
 
 def paired(first, second, by_name=False):
     (a, about_a), (b, about_b) = first, second
-    pairs, _ = compare.join(a, b, compare.keys([a, b], [about_a, about_b], by_name))
+    pairs, _ = comparison.join(a, b, comparison.keys([a, b], [about_a, about_b], by_name))
     return sorted(zip(pairs.image_path, pairs["first"], pairs["second"], strict=True))
 
 
@@ -243,7 +244,7 @@ def test_pictures_of_one_name_in_two_folders_are_named_not_paired(tmp_path, caps
         (tmp_path / day).mkdir()
         rows = [("1.jpg", 10.0), ("2.jpg", 20.0), ("3.jpg", 25.0)]
         csvs.append(write_scores(tmp_path / f"{day}.csv", rows, roots=[str(tmp_path / day)]))
-    assert ended(compare, *csvs) == 2
+    assert ended("compare", *csvs) == 2
     assert "not the same pictures, but 3 have the same name: --by-name pairs these" in capsys.readouterr().err
-    assert ended(compare, *csvs, "--by-name") == 0
+    assert ended("compare", *csvs, "--by-name") == 0
     assert "3 pictures have a score by both" in capsys.readouterr().out

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from koniq import cli, convert, engines
+from koniq import engines
+from koniq.commands import cli, convert
+from koniq.engines import conversion
 from koniq.ground import InputError, RunStopped
 from koniq.network import TOLERANCE, sidecar, weights
-from koniq.prediction import predict
+from koniq.scoring.loop import predict
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = np.random.default_rng(5).integers(0, 256, (8, 24, 32, 3), np.uint8)
@@ -53,45 +55,47 @@ def folder(tmp_path_factory):
 def test_one_file_gives_one_score_through_every_engine(tiny, folder, tmp_path):
     targets = [tmp_path / f"tiny{suffix}" for suffix in (".keras", ".pth")]
     for before, after in zip((tiny, targets[0]), targets, strict=True):
-        convert.convert(before, after)
+        conversion.convert(before, after)
     paths = sorted(folder.glob("*.png"))
-    expected = [score.mos for score in predict(engines.plan(tiny, "keras", "float32").start(), paths)]
+    expected = [score.mos for score in predict(engines.decide(tiny, "keras", "float32").start(), paths)]
     assert np.ptp(expected) > 0.5  # five hundred times what may differ
     every = [(path, engine) for path in (tiny, *targets) for engine in ("keras", "torch")]
     # OpenVINO's export, in a process of its own, reads weights as Keras's engine does: once is enough.
     for path, engine in (*every, (targets[-1], "openvino")):
-        found = [score.mos for score in predict(engines.plan(path, engine, "float32").start(), paths)]
+        found = [score.mos for score in predict(engines.decide(path, engine, "float32").start(), paths)]
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE, err_msg=f"{path.suffix} {engine}")
 
 
 @pytest.mark.numerical
 def test_torch_in_bfloat16_is_near_float32(tiny):
-    exact, near = (engines.plan(tiny, "torch", kind).start().score(PICTURES) for kind in ("float32", "mixed_bfloat16"))
+    exact, near = (
+        engines.decide(tiny, "torch", kind).start().score(PICTURES) for kind in ("float32", "mixed_bfloat16")
+    )
     assert 0 < np.abs(near - exact).max() < 0.1 * np.ptp(exact)
 
 
 def test_wrong_choices_of_the_torch_engine_are_named(tiny):
     with pytest.raises(InputError, match=r"precision=int8 should go with engine=openvino\. Received: engine=torch"):
-        engines.plan(tiny, "torch", "int8")
+        engines.decide(tiny, "torch", "int8")
     if not torch.cuda.is_available():
         with pytest.raises(
             InputError, match=r"device should be one that PyTorch has here: cpu\. Received: device=cuda"
         ):
-            engines.plan(tiny, "torch", device="cuda")
+            engines.decide(tiny, "torch", device="cuda")
 
 
 @pytest.mark.parametrize("source", ["tiny.weights.h5", "tiny.safetensors"])
 @pytest.mark.numerical
 def test_onnx_takes_any_batch_and_scores_the_same(tiny, folder, tmp_path, source, capsys):
     path = tmp_path / source
-    convert.convert(tiny, path)
+    conversion.convert(tiny, path)
     target = tmp_path / "tiny.onnx"
-    convert.to_onnx(path, target, None, folder, 8)
+    conversion.to_onnx(path, target, None, folder, 8)
     framework = "torch" if source.endswith("safetensors") else "keras"
     assert f"MOS at most from those of {framework}." in capsys.readouterr().out
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(uint8)"
-    expected = engines.plan(path, framework, "float32").start().score(PICTURES)
+    expected = engines.decide(path, framework, "float32").start().score(PICTURES)
     for count in (1, 7, 8):
         found = session.run(None, {"pictures": PICTURES[:count]})[0][:, 0]
         np.testing.assert_allclose(found, expected[:count], rtol=0, atol=TOLERANCE)
@@ -100,9 +104,9 @@ def test_onnx_takes_any_batch_and_scores_the_same(tiny, folder, tmp_path, source
 
 
 def test_onnx_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "TOLERANCE", -1.0)
+    monkeypatch.setattr(conversion, "TOLERANCE", -1.0)
     with pytest.raises(RunStopped, match=r"They should differ by -1\.0 MOS at most; .* was not written"):
-        convert.to_onnx(tiny, tmp_path / "tiny.onnx", None, None, 2)
+        conversion.to_onnx(tiny, tmp_path / "tiny.onnx", None, None, 2)
     assert not any(tmp_path.iterdir())
 
 

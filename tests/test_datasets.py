@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from koniq import datasets
+from koniq.data import datasets
 from koniq.ground import InputError
 
 
@@ -174,7 +174,7 @@ def test_biq2021_by_name_on_a_scale_of_100_with_a_tenth_of_training_to_validate(
             "name,score\nss01 (1).jpg,0.5\n",
             "columns Image Name, MOS. Received: name, score",
         ),
-        ("Train (Images and MOS).csv", None, "not there: Train .* python -m koniq.fetch biq2021 gets it"),
+        ("Train (Images and MOS).csv", None, "not there: Train .* python -m koniq fetch biq2021 gets it"),
     ],
 )
 def test_other_tables_than_those_of_biq2021_are_refused(tmp_path, file_name, text, message):

@@ -12,9 +12,11 @@ import tyro
 from commands import ended
 from PIL import Image
 
-from koniq import cli, datasets, demo, sample
-from koniq.distortions import STEPS
+from koniq.commands import cli
+from koniq.data import datasets, sample
+from koniq.evaluation import demo
 from koniq.ground.paths import ROOT
+from koniq.pictures.distortions import STEPS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_the_table_says_how_scores_fall_and_whether_each_step_does(table):
 
 def test_a_table_without_one_of_its_pictures_is_refused(table, tmp_path, capsys):
     table.assign(MOS=table.MOS.where(table.image_path != "coffee.jpg")).to_csv(tmp_path / "mos.csv", index=False)
-    assert ended(demo, tmp_path, "--scores", tmp_path / "mos.csv") == 2
+    assert ended("demo", tmp_path, "--scores", tmp_path / "mos.csv") == 2
     assert "Received: none of coffee.jpg" in capsys.readouterr().err
 
 
@@ -92,5 +94,5 @@ def test_every_command_of_make_has_settings_that_there_are(target):
         settings = tyro.cli(importlib.import_module(name).Settings, args=arguments)
         cli.check(settings)
         found.append(name)
-    assert {"lifelog_predict", "koniq.lifelog_report"} <= {*found}
+    assert {"lifelog_predict", "koniq.reports.lifelog_report"} <= {*found}
     assert found.count("koncept512_train") == {"demo": 2, "demo-train": 1, "card": 0}[target]

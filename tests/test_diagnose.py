@@ -8,11 +8,14 @@ from PIL import Image, ImageOps
 from scipy import stats
 from tiny import TINY
 
-from koniq import cli, diagnose, engines, page
+from koniq import engines
+from koniq.commands import cli, diagnose
+from koniq.evaluation import diagnosis
 from koniq.ground import InputError
-from koniq.metrics import difference
+from koniq.measure.metrics import difference
 from koniq.network import TOLERANCE, sidecar
-from koniq.prediction import predict
+from koniq.reports import page
+from koniq.scoring.loop import predict
 
 AT_SIZE = 6  # of the pictures below have the network's size
 
@@ -80,7 +83,7 @@ def test_every_picture_has_a_row_and_every_way_a_column(pictures):
 @pytest.mark.numerical
 def test_a_resize_is_scored_as_if_it_were_the_only_one(pictures, rated, trained, resize):
     paths = [rated.parent / "images" / name for name in pictures.image_name[:-1]]
-    expected = [score.mos for score in predict(engines.plan(trained, "keras", resize=resize).start(), paths)]
+    expected = [score.mos for score in predict(engines.decide(trained, "keras", resize=resize).start(), paths)]
     column = "predicted" if resize == "lanczos" else f"resize_{resize}"
     assert pictures[column][:-1].tolist() == pytest.approx(expected, abs=TOLERANCE)
 
@@ -103,7 +106,7 @@ def test_mirrored_is_the_score_of_the_mirrored_picture(pictures, rated, trained,
     for name in pictures.image_name[:AT_SIZE]:
         paths.append(tmp_path / name)
         ImageOps.mirror(Image.open(rated.parent / "images" / name)).save(paths[-1])
-    expected = [score.mos for score in predict(engines.plan(trained, "keras").start(), paths)]
+    expected = [score.mos for score in predict(engines.decide(trained, "keras").start(), paths)]
     assert pictures.mirrored[:AT_SIZE].tolist() == pytest.approx(expected, abs=TOLERANCE)
     assert (abs(pictures.mirrored - pictures.predicted)[:-1] > TOLERANCE).all()
 
@@ -117,24 +120,24 @@ def scores(n=200, **columns):
 
 
 def test_the_map_takes_scale_and_offset_and_leaves_what_scatter_gives():
-    table, slope, intercept = diagnose.fit(scores())
+    table, slope, intercept = diagnosis.fit(scores())
     assert table.fitted.tolist() == pytest.approx((slope * table.predicted + intercept).tolist())
     assert table.fitted_error.mean() == pytest.approx(0, abs=1e-9)
-    assert stats.linregress(table.MOS, table.fitted_error).slope == pytest.approx(diagnose.scatter_slope(table))
+    assert stats.linregress(table.MOS, table.fitted_error).slope == pytest.approx(diagnosis.scatter_slope(table))
     residual = stats.linregress(table.MOS, table.predicted)
     expected = slope * abs(table.predicted - residual.slope * table.MOS - residual.intercept)
     assert table.off_line.tolist() == pytest.approx(expected.tolist(), abs=1e-9)
-    moved, _, _ = diagnose.fit(scores().assign(predicted=lambda table: 5 * table.predicted + 40))
+    moved, _, _ = diagnosis.fit(scores().assign(predicted=lambda table: 5 * table.predicted + 40))
     assert moved.fitted.tolist() == pytest.approx(table.fitted.tolist())
-    perfect, slope, intercept = diagnose.fit(scores().assign(predicted=lambda table: (table.MOS - 3) / 2))
+    perfect, slope, intercept = diagnosis.fit(scores().assign(predicted=lambda table: (table.MOS - 3) / 2))
     assert (slope, intercept) == pytest.approx((2, 3))
     assert perfect.absolute_error.max() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("n", "expected"), [(20, 10), (19, 9), (200, 10)])
 def test_bins_share_the_pictures_and_their_intervals_are_students(n, expected):
-    table, _, _ = diagnose.fit(scores(n))
-    found = diagnose.bins(table, "fitted_error", "MOS")
+    table, _, _ = diagnosis.fit(scores(n))
+    found = diagnosis.bins(table, "fitted_error", "MOS")
     assert len(found) == expected
     assert found.pictures.sum() == n
     assert np.ptp(found.pictures) <= 1
@@ -147,13 +150,13 @@ def test_bins_share_the_pictures_and_their_intervals_are_students(n, expected):
 
 
 def test_equal_values_share_a_bin():
-    table, _, _ = diagnose.fit(scores(SD=np.repeat([5.0, 9.0], (150, 50))))
-    assert diagnose.bins(table, "absolute_error", "SD").pictures.tolist() == [150, 50]
+    table, _, _ = diagnosis.fit(scores(SD=np.repeat([5.0, 9.0], (150, 50))))
+    assert diagnosis.bins(table, "absolute_error", "SD").pictures.tolist() == [150, 50]
 
 
 def test_changes_of_a_known_answer():
     table = scores()
-    found = diagnose.changes(table).set_index("way")
+    found = diagnosis.changes(table).set_index("way")
     assert list(found.index) == ["predicted", "mirrored", "both", "resize_box"]
     box, both = found.loc["resize_box"], found.loc["both"]
     assert box[["srcc_change", "low", "high", "p", "agreement"]].tolist() == pytest.approx([0, 0, 0, 1, 1])
@@ -165,34 +168,34 @@ def test_changes_of_a_known_answer():
 
 
 def test_disagreement_is_the_rank_correlation_with_sd_of_those_that_have_one():
-    table, slope, intercept = diagnose.fit(scores(60))
+    table, slope, intercept = diagnosis.fit(scores(60))
     sd = (table.absolute_error + np.random.default_rng(0).normal(0, 5, 60)).where(table.index > 20)
-    found = diagnose.metrics(table.assign(SD=sd), slope, intercept)
+    found = diagnosis.metrics(table.assign(SD=sd), slope, intercept)
     assert [row.what for row in found.itertuples() if row.against == "SD"] == ["absolute_error", "off_line"]
     for row in found[found.against == "SD"].itertuples():
         assert (row.metric, row.n) == ("srcc", 39)
         assert row.value == pytest.approx(stats.spearmanr(sd[21:], table[row.what][21:]).statistic)
         assert row.low < row.value < row.high
-    assert "SD" not in set(diagnose.metrics(table, slope, intercept).against)
+    assert "SD" not in set(diagnosis.metrics(table, slope, intercept).against)
 
 
 def test_an_sd_that_says_nothing_is_left_out():
     few = pd.Series([7.0] * 10 + [8.0] * 9 + [None] * 181)
-    assert "SD" in diagnose.scored(scores(SD=few.fillna({19: 9.0})), "x")
+    assert "SD" in diagnosis.scored(scores(SD=few.fillna({19: 9.0})), "x")
     for sd in (few, 5.0, "unknown"):
-        assert "SD" not in diagnose.scored(scores(SD=sd), "x")
+        assert "SD" not in diagnosis.scored(scores(SD=sd), "x")
 
 
 def test_what_cannot_be_diagnosed_is_named():
-    assert len(diagnose.scored(scores(20), "x")) == 20
+    assert len(diagnosis.scored(scores(20), "x")) == 20
     broken = scores(20).assign(error=["no such file"] + [""] * 19)
     broken.loc[0, "resize_box"] = np.nan
     with pytest.raises(InputError, match=r"At least 20 pictures of x should .* Received: 19 of 20 \(no such file\)"):
-        diagnose.scored(broken, "x")
+        diagnosis.scored(broken, "x")
     with pytest.raises(InputError, match=r"MOS should differ between the pictures of x\. Received: 5.0 for all 200"):
-        diagnose.scored(scores().assign(MOS=5.0), "x")
+        diagnosis.scored(scores().assign(MOS=5.0), "x")
     with pytest.raises(InputError, match=r"predicted should differ .* give other weights"):
-        diagnose.scored(scores().assign(predicted=5.0), "x")
+        diagnosis.scored(scores().assign(predicted=5.0), "x")
 
 
 def test_the_page_in_a_browser_says_what_the_tables_say(made, pictures):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from koniq.distortions import STEPS, distorted
 from koniq.ground import InputError
+from koniq.pictures.distortions import STEPS, distorted
 
 RNG = np.random.default_rng(0)  # where nothing is drawn
 

@@ -13,10 +13,12 @@ from PIL import Image
 from test_network_koncept_lite import drawn
 from tiny import DEEP, TINY
 
-from koniq import engines, openvino_engine
-from koniq.ground import InputError, RunStopped
+from koniq import engines
+from koniq.engines import in_openvino
+from koniq.engines import plan as engines_plan
+from koniq.ground import InputError, RunStopped, files
 from koniq.network import KONCEPT_LITE, TOLERANCE, sidecar, weights
-from koniq.prediction import predict
+from koniq.scoring.loop import predict
 
 ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(0)
@@ -60,47 +62,47 @@ def pictures(tmp_path_factory):
 
 
 def scores(path, pictures, **choice):
-    return np.array([score.mos for score in predict(engines.plan(path, **choice).start(), pictures)])
+    return np.array([score.mos for score in predict(engines.decide(path, **choice).start(), pictures)])
 
 
 def test_auto_is_openvino_on_a_processor(tiny, monkeypatch):
-    plan = engines.plan(tiny)
-    assert (plan.engine, plan.precision) == ("openvino", openvino_engine.best_precision())
-    assert engines.plan(tiny, precision="float32").precision == "float32"
-    monkeypatch.setattr(engines, "auto", lambda _, device, **__: ("keras", device))
-    assert (engines.plan(tiny).engine, engines.plan(tiny).precision) == ("keras", "float32")
+    plan = engines.decide(tiny)
+    assert (plan.engine, plan.precision) == ("openvino", in_openvino.best_precision())
+    assert engines.decide(tiny, precision="float32").precision == "float32"
+    monkeypatch.setattr(engines_plan, "auto", lambda _, device, **__: ("keras", device))
+    assert (engines.decide(tiny).engine, engines.decide(tiny).precision) == ("keras", "float32")
 
 
 def test_without_openvino_auto_is_keras_and_says_what_is_missed(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
-    assert engines.plan(tiny).engine == "keras"
+    monkeypatch.setattr(engines_plan, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    assert engines.decide(tiny).engine == "keras"
     assert "pip install -r requirements.txt" in capsys.readouterr().out
     with pytest.raises(InputError, match="openvino should be installed"):
-        engines.plan(tiny, "openvino")
+        engines.decide(tiny, "openvino")
 
 
 def test_without_keras_openvino_is_for_the_network_that_needs_no_export(tiny, tmp_path, monkeypatch):
     lite = tmp_path / "lite.safetensors"
     weights.write_state(drawn(), lite, KONCEPT_LITE)
     sidecar.write_record(lite, KONCEPT_LITE)
-    monkeypatch.setattr(engines, "has_keras", lambda: False)
-    assert engines.plan(lite).engine == "openvino"
-    assert engines.plan(tiny).engine == "torch"
+    monkeypatch.setattr(engines_plan, "has_keras", lambda: False)
+    assert engines.decide(lite).engine == "openvino"
+    assert engines.decide(tiny).engine == "torch"
     with pytest.raises(InputError, match="which export tiny for OpenVINO, should be installed"):
-        engines.plan(tiny, "openvino")
+        engines.decide(tiny, "openvino")
 
 
 def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
     with pytest.raises(InputError, match="precision=int8 should go with engine=openvino"):
-        engines.plan(tiny, "keras", "int8")
+        engines.decide(tiny, "keras", "int8")
     with pytest.raises(InputError, match=r"device=cuda should go with another engine.* Received: engine=openvino"):
-        engines.plan(tiny, "openvino", device="cuda")
+        engines.decide(tiny, "openvino", device="cuda")
     with pytest.raises(InputError, match=r"should have 40 pictures at least .* Received: 39"):
-        engines.plan(tiny, "openvino", "int8", pictures=pictures[:39])
-    monkeypatch.setattr(openvino_engine, "abilities", lambda: ("FP32",))
-    assert engines.plan(tiny, "openvino").precision == "float32"
+        engines.decide(tiny, "openvino", "int8", pictures=pictures[:39])
+    monkeypatch.setattr(in_openvino, "abilities", lambda: ("FP32",))
+    assert engines.decide(tiny, "openvino").precision == "float32"
     with pytest.raises(InputError, match=r"that this processor has \(FP32\)\. Received: mixed_bfloat16"):
-        engines.plan(tiny, "openvino", "mixed_bfloat16").start()
+        engines.decide(tiny, "openvino", "mixed_bfloat16").start()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
@@ -116,7 +118,7 @@ def test_openvino_scores_as_keras_does(tiny, pictures, batch_size):
 @pytest.mark.numerical
 def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precision):
     """What a run that was resumed rests on: its batches are cut elsewhere."""
-    if openvino_engine.ABILITIES[precision] not in openvino_engine.abilities():
+    if in_openvino.ABILITIES[precision] not in in_openvino.abilities():
         pytest.skip(f"this processor has no {precision}")
     whole = scores(deep, pictures, engine="openvino", precision=precision)
     for start in (1, 3, 59):
@@ -127,7 +129,7 @@ def test_a_score_does_not_depend_on_its_place_to_the_bit(deep, pictures, precisi
 
 @pytest.mark.numerical
 def test_bfloat16_is_near_float32(deep, pictures):
-    if "BF16" not in openvino_engine.abilities():
+    if "BF16" not in in_openvino.abilities():
         pytest.skip("this processor has no bfloat16")
     exact, near = (scores(deep, pictures, engine="openvino", precision=kind) for kind in ("float32", "mixed_bfloat16"))
     assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
@@ -136,15 +138,15 @@ def test_bfloat16_is_near_float32(deep, pictures):
 @pytest.mark.long
 def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
     path = trained(tmp_path, TINY, output_bias=50)
-    engines.plan(path, "openvino", "float32").start()
+    engines.decide(path, "openvino", "float32").start()
     assert "Exporting the network to OpenVINO, once" in capsys.readouterr().out
     folder = tmp_path / "tiny-24x32.openvino"
     assert sorted(file.name for file in folder.iterdir()) == ["about.json", "model.bin", "model.xml"]
-    engines.plan(path, "openvino", "float32").start()
+    engines.decide(path, "openvino", "float32").start()
     assert "Exporting" not in capsys.readouterr().out
     model = TINY.build(output_bias=20)
     model.save_weights(path)
-    engine = engines.plan(path, "openvino", "float32").start()
+    engine = engines.decide(path, "openvino", "float32").start()
     grey = np.full((engine.batch_size, 24, 32, 3), 128, np.uint8)
     received = engine.score(grey)
     assert "Exporting" in capsys.readouterr().out
@@ -156,13 +158,13 @@ def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
 def test_where_one_may_not_write_the_export_goes_to_the_cache(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert openvino_engine.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32.openvino"
+    assert in_openvino.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32.openvino"
 
 
 def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
     hashed = []
-    monkeypatch.setattr(engines, "file_hash", lambda path: hashed.append(path) or "hash")
-    plan = engines.plan(tiny, "keras")
+    monkeypatch.setattr(files, "file_hash", lambda path: hashed.append(path) or "hash")
+    plan = engines.decide(tiny, "keras")
     plan.start()
     assert hashed == []
     assert plan.facts()["weights"] == plan.facts()["weights"] == "hash"
@@ -170,21 +172,21 @@ def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
 
 
 def test_facts_follow_what_a_score_depends_on(tiny, monkeypatch):
-    first = engines.plan(tiny).facts()
-    assert first["weights"] == engines.file_hash(tiny)
+    first = engines.decide(tiny).facts()
+    assert first["weights"] == files.file_hash(tiny)
     assert (first["network"], first["input_size"], first["model"]) == ("tiny", [24, 32], "tiny")
-    assert engines.plan(tiny, resize="nearest").facts()["resize"] == "nearest"
-    assert engines.plan(tiny, precision="float32").facts()["precision"] == "float32"
+    assert engines.decide(tiny, resize="nearest").facts()["resize"] == "nearest"
+    assert engines.decide(tiny, precision="float32").facts()["precision"] == "float32"
     record = sidecar.record(tiny)
     sidecar.record_path(tiny).write_text(json.dumps(record | {"calibration": [1, 2]}))
-    assert engines.plan(tiny).facts()["record"] == record | {"calibration": [1, 2]}
+    assert engines.decide(tiny).facts()["record"] == record | {"calibration": [1, 2]}
     sidecar.record_path(tiny).write_text(json.dumps(record))
 
 
 @pytest.fixture(scope="module")
 def calibrated(deep, pictures):
     """The plan and the scores of an int8 engine that was calibrated in this module."""
-    plan = engines.plan(deep, "openvino", "int8", pictures=pictures)
+    plan = engines.decide(deep, "openvino", "int8", pictures=pictures)
     return plan, np.array([score.mos for score in predict(plan.start(), pictures)])
 
 
@@ -197,7 +199,7 @@ def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys)
     assert "on 30 pictures that it was not calibrated on" in about["agreement"]
     exact = scores(deep, pictures, engine="openvino", precision="float32")
     assert 0 < np.abs(received - exact).max() < 0.2 * np.ptp(exact)
-    again = engines.plan(deep, "openvino", "int8", pictures=pictures[:50])  # another list: the kept one is used
+    again = engines.decide(deep, "openvino", "int8", pictures=pictures[:50])  # another list: the kept one is used
     assert again.calibration.pictures == ()
     assert again.facts()["calibrated_on"] == plan.facts()["calibrated_on"]
     np.testing.assert_array_equal(scores(deep, pictures, engine="openvino", precision="int8"), received)
@@ -205,11 +207,11 @@ def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys)
 
 
 def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, monkeypatch):
-    monkeypatch.setattr(openvino_engine, "AGREEMENT", 1.1)
+    monkeypatch.setattr(in_openvino, "AGREEMENT", 1.1)
     with pytest.raises(RunStopped, match=r"should agree with float32 at an SRCC of 1.1 .*; give --precision auto"):
-        openvino_engine._quantize(deep, DEEP, pictures, 8, tmp_path)
+        in_openvino._quantize(deep, DEEP, pictures, 8, tmp_path)
     with pytest.raises(InputError, match=r"40 pictures that open. Received: 39 of 45"):
-        openvino_engine._quantize(deep, DEEP, [*pictures[:39], *map(Path, "abcdef")], 8, tmp_path)
+        in_openvino._quantize(deep, DEEP, [*pictures[:39], *map(Path, "abcdef")], 8, tmp_path)
 
 
 def in_another_process(code):
@@ -227,10 +229,10 @@ def test_a_killed_export_leaves_nothing_that_is_used(tmp_path):
     assert killed.wait() == 9
     half = tmp_path / ".tiny-24x32.openvino.tmp"
     assert half.is_dir()
-    plan = engines.plan(path, "openvino", "float32")
+    plan = engines.decide(path, "openvino", "float32")
     plan.start()
     assert not half.exists()
-    assert openvino_engine._is_of(openvino_engine.kept(path, TINY), plan.about)
+    assert in_openvino._is_of(in_openvino.kept(path, TINY), plan.about)
 
 
 @pytest.mark.long

@@ -13,9 +13,12 @@ from mean import MeanPlan
 from PIL import Image
 from tiny import TINY
 
-from koniq import check, faults, lifelog, prediction, scores
+from koniq.fetch import inspection
 from koniq.ground import InputError, RunStopped
-from koniq.prediction import decode, predict
+from koniq.pictures import faults, inputs
+from koniq.pictures.decoding import decode
+from koniq.scoring import lifelog, loop, score_file
+from koniq.scoring.loop import predict
 
 COUNT = 40
 
@@ -40,8 +43,8 @@ def fill(root):
 
 def score(root, out, **plan):
     """The table that scoring the list into `out` gives."""
-    lifelog.score(lifelog.inputs([str(root.parent / "list.csv")], str(root)), MeanPlan(**plan), out, workers=2)
-    return scores.read(out)
+    lifelog.score(inputs.inputs([str(root.parent / "list.csv")], str(root)), MeanPlan(**plan), out, workers=2)
+    return score_file.read(out)
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def failing(monkeypatch, error, *names):
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(prediction.Image, "open", opened)
+    monkeypatch.setattr(loop.Image, "open", opened)
     return asked
 
 
@@ -71,7 +74,7 @@ def check_stopped(root, out, whole, monkeypatch, match, rows=None, **plan):
     with pytest.raises(RunStopped, match=match):
         score(root, out, **plan)
     assert whole.startswith(out.read_bytes())
-    assert rows is None or len(scores.read(out)) == rows
+    assert rows is None or len(score_file.read(out)) == rows
     monkeypatch.undo()
     return out
 
@@ -115,7 +118,7 @@ def test_a_folder_that_goes_away_makes_no_row(folder, whole, tmp_path, monkeypat
     # Between the first folder and the last a picture may be asked for that is gone as one that just opened is.
     match = "is not there any more" if root_itself else "pictures is empty now|no fault of its own"
     out = check_stopped(folder, tmp_path / "out.csv", whole, monkeypatch, match, then=after(5, unplug))
-    assert 9 < len(scores.read(out)) < COUNT
+    assert 9 < len(score_file.read(out)) < COUNT
     for path in away.iterdir():
         shutil.move(path, tmp_path if root_itself else folder)
     score(folder, out)
@@ -176,7 +179,7 @@ def test_a_picture_that_is_missing_is_no_drive_that_is(folder):
 def test_a_folder_that_is_not_there_to_begin_with_is_said(folder, tmp_path):
     with pytest.raises(InputError, match=r"should be .*nowhere. Received: No such file or directory; is its drive"):
         score(tmp_path / "nowhere", tmp_path / "out.csv")
-    assert len(scores.read(tmp_path / "out.csv")) == 0
+    assert len(score_file.read(tmp_path / "out.csv")) == 0
 
 
 DOUBTFUL = [
@@ -205,11 +208,11 @@ def test_all_of_them_stop_the_run(folder, whole, tmp_path, monkeypatch, error, s
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(prediction.Image, "open", opened)
+    monkeypatch.setattr(loop.Image, "open", opened)
     match = r"could not be read, .* which opened just before, does not any more"
     plan = {"then": after(5, lambda: gone.append(True))}
     out = check_stopped(folder, tmp_path / "out.csv", whole, monkeypatch, match, **plan)
-    assert len(scores.read(out)) > 9
+    assert len(score_file.read(out)) > 9
 
 
 def test_a_root_that_may_not_be_read_any_more_stops_the_run(folder, monkeypatch):
@@ -238,7 +241,7 @@ def test_what_was_no_room_beside_others_is_opened_alone(folder, tmp_path, monkey
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(prediction.Image, "open", opened)
+    monkeypatch.setattr(loop.Image, "open", opened)
     assert (score(folder, tmp_path / "out.csv").status == "ok").sum() == COUNT - 1
 
 
@@ -254,7 +257,7 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from tiny import TINY
 from PIL import Image, ImageFile
-from koniq.prediction import Engine, predict
+from koniq.scoring.loop import Engine, predict
 load = ImageFile.ImageFile.load
 ImageFile.ImageFile.load = lambda *which: (time.sleep(0.1), load(*which))[1]  # a slow drive: all are open at a time
 Image.init()
@@ -290,11 +293,11 @@ def test_listing_and_checking_stop_for_the_machine_too(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", stale)
         with pytest.raises(RunStopped, match=r"no ending could not be read, .*Stale file handle"):
-            lifelog.pictures_in(folder)
+            inputs.pictures_in(folder)
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", stale)
         with pytest.raises(RunStopped, match=r"pictures could not be read, .*Stale file handle"):
-            lifelog.pictures_in(folder)
-    monkeypatch.setattr(check, "to_rgb", stale)
+            inputs.pictures_in(folder)
+    monkeypatch.setattr(inspection, "to_rgb", stale)
     with pytest.raises(RunStopped, match="Stale file handle"):
-        check._opened(folder / "2016-08-12/23.png")
+        inspection._opened(folder / "2016-08-12/23.png")

@@ -21,13 +21,16 @@ from PIL import Image
 from scipy.io import savemat
 from served import PAGE, served
 
-from koniq import archives, engines, fetch, sources, transfer
-from koniq.fetch import Settings, ensure
+from koniq import engines
+from koniq.commands import cli, fetch
+from koniq.commands.fetch import Settings
+from koniq.data.releases import RELEASES
+from koniq.fetch import archives, installation, sources, transfer
+from koniq.fetch.installation import ensure
+from koniq.fetch.sources import ITEMS, Source
 from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
 from koniq.network.weight_files import keras3_names
-from koniq.releases import RELEASES
-from koniq.sources import ITEMS, Source
 
 ROOT = Path(__file__).resolve().parent.parent
 KONIQ, LIVE, BIQ, KONCEPT = (ITEMS[name] for name in ("koniq10k", "live_itw", "biq2021", "koncept512"))
@@ -335,7 +338,7 @@ def biq(root, monkeypatch):
 
 
 def content_of(files):
-    """What sha256sum prints of the tables and the pictures, hashed: as `koniq.archives.content` says it is done."""
+    """What sha256sum prints of the tables and the pictures, hashed: as `archives.content` says it is done."""
     meant = {Path(name).name.lower(): content for name, content in files.items() if "Subset" not in name}
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(meant.items())]
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
@@ -463,16 +466,16 @@ def test_weights_from_the_first_mirror_that_gives_weights(root, weights):
 def test_an_hdf5_file_that_is_not_the_network_is_refused_layer_by_layer(tmp_path, keras3):
     path = tmp_path / "weights.h5"
     koncept512(path, keras3)
-    fetch.check_file("keras", "", path)
+    installation.check_file("keras", "", path)
     koncept512(path, keras3, fc_4=((2048, 1000), (1000,)))
     with pytest.raises(InputError) as error:
-        fetch.check_file("keras", "", path)
+        installation.check_file("keras", "", path)
     assert "should fit koncept512, and layer 451 of those with weights differs: expected 'fc.4'" in str(error.value)
     assert "(2048, 1024) (1024,). Received: " in str(error.value)
     assert str(error.value).endswith("(2048, 1000) (1000,)")
     koncept512(path, keras3, fc_12=None)
     with pytest.raises(InputError, match=r"expected 'fc.12' \(256, 1\) \(1,\). Received: nothing"):
-        fetch.check_file("keras", "", path)
+        installation.check_file("keras", "", path)
 
 
 def test_an_hdf5_file_of_anything_else_is_refused(tmp_path):
@@ -490,7 +493,7 @@ def test_an_hdf5_file_of_anything_else_is_refused(tmp_path):
         with h5py.File(path, "w") as file:
             write(file)
         with pytest.raises(InputError) as error:
-            fetch.check_file("keras", "", path)
+            installation.check_file("keras", "", path)
         assert str(path) in str(error.value), name
 
 
@@ -502,10 +505,10 @@ def test_a_file_of_pytorch_that_is_not_the_network_is_refused(tmp_path):
     state = {key: torch.ones(()).expand(shape) for key, shape in shapes.items()}  # which takes no room in the file
     for path in (tmp_path / "right.pth", tmp_path / ".right.pth.part"):  # as it is called before it is in place
         torch.save(state, path)
-        fetch.check_file("torch", "", path)
+        installation.check_file("torch", "", path)
     torch.save(state | {"fc.4.weight": torch.ones(1000, 2048)}, path)
     with pytest.raises(InputError, match=r"expected 'fc.4' \(1024, 2048\) \(1024,\). Received: 'fc.4' \(1000, 2048\)"):
-        fetch.check_file("torch", "", path)
+        installation.check_file("torch", "", path)
 
 
 def test_another_file_than_the_one_first_seen_is_told(root, weights, tmp_path, capsys):
@@ -517,7 +520,7 @@ def test_another_file_than_the_one_first_seen_is_told(root, weights, tmp_path, c
         assert json.loads(first) == {target.name: f"sha256:{hashlib.sha256(weights).hexdigest()}"}
         target.write_bytes(other)  # as right, layer by layer
         capsys.readouterr()
-        assert engines.plan(target, "keras").about["weights"] == hashlib.sha256(other).hexdigest()
+        assert engines.decide(target, "keras").about["weights"] == hashlib.sha256(other).hexdigest()
         assert f"{target} is another file than the one that was fetched" in capsys.readouterr().out
         with pytest.raises(RunStopped, match=r"take its line out of .*fetched_hashes.json, and give the command again"):
             ensured(KONCEPT, ORIGINAL, root, server.url("a.h5"))
@@ -555,7 +558,9 @@ def test_a_table_with_another_hash_is_refused_and_one_in_place_is_not_replaced(r
 
 def test_what_is_a_whole_weights_file(tmp_path, weights, monkeypatch):
     whole, path = zipped({"data.pkl": b"x" * 100}), tmp_path / "file"
-    monkeypatch.setattr(fetch, "find_spec", lambda name: None)  # without PyTorch, the archive is all that is looked at
+    monkeypatch.setattr(
+        installation, "find_spec", lambda name: None
+    )  # without PyTorch, the archive is all that is looked at
     for kind, content, right in (
         ("keras", weights, True),
         ("keras", weights[:-1], False),
@@ -566,10 +571,10 @@ def test_what_is_a_whole_weights_file(tmp_path, weights, monkeypatch):
     ):
         path.write_bytes(content)
         if right:
-            fetch.check_file(kind, "", path)
+            installation.check_file(kind, "", path)
         else:
             with pytest.raises(InputError, match=r"should be a (whole weights file|weights file of Keras)"):
-                fetch.check_file(kind, "", path)
+                installation.check_file(kind, "", path)
 
 
 # The command
@@ -579,7 +584,7 @@ def command(root, *arguments):
     environment = os.environ | {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     environment |= {"no_proxy": "127.0.0.1", "KERAS_HOME": str(root / "keras")}
     return subprocess.Popen(
-        [sys.executable, "-m", "koniq.fetch", *map(str, arguments), "--root", str(root), "--attempts", "2"],
+        [sys.executable, "-m", "koniq", "fetch", *map(str, arguments), "--root", str(root), "--attempts", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -657,7 +662,7 @@ def test_the_command_with_the_real_table_from_an_own_mirror_and_an_archive_on_di
 )
 def test_wrong_arguments_are_one_sentence_and_exit_code_2(root, capsys, arguments, message):
     with pytest.raises(SystemExit) as end:
-        fetch.cli.run(fetch.main, Settings, [*arguments, "--root", str(root)])
+        cli.run(fetch.main, Settings, [*arguments, "--root", str(root)])
     assert end.value.code == 2
     assert message in capsys.readouterr().err
 

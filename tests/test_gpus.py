@@ -14,11 +14,13 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import pytorch_train_koncept512
-from koniq import engines, gpus, openvino_engine
-from koniq.gpus import Answer
+from koniq import engines
+from koniq.engines import gpus, in_openvino
+from koniq.engines import plan as engines_plan
+from koniq.engines.gpus import Answer
 from koniq.ground import InputError
 from koniq.network import NETWORKS, sidecar, weight_files, weights
-from koniq.run import Run
+from koniq.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 FINDS = """
@@ -260,10 +262,10 @@ def chosen(monkeypatch, answers, installed=ALL, **asked):
     """What `auto` chooses where the system shows a GPU (unless `answers` is None), and these packages are installed."""
     monkeypatch.setattr(gpus, "shown", lambda: () if answers is None else ("/dev/dxg",))
     monkeypatch.setattr(gpus, "ask", lambda framework: answers[framework])
-    for module in (engines, weight_files):
+    for module in (engines_plan, weight_files):
         monkeypatch.setattr(module, "find_spec", lambda name: name if name in installed else None)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    return engines.auto(**asked)
+    return engines_plan.auto(**asked)
 
 
 def without(*names):
@@ -308,11 +310,11 @@ def test_what_is_asked_for_decides(monkeypatch):
 
 def test_an_export_has_no_need_of_a_gpu_whatever_is_wrong_with_it(machine, monkeypatch, tmp_path):
     (machine / "nvidia0").touch()
-    monkeypatch.setattr(openvino_engine, "_keep_to_ourselves", lambda: None)
+    monkeypatch.setattr(in_openvino, "_keep_to_ourselves", lambda: None)
     seen = []
     model = SimpleNamespace(export=lambda *arguments, **named: seen.append(gpus.shown()))
     monkeypatch.setattr(weights, "load", lambda model, path: None)
-    openvino_engine._export(tmp_path, SimpleNamespace(build=lambda: model), tmp_path)
+    in_openvino._export(tmp_path, SimpleNamespace(build=lambda: model), tmp_path)
     assert seen == [()]
 
 
@@ -327,9 +329,9 @@ def test_the_record_of_scores_names_the_gpu_that_computed_them(monkeypatch, tmp_
 
 
 def test_keras_without_what_it_computes_by_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines_plan, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="Keras and TensorFlow should be installed for this"):
-        engines.plan(tmp_path / "some.weights.h5", "keras")
+        engines.decide(tmp_path / "some.weights.h5", "keras")
 
 
 # Training

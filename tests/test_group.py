@@ -6,9 +6,9 @@ import pytest
 from commands import ended
 from PIL import Image
 
-from koniq import features, group
-from koniq.features import Body
-from koniq.group import Pairs, grouped, near_copies
+from koniq.engines import features
+from koniq.engines.features import Body
+from koniq.evaluation.near_copies import Pairs, grouped, near_copies
 from koniq.network import KONCEPT512, KONCEPT_LITE, write_state
 
 
@@ -28,7 +28,7 @@ def test_pairs_are_those_of_all_cosines_whatever_the_blocks(monkeypatch):
     assert [3, 7] in expected.tolist()
     assert [40, 59] in expected.tolist()
     for block in (1, 7, 59, 60, 1024):
-        monkeypatch.setattr(group, "BLOCK", block)
+        monkeypatch.setattr(near_copies, "BLOCK", block)
         found = near_copies(seen, 0.5)
         np.testing.assert_array_equal(
             np.sort(np.column_stack([found.first, found.second]), axis=0), np.sort(expected, 0)
@@ -87,14 +87,14 @@ def body(monkeypatch):
 
     monkeypatch.setattr(features, "start", lambda path: Body(network, see))
     monkeypatch.setattr(features, "identity", str)
-    monkeypatch.setattr(group, "find", lambda name: name)
+    monkeypatch.setattr(near_copies, "find", lambda name: name)
     return seen
 
 
 def test_the_command_writes_the_table_with_groups_and_a_sheet_and_says_what_leaks(mine, body, capsys):
     (mine.parent / "images/5.png").write_bytes(b"no picture")
     (mine.parent / "images/6.png").unlink()
-    assert ended(group, mine) == 0
+    assert ended("group", mine) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("2 pictures do not open, and are in no group: 5.png, 6.png")
     assert said[1:4] == [
@@ -111,13 +111,13 @@ def test_the_command_writes_the_table_with_groups_and_a_sheet_and_says_what_leak
 
 def test_kept_features_are_used_again_and_only_for_the_same_pictures(mine, body, capsys):
     kept = mine.parent / "kept.npz"
-    assert ended(group, mine, "--keep", kept) == 0
+    assert ended("group", mine, "--keep", kept) == 0
     count = sum(body)
-    assert ended(group, mine, "--keep", kept, "--threshold", 0.999999) == 0
+    assert ended("group", mine, "--keep", kept, "--threshold", 0.999999) == 0
     assert sum(body) == count
     assert "0 groups of near copies (cosine above 0.999999)" in capsys.readouterr().out
     pd.read_csv(mine).iloc[1:].to_csv(mine, index=False)
-    assert ended(group, mine, "--keep", kept) == 2
+    assert ended("group", mine, "--keep", kept) == 2
     assert "should hold the features of these pictures by these weights" in capsys.readouterr().err
 
 
@@ -131,7 +131,7 @@ def test_kept_features_are_used_again_and_only_for_the_same_pictures(mine, body,
     ],
 )
 def test_wrong_settings_are_one_sentence(mine, capsys, arguments, message):
-    assert ended(group, mine, *arguments) == 2
+    assert ended("group", mine, *arguments) == 2
     assert message in capsys.readouterr().err
 
 

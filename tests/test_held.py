@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from koniq.ground import InputError
-from koniq.held import Held, Tail
 from koniq.network.in_torch import koncept512, koncept_lite
-from koniq.pictures import Seen
+from koniq.pictures.memory import Seen
+from koniq.training.in_torch_held import Held, Tail
 
 SIZE = (64, 80)
 

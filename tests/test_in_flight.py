@@ -13,13 +13,17 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq import apart, cli, in_flight, openvino_engine, prediction, scores
-from koniq.apart import Apart
-from koniq.faults import Place
-from koniq.ground import RunStopped
-from koniq.in_flight import EVERY, InFlight
-from koniq.prediction import Engine, decode, predict
-from koniq.room import ROOM, Room, size_in_memory
+from koniq.engines import in_openvino
+from koniq.engines.engine import Engine
+from koniq.ground import RunStopped, exits
+from koniq.pictures import apart
+from koniq.pictures.apart import Apart
+from koniq.pictures.decoding import decode
+from koniq.pictures.faults import Place
+from koniq.pictures.room import ROOM, Room, size_in_memory
+from koniq.scoring import in_flight, loop, score_file
+from koniq.scoring.in_flight import EVERY, InFlight
+from koniq.scoring.loop import predict
 
 ROOT = Path(__file__).resolve().parent.parent
 # As a broken decoder does, or a system without memory: a picture whose decoding ends the process, or never ends.
@@ -68,9 +72,9 @@ def test_a_picture_that_kills_the_run_kills_it_once(pictures, hooked, tmp_path):
         done = subprocess.run([*command, out], check=False, capture_output=True, text=True)
         codes.append(done.returncode)
         assert journal.exists() == (codes[-1] == -signal.SIGKILL)
-    assert codes == [-signal.SIGKILL] * 2 + [cli.UNSCORED], done.stderr
+    assert codes == [-signal.SIGKILL] * 2 + [exits.UNSCORED], done.stderr
     assert "at when it was killed are decoded apart" in done.stdout
-    table = scores.read(out)
+    table = score_file.read(out)
     assert table.image_path.is_monotonic_increasing
     killers = table.image_path.str.contains("killer")
     assert (table.status == "unreadable").equals(killers)
@@ -112,7 +116,7 @@ def test_apart_neither_death_nor_delay_is_waited_for(hooked, tmp_path):
 def test_int8_is_calibrated_beside_a_picture_that_kills(hooked, tmp_path):
     for name in ("a.png", "killer.png", "z.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    assert len(openvino_engine._opened(sorted(tmp_path.glob("*.png")), TINY)) == 2
+    assert len(in_openvino._opened(sorted(tmp_path.glob("*.png")), TINY)) == 2
 
 
 def test_apart_no_picture_is_blamed_for_a_process_that_does_not_start(tmp_path, monkeypatch):
@@ -196,8 +200,8 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_beside_each_oth
     sizes = [(400, 400) if number % 5 == 2 else (100, 200) for number in range(40)]
     for number, size in enumerate(sizes):
         Image.new("RGB", size, (number,) * 3).save(tmp_path / f"{number:02}.png")
-    monkeypatch.setattr(prediction, "ROOM", Room(400 * 400 * 8))
-    at_work, most, lock, real = [], [0, 0], threading.Lock(), prediction.to_rgb
+    monkeypatch.setattr(loop, "ROOM", Room(400 * 400 * 8))
+    at_work, most, lock, real = [], [0, 0], threading.Lock(), loop.to_rgb
 
     def slow(picture):
         pixels = picture.width * picture.height
@@ -209,7 +213,7 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_beside_each_oth
             at_work.remove(pixels)
         return real(picture)
 
-    monkeypatch.setattr(prediction, "to_rgb", slow)
+    monkeypatch.setattr(loop, "to_rgb", slow)
     engine = Engine("mean", TINY, 4, lambda batch: batch.mean((1, 2, 3), dtype=np.float32))
     found = [score.mos for score in predict(engine, sorted(tmp_path.glob("*.png")), workers=8)]
     assert found == list(range(40))
@@ -246,7 +250,7 @@ def test_a_huge_picture_takes_what_is_reserved_for_it(mode, tmp_path):
     Image.new(mode, (6000, 6000)).save(tmp_path / "huge.png", compress_level=1)
     code = f"""
 import resource
-from koniq.prediction import decode
+from koniq.scoring.loop import decode
 from koniq.network import KONCEPT512
 from PIL import Image
 Image.init()

@@ -4,7 +4,7 @@ import pytest
 from commands import ended
 from PIL import Image
 
-from koniq import datasets, join
+from koniq.data import datasets, join
 
 
 def pictures(folder, names, first):
@@ -29,7 +29,7 @@ def two(tmp_path):
 
 def joined(folder, *arguments):
     tables = [folder / name / f"{name}.csv" for name in ("one", "two")]
-    return ended(join, *tables, "--out", folder / "both.csv", *arguments)
+    return ended("join", *tables, "--out", folder / "both.csv", *arguments)
 
 
 def test_one_table_with_the_mos_on_one_scale_and_whose_each_picture_is(two, capsys):
@@ -92,7 +92,7 @@ def test_wrong_settings_are_one_sentence(two, capsys, arguments, message):
 
 
 def test_one_table_is_not_joined(two, capsys):
-    assert ended(join, two / "one/one.csv", "--out", two / "both.csv") == 2
+    assert ended("join", two / "one/one.csv", "--out", two / "both.csv") == 2
     assert "tables should be two or more, each once. Received: one" in capsys.readouterr().err
 
 

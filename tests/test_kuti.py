@@ -9,17 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from koniq import devices, engines, kuti_bridge
+from benchmarks import kuti_lifelog
+from koniq import engines
+from koniq.data.sample import SCENES, crop, scene
+from koniq.engines import in_keras
 from koniq.ground import InputError
 from koniq.ground.paths import ROOT
 from koniq.network import KONCEPT512, TOLERANCE, finding, sidecar, weights
-from koniq.prediction import predict
-from koniq.sample import SCENES, crop, scene
+from koniq.scoring.loop import predict
+from koniq.training import in_kuti
 
 SCRIPT = "koncept512_train_with_kuti.py"
 SIZE = (76, 100)
 
-needs_kuti = pytest.mark.skipif(not kuti_bridge.PYTHON.is_file(), reason="kuti's environment is not there: make kuti")
+needs_kuti = pytest.mark.skipif(not in_kuti.PYTHON.is_file(), reason="kuti's environment is not there: make kuti")
 
 
 def call(python, *arguments):
@@ -48,7 +51,7 @@ def run(rated):
     folder = rated.parent / "run"
     arguments = ["--dataset", rated, "--weights", "none", "--input-size", *SIZE, "--batch-size", 4, "--run", folder]
     arguments += ["--epochs", 1, "--learning-rates", 1e-3, "--momentum", 0.5]
-    done = call(kuti_bridge.PYTHON, SCRIPT, *arguments)
+    done = call(in_kuti.PYTHON, SCRIPT, *arguments)
     assert done.returncode == 0, done.stderr
     assert "Loaded Kuti" in done.stdout
     return folder
@@ -58,7 +61,7 @@ def run(rated):
 def tiny(rated):
     """The folder of a run of a tiny network, two stages, and what was seen of it."""
     folder = rated.parent / "tiny"
-    done = call(kuti_bridge.PYTHON, "tests/kuti_tiny.py", rated, folder)
+    done = call(in_kuti.PYTHON, "tests/kuti_tiny.py", rated, folder)
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 
@@ -66,11 +69,11 @@ def tiny(rated):
 @pytest.fixture(scope="module")
 def ours(run):
     """Our network with the weights of kuti's run, ready to score."""
-    devices.prepare()
+    in_keras.prepare()
     path = finding.find(str(run))
     model = sidecar.network_of(path).build()
     weights.load(model, path)
-    return model, engines.of_model(model, sidecar.network_of(path))
+    return model, in_keras.of_model(model, sidecar.network_of(path))
 
 
 def scores(engine, paths):
@@ -87,9 +90,9 @@ def test_without_its_environment_kuti_is_asked_for(rated, monkeypatch, tmp_path)
     assert done.returncode == 2
     assert "run `make kuti`, then this command with .venv-kuti/bin/python." in done.stderr
     assert "Traceback" not in done.stderr
-    monkeypatch.setattr(kuti_bridge, "PYTHON", tmp_path / "python")
+    monkeypatch.setattr(in_kuti, "PYTHON", tmp_path / "python")
     with pytest.raises(InputError, match=r"/python should be there: run `make kuti`\."):
-        kuti_bridge.lifelog_rate(tmp_path, [])
+        kuti_lifelog.lifelog_rate(tmp_path, [])
 
 
 @needs_kuti
@@ -136,7 +139,7 @@ def test_the_weights_score_the_same_here(run, rated, ours):
     paths, _ = pictures(rated, "test")
     theirs = pd.read_csv(run / "test/predictions.csv").predicted
     assert theirs.std() > 10 * TOLERANCE
-    torch = engines.plan(finding.find(str(run)), "torch", "float32").start()
+    torch = engines.decide(finding.find(str(run)), "torch", "float32").start()
     for engine in (ours[1], torch):
         np.testing.assert_allclose(scores(engine, paths), theirs, rtol=0, atol=TOLERANCE, err_msg=engine.name)
 
@@ -151,5 +154,5 @@ def test_what_keras_3_writes_scores_the_same_in_kuti_one_by_one(rated, ours, tmp
     sidecar.write_record(path, nearest.network)
     paths, _ = pictures(rated, "test")
     out = tmp_path / "theirs.csv"
-    assert kuti_bridge.lifelog_rate(path, paths, out) > 0
+    assert kuti_lifelog.lifelog_rate(path, paths, out) > 0
     np.testing.assert_allclose(scores(nearest, paths), pd.read_csv(out).MOS, rtol=0, atol=TOLERANCE)

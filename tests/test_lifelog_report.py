@@ -7,10 +7,11 @@ from browser import shown
 from PIL import Image
 from scored import write_scores
 
-from koniq import cli, distribution, lifelog_report, page, times
+from koniq.commands import cli, report
+from koniq.data.published import KONIQ10K_MOS
 from koniq.ground import InputError
-from koniq.published import KONIQ10K_MOS
-from koniq.report import one_line, shortened
+from koniq.ground.text import one_line, shortened
+from koniq.reports import distribution, lifelog_report, page, times
 
 HOSTILE = (
     "<script>document.title='taken'</script>.jpg",
@@ -57,7 +58,7 @@ def lifelog(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(lifelog):
-    lifelog_report.main(lifelog_report.Settings(lifelog))
+    report.main(report.Settings(lifelog))
     return lifelog.with_name("scores_report")
 
 
@@ -166,21 +167,21 @@ def test_every_figure_is_a_picture(made):
 
 def test_a_report_is_written_again_over_a_report_and_over_nothing_else(lifelog, made, tmp_path, capsys):
     before = {path.name: path.read_bytes() for path in made.iterdir()}
-    lifelog_report.main(lifelog_report.Settings(lifelog))
+    report.main(report.Settings(lifelog))
     assert {path.name: path.read_bytes() for path in made.iterdir()} == before
     assert "48 of 278 pictures have a score" in capsys.readouterr().out
     (tmp_path / "best.png").write_text("mine")
     with pytest.raises(InputError, match="out should be a new or empty folder, or that of an earlier report"):
-        lifelog_report.main(lifelog_report.Settings(lifelog, out=tmp_path))
+        report.main(report.Settings(lifelog, out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["best.png"]
     with pytest.raises(InputError, match="out should be a new or empty folder"):
-        lifelog_report.main(lifelog_report.Settings(lifelog, out=tmp_path / "best.png"))
+        report.main(report.Settings(lifelog, out=tmp_path / "best.png"))
 
 
 def test_what_intervals_do_not_tell_apart_is_said(tmp_path, capsys):
     rows = [(f"{n}.jpg", float(n), 4.5 if n < 30 else 0.25) for n in range(40)] + [("gone.jpg", "missing", "none")]
     out = write_scores(tmp_path / "s.csv", rows, intervals="90 % intervals, made on <b>, test, 116 pictures (1f)")
-    lifelog_report.main(lifelog_report.Settings(out, sheet=12))
+    report.main(report.Settings(out, sheet=12))
     html = (tmp_path / "s_report/report.html").read_text()
     said = capsys.readouterr().out
     for text in (
@@ -199,7 +200,7 @@ def test_what_intervals_do_not_tell_apart_is_said(tmp_path, capsys):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_pictures_without_times_or_files(tmp_path, count):
     out = write_scores(tmp_path / "s.csv", [(f"{n}.jpg", 50.0 + n) for n in range(count)])
-    lifelog_report.main(lifelog_report.Settings(out))
+    report.main(report.Settings(out))
     names = {path.name for path in (tmp_path / "s_report").iterdir()}
     assert not {"by_day.png", "by_hour.png"} & names
     assert len(pd.read_csv(tmp_path / "s_report/by_day.csv")) == 0
@@ -215,7 +216,7 @@ def test_a_page_is_under_3_megabytes_whatever_the_pictures(tmp_path):
     rows = [("noise.png", float(n)) for n in range(60)]
     rows += [(f"{'&' * 200}{n}.jpg", "unreadable", f"{n} {'&<' * 500}") for n in range(300)]
     out = write_scores(tmp_path / "s.csv", rows, roots=[str(tmp_path)])
-    lifelog_report.main(lifelog_report.Settings(out))
+    report.main(report.Settings(out))
     assert (tmp_path / "s_report/report.html").stat().st_size < 3_000_000
 
 
@@ -230,7 +231,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys):
         ([unscored, "--sheet", 101], "sheet should be 1 to 100 pictures. Received: sheet=101"),
     ):
         with pytest.raises(SystemExit) as ended:
-            cli.run(lifelog_report.main, lifelog_report.Settings, list(map(str, arguments)))
+            cli.run(report.main, report.Settings, list(map(str, arguments)))
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
 

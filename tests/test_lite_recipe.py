@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import tyro
 
-from koniq import cli, datasets, join, lite_recipe
-from koniq.datasets import DataSet
+from koniq.commands import cli, recipe
+from koniq.data import datasets, join
+from koniq.data.datasets import DataSet
 
 
 @pytest.fixture
@@ -21,9 +22,9 @@ def steps(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda *_: DataSet("some", ids))
     monkeypatch.setattr(datasets, "live_division", lambda _: sets)
     monkeypatch.setattr(join, "source", lambda *_: join.Source("live_itw", ids))
-    s = lite_recipe.Settings(runs=tmp_path, out=tmp_path / "out.safetensors")
-    without = lite_recipe.Settings(biq2021=False, runs=tmp_path, out=tmp_path / "out.safetensors")
-    return [*lite_recipe.biq2021(s), *lite_recipe.release(s)], list(lite_recipe.release(without)), tmp_path
+    s = recipe.Settings(runs=tmp_path, out=tmp_path / "out.safetensors")
+    without = recipe.Settings(biq2021=False, runs=tmp_path, out=tmp_path / "out.safetensors")
+    return [*recipe.biq2021(s), *recipe.release(s)], list(recipe.release(without)), tmp_path
 
 
 def test_every_step_has_settings_that_there_are(steps):
@@ -41,7 +42,7 @@ def test_each_step_starts_from_what_one_before_it_made(steps):
         words = [str(word) for word in step]
         if "--weights" in words and words[words.index("--weights") + 1] != "imagenet":
             assert words[words.index("--weights") + 1] in made
-        if "koniq.convert" in words:
+        if "koniq.engines.conversion" in words:
             made.add(words[3])
         if "--run" in words:
             made.add(words[words.index("--run") + 1])

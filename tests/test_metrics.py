@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from koniq.metrics import METRICS, difference, measure
+from koniq.measure.metrics import METRICS, difference, measure
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from commands import ended
 
-from koniq.datasets import DataSet, load
+from koniq.data.datasets import DataSet, load
 from koniq.network import KONCEPT512, KONCEPT_LITE, sidecar, weights
-from koniq.run import run_name
+from koniq.training.run import run_name
 
 STATISTICS = ("moving", "frozen", "trailing", "reestimated")
 LITE = ("--network", "koncept_lite", "--input-size", 64, 80, "--batch-size", 4, "--device", "cpu")

@@ -36,7 +36,7 @@ def test_where_nothing_is_named_the_original_goes_before_the_released_one(tmp_pa
     assert finding.find_or_default("") == released
     said = capsys.readouterr().out
     assert said.startswith("Model: koncept_lite, as nothing else is named;")
-    assert "python -m koniq.fetch koncept512/original" in said
+    assert "python -m koniq fetch koncept512/original" in said
     original.touch()
     assert finding.find_or_default("") == original
     assert capsys.readouterr().out.startswith(

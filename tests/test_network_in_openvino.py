@@ -8,7 +8,7 @@ from test_network_koncept_lite import SIZES, drawn, pictures
 
 from koniq import engines
 from koniq.network import KONCEPT_LITE, TOLERANCE, sidecar, weights
-from koniq.prediction import predict
+from koniq.scoring.loop import predict
 
 openvino = pytest.importorskip("openvino")
 from koniq.network import in_openvino  # noqa: E402  it needs openvino
@@ -44,7 +44,7 @@ def test_engines_agree_on_real_pictures(test_data, tmp_path):
     paths = sorted((test_data / "biq2021" / "images").iterdir())[:5]
     found = {}
     for engine in ("torch", "openvino"):
-        plan = engines.plan(path, engine, "float32", device="cpu")
+        plan = engines.decide(path, engine, "float32", device="cpu")
         found[engine] = np.array([score.mos for score in predict(plan.start(), paths)])
     np.testing.assert_allclose(found["openvino"], found["torch"], rtol=0, atol=TOLERANCE)
     assert np.ptp(found["torch"]) > 0.1

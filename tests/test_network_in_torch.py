@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from koniq import convert
+from koniq.engines import conversion
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, TOLERANCE, in_torch, sidecar, weights
 from koniq.network.koncept512 import CHILDREN
@@ -98,8 +98,8 @@ def test_weights_go_to_every_format_and_back_unchanged(networks, tmp_path, suffi
     shutil.copy(path, tmp_path / "first.safetensors")
     sidecar.write_record(tmp_path / "first.safetensors", SMALL)
     there, back = tmp_path / f"there{suffix}", tmp_path / "back.safetensors"
-    convert.convert(tmp_path / "first.safetensors", there)
-    convert.convert(there, back)
+    conversion.convert(tmp_path / "first.safetensors", there)
+    conversion.convert(there, back)
     expected, received = load_file(path), load_file(back)
     kept = {key for key in expected if not key.endswith("num_batches_tracked")}
     assert received.keys() == kept
@@ -146,7 +146,7 @@ def test_the_public_names_of_the_body_load(networks, tmp_path):
     pictures = torch.from_numpy(PICTURES[:2]).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         assert torch.equal(other.base(pictures), module.base(pictures))
-    convert.convert(tmp_path / "timm.pth", tmp_path / "notop.h5")
+    conversion.convert(tmp_path / "timm.pth", tmp_path / "notop.h5")
     assert weights.load_module(other, tmp_path / "notop.h5", SMALL, body=True) is False
     with pytest.raises(
         InputError, match=r"expected 'fc\.0' \(2048, 1536\) \(2048,\)\. Received: 'fc\.0' \(not there\)"

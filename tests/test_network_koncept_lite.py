@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm as normal
 
-from koniq import convert, imagenet
+from koniq.engines import conversion
+from koniq.fetch import bodies
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, KONCEPT_LITE, TOLERANCE, sidecar, weights
 from koniq.network.koncept_lite import BLOCKS, FEATURES, koncept_lite_name, padding
@@ -132,13 +133,13 @@ def test_it_is_converted_to_every_format_and_back_and_to_onnx(path, tmp_path, ca
     before = path
     for number, ending in enumerate((".pth", ".keras", ".h5", ".weights.h5", ".safetensors")):
         after = tmp_path / f"{number}{ending}"
-        convert.convert(before, after)
+        conversion.convert(before, after)
         assert sidecar.network_of(after) == KONCEPT_LITE
         before = after
     state = weights.read_state(before, KONCEPT_LITE)
     assert all(np.array_equal(state[key], array) for key, array in drawn().items())
     pytest.importorskip("onnxruntime")
-    convert.to_onnx(before, tmp_path / "lite.onnx", SIZES[1], None, 2)  # raises where scores differ
+    conversion.to_onnx(before, tmp_path / "lite.onnx", SIZES[1], None, 2)  # raises where scores differ
     assert "The scores of 2 pictures differ by" in capsys.readouterr().out
 
 
@@ -193,8 +194,8 @@ def test_names_of_the_public_port():
 
 def test_a_training_starts_from_imagenet_alike_in_both_frameworks():
     keras, torch = pytest.importorskip("keras"), pytest.importorskip("torch")
-    pytest.importorskip(imagenet.PACKAGE)
-    path = imagenet.body_weights(KONCEPT_LITE)
+    pytest.importorskip(bodies.PACKAGE)
+    path = bodies.body_weights(KONCEPT_LITE)
     module, model = KONCEPT_LITE.build_torch(7.0).eval(), KONCEPT_LITE.at((64, 80)).build(7.0)
     assert weights.load_module(module, path, KONCEPT_LITE, body=True) is False
     assert weights.load(model, path, KONCEPT_LITE, body=True) is False

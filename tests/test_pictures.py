@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq import pictures, prediction
-from koniq.ground import InputError
-from koniq.pictures import Pictures
+from koniq.ground import InputError, machine
+from koniq.pictures import decoding, memory
+from koniq.pictures.memory import Pictures
 
 
 @pytest.fixture
@@ -20,20 +20,18 @@ def ids(tmp_path):
 
 @pytest.mark.parametrize("free", [1 << 40, 5 * 24 * 32 * 3])
 def test_pictures_are_what_the_prediction_loop_sees_in_memory_or_mapped(ids, tmp_path, monkeypatch, free):
-    monkeypatch.setattr(pictures, "free_memory", lambda: free)
+    monkeypatch.setattr(machine, "free_memory", lambda: free)
     kept = Pictures(ids, TINY, tmp_path / "run")
     assert kept.in_memory == (free == 1 << 40)
     assert isinstance(kept.pixels, np.memmap) != kept.in_memory
     for row in ids.itertuples():
-        np.testing.assert_array_equal(kept[row.image_name], prediction.decode(row.image_path, TINY)[1])
+        np.testing.assert_array_equal(kept[row.image_name], decoding.decode(row.image_path, TINY)[1])
     assert not list(tmp_path.glob("run/*"))  # the mapped file has no name, so nothing is left when the process dies
 
 
 def test_each_is_decoded_once(ids, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(
-        pictures, "decode", lambda path, network: decoded.append(path) or prediction.decode(path, network)
-    )
+    monkeypatch.setattr(memory, "decode", lambda path, network: decoded.append(path) or decoding.decode(path, network))
     kept = Pictures(ids, TINY, tmp_path)
     for _ in range(3):
         for name in ids.image_name:
@@ -57,19 +55,19 @@ def test_all_that_do_not_open_are_named_at_once_in_the_order_of_the_table(ids, t
     kept = Pictures(ids, TINY, tmp_path, skip_broken=True)
     assert list(kept.broken) == ["1.png", "3.png"]
     assert "2 of 5 pictures do not open, and are left out: 1.png (missing" in capsys.readouterr().out
-    np.testing.assert_array_equal(kept["4.png"], prediction.decode(ids.image_path[4], TINY)[1])
+    np.testing.assert_array_equal(kept["4.png"], decoding.decode(ids.image_path[4], TINY)[1])
 
 
 def test_of_very_many_the_first_are_named_and_none_whole_is_no_data_set(capsys):
     why = {f"{number}.png": "truncated: x" for number in range(150)}
-    pictures.check_whole(why, 1000, skip=True)
+    memory.check_whole(why, 1000, skip=True)
     said = capsys.readouterr().out
     assert said.startswith("150 of 1,000 pictures do not open, and are left out: 0.png (truncated: x), 1.png")
     assert said.endswith("99.png (truncated: x), and 50 more\n")
     with pytest.raises(InputError) as error:
-        pictures.check_whole(why, 150, skip=True)
+        memory.check_whole(why, 150, skip=True)
     assert "--skip-missing" not in str(error.value)
 
 
 def test_free_memory_is_a_number_of_bytes():
-    assert 1 << 26 < pictures.free_memory() < 1 << 46
+    assert 1 << 26 < machine.free_memory() < 1 << 46

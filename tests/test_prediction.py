@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq.engines import of_model
+from koniq.engines.engine import Engine
+from koniq.engines.in_keras import of_model
 from koniq.network import TOLERANCE
-from koniq.prediction import Engine, decode, predict
+from koniq.pictures.decoding import decode
+from koniq.scoring.loop import predict
 
 
 class Mean:

@@ -14,10 +14,13 @@ from commands import ended
 from PIL import Image
 from tiny import TINY
 
-from koniq import datasets, pictures, prediction, prepare
-from koniq.ground import InputError
+from koniq.data import datasets
+from koniq.ground import InputError, machine
 from koniq.network import KONCEPT512
-from koniq.pictures import Pictures, Prepared, prepared_path
+from koniq.pictures import decoding, memory
+from koniq.pictures import prepared as pictures_prepared
+from koniq.pictures.memory import Pictures
+from koniq.pictures.prepared import Prepared, prepared_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = ("--input-size", "24", "32")
@@ -41,7 +44,7 @@ def mine(tmp_path):
 def prepared(mine):
     data = datasets.load(str(mine))
     path = prepared_path(data.folder, TINY)
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     return data, path
 
 
@@ -51,7 +54,7 @@ def test_the_file_holds_what_the_network_takes_and_what_it_was_made_from(prepare
     made = Prepared(path)
     assert sorted(made.places) == sorted(data.ids.image_name)
     for row in data.ids.itertuples():
-        np.testing.assert_array_equal(made[row.image_name], prediction.decode(row.image_path, TINY)[1])
+        np.testing.assert_array_equal(made[row.image_name], decoding.decode(row.image_path, TINY)[1])
     with h5py.File(path) as file:
         assert dict(file.attrs) | {"input_size": [24, 32]} == {
             "version": 1,
@@ -59,7 +62,7 @@ def test_the_file_holds_what_the_network_takes_and_what_it_was_made_from(prepare
             "resize": "lanczos",
             "name": "mine",
             "source": str(data.folder),
-            "sources": prepare._fingerprint(data.ids),
+            "sources": pictures_prepared._fingerprint(data.ids),
         }
         assert (file["0.png"].dtype, file["0.png"].chunks, file["0.png"].compression) == (np.uint8, (24, 32, 3), None)
     assert sorted(found.name for found in path.parent.iterdir() if "lock" not in found.name) == [
@@ -91,7 +94,7 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
     made = Prepared(path)
     made["0.png"]
     assert len(pickle.dumps(made)) < 2000  # places, not pictures
-    from koniq.torch_training import Batches, Group
+    from koniq.training.in_torch import Batches, Group
 
     rows = data.ids.assign(flip=data.ids.image_name == "within/6.png")
     batches = Batches(rows, pickle.loads(pickle.dumps(made)), 4, Group(0, 1, torch.device("cpu")))
@@ -106,8 +109,8 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
 def test_training_takes_it_without_decoding_and_mapped_where_memory_is_short(prepared, tmp_path, monkeypatch, free):
     data, path = prepared
     decoded = Pictures(data.ids, TINY, tmp_path / "run")
-    monkeypatch.setattr(pictures, "free_memory", lambda: free)
-    monkeypatch.setattr(pictures, "decode", None)
+    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    monkeypatch.setattr(memory, "decode", None)
     kept = Pictures(data.ids, TINY, tmp_path / "run", prepared=path)
     assert kept.in_memory == bool(free)
     for name in data.ids.image_name:
@@ -116,12 +119,12 @@ def test_training_takes_it_without_decoding_and_mapped_where_memory_is_short(pre
 
 
 def test_a_training_run_finds_it_by_itself(prepared, tmp_path, capsys):
-    from koniq import training
-    from koniq.run import Run
+    from koniq.training import in_keras
+    from koniq.training.run import Run
 
     data, path = prepared
     chosen = SimpleNamespace(loss="mse", batch_size=2, patience=1, workers=1, statistics="moving")
-    helper, trained_on = training.helper(Run(str(tmp_path / "run"), {}), TINY.build(), TINY, data, chosen)
+    helper, trained_on = in_keras.helper(Run(str(tmp_path / "run"), {}), TINY.build(), TINY, data, chosen)
     assert trained_on is data
     assert f"Pictures: from {path}" in capsys.readouterr().out
     (batch,), _ = helper.make_generator(data.part("validation"), shuffle=False)[0]
@@ -164,7 +167,7 @@ def bitmaps(mine):
 
 def test_a_picture_replaced_by_one_of_equal_size_is_noticed(bitmaps, tmp_path, capsys):
     data, path = bitmaps
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     changed = data.ids.image_path[2]
     os.utime(changed, ns=(0, 5 * 10**18))  # another time, the same content: as after a copy
     os.utime(data.ids.image_path[3], ns=(0, 0))
@@ -173,42 +176,42 @@ def test_a_picture_replaced_by_one_of_equal_size_is_noticed(bitmaps, tmp_path, c
     assert Prepared(path).unfit(data.ids, TINY) == f"{changed} is another file than the one it was made from"
     assert Pictures(data.ids, TINY, tmp_path / "run", prepared=path)["2.png"].max() == 0
     assert "is stale" in capsys.readouterr().out
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     assert Prepared(path).unfit(data.ids, TINY) == ""
     assert Prepared(path)["2.png"].max() == 0
 
 
 def test_a_file_that_can_no_longer_be_read_is_another_one(bitmaps, monkeypatch):
     data, path = bitmaps
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     os.utime(data.ids.image_path[2], ns=(0, 0))
 
     def refused(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(pictures, "content_hash", refused)
+    monkeypatch.setattr(pictures_prepared, "content_hash", refused)
     assert "2.png is another file" in Prepared(path).unfit(data.ids, TINY)
 
 
 def test_one_replaced_while_preparation_was_stopped_is_read_again(bitmaps):
     data, path = bitmaps
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     part = path.with_name(f".{path.name}.part")
     path.replace(part)  # as if it had been stopped just before its end
-    np.array([prepare._sum(Prepared(part)[name]) for name in data.ids.image_name], np.uint32).tofile(
+    np.array([pictures_prepared._sum(Prepared(part)[name]) for name in data.ids.image_name], np.uint32).tofile(
         part.with_suffix(".sums")
     )
     replaced(data.ids.image_path[1], 9)
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     assert np.unique(Prepared(path)["1.png"]).tolist() == [9]
     assert Prepared(path).unfit(data.ids, TINY) == ""
 
 
 def test_a_file_from_before_hashes_is_checked_as_it_was(bitmaps):
     data, path = bitmaps
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     with h5py.File(path, "r+") as file:
-        del file[pictures.HASHES]
+        del file[pictures_prepared.HASHES]
         for name in data.ids.image_name:
             del file[name].attrs["source_time"], file[name].attrs["source_row"]
     made = Prepared(path)
@@ -220,9 +223,9 @@ def test_a_file_from_before_hashes_is_checked_as_it_was(bitmaps):
     path.replace(part)  # and what was stopped then is gone on with
     np.zeros(len(data.ids), np.uint32).tofile(part.with_suffix(".sums"))
     Image.new("RGB", (40, 31)).save(data.ids.image_path[1], "BMP")
-    prepare.prepare(data, TINY, path)
+    pictures_prepared.prepare(data, TINY, path)
     assert Prepared(path).hash_places == {}
-    np.testing.assert_array_equal(Prepared(path)["0.png"], prediction.decode(data.ids.image_path[0], TINY)[1])
+    np.testing.assert_array_equal(Prepared(path)["0.png"], decoding.decode(data.ids.image_path[0], TINY)[1])
 
 
 @pytest.fixture
@@ -235,12 +238,12 @@ def broken(mine):
 
 
 def test_all_that_do_not_open_are_named_at_once_or_left_out_and_counted(broken, tmp_path, capsys):
-    assert ended(prepare, broken, *SIZE) == 2
+    assert ended("prepare", broken, *SIZE) == 2
     said = capsys.readouterr().err
     assert "Received: 2 of 7 that are not, 1.png (truncated: " in said
     assert "3.png (unreadable: not a picture in a format that Pillow reads). Replace them" in said
-    assert "python -m koniq.check" in said
-    assert ended(prepare, broken, "--skip-missing", *SIZE) == 0
+    assert "python -m koniq check" in said
+    assert ended("prepare", broken, "--skip-missing", *SIZE) == 0
     said = capsys.readouterr().out
     assert "2 of 7 pictures do not open, and are left out: 1.png (truncated: " in said
     path = broken.parent / "images-24x32-lanczos.h5"
@@ -248,9 +251,9 @@ def test_all_that_do_not_open_are_named_at_once_or_left_out_and_counted(broken, 
     with h5py.File(path) as file:
         assert "1.png" not in file
         assert "3.png" not in file
-    assert ended(prepare, broken, "--skip-missing", *SIZE) == 0
+    assert ended("prepare", broken, "--skip-missing", *SIZE) == 0
     assert "is there, and up to date" in capsys.readouterr().out
-    assert ended(prepare, broken, *SIZE) == 2  # of what may not be left out, all are named again
+    assert ended("prepare", broken, *SIZE) == 2  # of what may not be left out, all are named again
     said = capsys.readouterr()
     assert "is stale (it lacks 1.png, 3.png)" in said.out
     assert "Received: 2 of 7 that are not" in said.err
@@ -263,13 +266,13 @@ def test_training_names_all_or_leaves_them_out(broken, tmp_path, monkeypatch, ca
     data = datasets.load(str(broken), skip_missing=True)
     path = prepared_path(data.folder, TINY)
     if is_prepared:
-        prepare.prepare(data, TINY, path)
-    monkeypatch.setattr(pictures, "free_memory", lambda: free)
+        pictures_prepared.prepare(data, TINY, path)
+    monkeypatch.setattr(machine, "free_memory", lambda: free)
     with pytest.raises(
         InputError, match=r"Received: 2 of 5 that are not, 1\.png \(trunc.*3\.png \(unr.*--skip-missing"
     ):
-        pictures.of_training(datasets.load(str(broken)), TINY, tmp_path / "run", 2)
-    found, opened = pictures.of_training(data, TINY, tmp_path / "run", 2)
+        memory.of_training(datasets.load(str(broken)), TINY, tmp_path / "run", 2)
+    found, opened = memory.of_training(data, TINY, tmp_path / "run", 2)
     said = capsys.readouterr().out
     assert "2 of 5 pictures do not open, and are left out: 1.png" in said
     assert "is stale" not in said
@@ -278,45 +281,45 @@ def test_training_names_all_or_leaves_them_out(broken, tmp_path, monkeypatch, ca
     counts = "2 training, 1 validation, 2 test (MOS from 0 to 10)"
     assert found.summary() == f"mine: {counts}; 2 of the table's 7 do not open"
     for name in ("0.png", "2.png", "4.png"):
-        np.testing.assert_array_equal(opened[name], prediction.decode(data.folder / name, TINY)[1])
+        np.testing.assert_array_equal(opened[name], decoding.decode(data.folder / name, TINY)[1])
     Image.new("RGB", (40, 30)).save(data.folder / "3.png")  # mended: it is no longer left out
-    assert "3.png" not in pictures.of_training(data, TINY, tmp_path / "run", 2)[0].broken
+    assert "3.png" not in memory.of_training(data, TINY, tmp_path / "run", 2)[0].broken
     assert (f"{path} is stale (it lacks 3.png)" in capsys.readouterr().out) == is_prepared
 
 
 def test_a_run_in_keras_leaves_them_out(broken, tmp_path):
-    from koniq import training
-    from koniq.run import Run
+    from koniq.training import in_keras
+    from koniq.training.run import Run
 
     chosen = SimpleNamespace(loss="mse", batch_size=2, patience=1, workers=1, statistics="moving")
     run, model = Run(str(tmp_path / "run"), {}), TINY.build()
     with pytest.raises(InputError, match="Received: 2 of 5 that are not"):
-        training.helper(run, model, TINY, datasets.load(str(broken)), chosen)
-    helper, data = training.helper(run, model, TINY, datasets.load(str(broken), skip_missing=True), chosen)
+        in_keras.helper(run, model, TINY, datasets.load(str(broken)), chosen)
+    helper, data = in_keras.helper(run, model, TINY, datasets.load(str(broken), skip_missing=True), chosen)
     assert data.broken == ("1.png", "3.png")
     assert helper.ids.image_name.tolist() == ["0.png", "2.png", "4.png"]
 
 
 def test_the_command(mine, capsys):
     path = mine.parent / "images-24x32-lanczos.h5"
-    assert ended(prepare, mine, *SIZE) == 0
+    assert ended("prepare", mine, *SIZE) == 0
     assert f"{path}: 7 pictures" in capsys.readouterr().out
     before = path.stat().st_mtime_ns
-    assert ended(prepare, mine, *SIZE) == 0
+    assert ended("prepare", mine, *SIZE) == 0
     assert "is there, and up to date" in capsys.readouterr().out
     (mine.parent / "images/3.png").write_text("no picture")
-    assert ended(prepare, mine, *SIZE) == 2
+    assert ended("prepare", mine, *SIZE) == 2
     said = capsys.readouterr()
     assert "is stale" in said.out
     assert "Received: 1 of 7 that are not, 3.png (unreadable: not a picture" in said.err
     (mine.parent / "images/3.png").unlink()
-    assert ended(prepare, mine, *SIZE) == 2
+    assert ended("prepare", mine, *SIZE) == 2
     assert "Give --skip-missing" in capsys.readouterr().err
-    assert ended(prepare, mine, "--skip-missing", *SIZE) == 0
+    assert ended("prepare", mine, "--skip-missing", *SIZE) == 0
     assert path.stat().st_mtime_ns == before  # what is right is not made again, and was not lost
     path.write_text("no HDF5")
-    assert ended(prepare, mine, "--skip-missing", *SIZE) == 2
-    assert "should be a file of koniq.prepare" in capsys.readouterr().err
+    assert ended("prepare", mine, "--skip-missing", *SIZE) == 2
+    assert "should be a file of koniq.pictures.prepared" in capsys.readouterr().err
 
 
 SLOW = """
@@ -346,7 +349,7 @@ def test_killed_at_work_it_goes_on_and_ends_with_the_same_bytes(prepared, mine):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "waiting\n"
     with pytest.raises(InputError, match=r"Another process is preparing .*killed.h5; wait for it"):
-        prepare.prepare(data, TINY, out)
+        pictures_prepared.prepare(data, TINY, out)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not out.exists()
@@ -354,11 +357,11 @@ def test_killed_at_work_it_goes_on_and_ends_with_the_same_bytes(prepared, mine):
 
     def decode(path, network):
         decoded.append(path.name)
-        return prediction.decode(path, network)
+        return decoding.decode(path, network)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "decode", decode)
-        prepare.prepare(data, TINY, out)
+        patch.setattr(memory, "decode", decode)
+        pictures_prepared.prepare(data, TINY, out)
     assert sorted(decoded) == ["4.png", "5.png", "6.png"]
     made, before = Prepared(out), Prepared(whole)
     for name in data.ids.image_name:
@@ -371,16 +374,16 @@ def test_what_a_stopped_process_left_is_used_only_where_it_is_right(prepared, mi
     out, part, sums = (mine.parent / name for name in ("x.h5", ".x.h5.part", ".x.h5.sums"))
     for resize in ("box", "lanczos"):
         network = TINY.at(resize=resize)
-        prepare.prepare(data, network, out)
+        pictures_prepared.prepare(data, network, out)
         out.replace(part)  # as if it had been stopped just before its end
-        done = [prepare._sum(Prepared(part)[name]) for name in data.ids.image_name]
+        done = [pictures_prepared._sum(Prepared(part)[name]) for name in data.ids.image_name]
         np.array(done, np.uint32).tofile(sums)
         if resize == "lanczos":
             with part.open("r+b") as file:  # what a power failure leaves of a picture
                 file.seek(Prepared(part).places["1.png"])
                 file.write(bytes(100))
-        prepare.prepare(data, TINY, out)
-        np.testing.assert_array_equal(Prepared(out)["1.png"], prediction.decode(data.ids.image_path[1], TINY)[1])
+        pictures_prepared.prepare(data, TINY, out)
+        np.testing.assert_array_equal(Prepared(out)["1.png"], decoding.decode(data.ids.image_path[1], TINY)[1])
 
 
 def psnr(a, b):
@@ -392,9 +395,9 @@ def test_from_the_full_size_it_is_nearly_the_official_512x384(test_data, tmp_pat
     made = {}
     for source in ("512x384", "1024x768"):
         data = datasets.load("koniq10k", str(folder / "koniq10k_distributions_sets.csv"), str(folder / source), True)
-        prepare.prepare(data, KONCEPT512, tmp_path / f"{source}.h5")
+        pictures_prepared.prepare(data, KONCEPT512, tmp_path / f"{source}.h5")
         made[source] = Prepared(tmp_path / f"{source}.h5")[name]
     np.testing.assert_array_equal(made["512x384"], np.asarray(Image.open(folder / "512x384" / name)))
     assert psnr(made["1024x768"], made["512x384"]) >= 36
-    box = prediction.decode(folder / "1024x768" / name, KONCEPT512.at(resize="box"))[1]
+    box = decoding.decode(folder / "1024x768" / name, KONCEPT512.at(resize="box"))[1]
     assert psnr(box, made["512x384"]) < 33  # the policy matters

@@ -17,19 +17,21 @@ from PIL import Image
 from tiny import small
 
 import replicate
-from koniq import recipes, replication, replication_report, report, results
-from koniq.datasets import DataSet
-from koniq.ground import InputError
+from koniq.data.datasets import DataSet
+from koniq.data.published import PICTURES, PUBLISHED
+from koniq.evaluation import testing
+from koniq.ground import InputError, files
 from koniq.ground.paths import RESULTS, ROOT
-from koniq.prediction import Score
-from koniq.published import PICTURES, PUBLISHED
-from koniq.recipes import Row
-from koniq.run import LATER
+from koniq.pictures.decoding import Score
+from koniq.study import matrix, recipes, results
+from koniq.study import report as study_report
+from koniq.study.recipes import Row
+from koniq.training.run import LATER
 from ku.files import lock_file
 
 TINY = ROOT / "tests/tiny.py"
 needs_torch = pytest.mark.skipif(
-    not replication.importlib.util.find_spec("torch"), reason="PyTorch is optional: requirements-torch.txt"
+    not matrix.importlib.util.find_spec("torch"), reason="PyTorch is optional: requirements-torch.txt"
 )
 
 
@@ -90,7 +92,7 @@ def test_the_other_network_is_in_settings_names_and_states_and_kuti_has_none(tmp
 
 
 def plan(tmp_path, row, **given):
-    (only,) = replication.planned(replicate.Settings(seeds=(1,), rows=(row.name,), runs=str(tmp_path), **given), [row])
+    (only,) = matrix.planned(replicate.Settings(seeds=(1,), rows=(row.name,), runs=str(tmp_path), **given), [row])
     return only
 
 
@@ -121,15 +123,15 @@ def test_what_is_done_is_known_by_its_settings(tmp_path):
 
 
 def test_what_is_not_installed_is_said(tmp_path, monkeypatch):
-    monkeypatch.setitem(replication.TRAIN, "kuti", (str(tmp_path / "python"), "script"))
+    monkeypatch.setitem(matrix.TRAIN, "kuti", (str(tmp_path / "python"), "script"))
     assert plan(tmp_path, Row("kuti", "mse", 8)).state == "needs make kuti"
-    monkeypatch.setattr(replication.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(matrix.importlib.util, "find_spec", lambda name: None)
     assert plan(tmp_path, Row("pytorch", "mse", 8)).state == "needs pip install -r requirements-torch.txt"
 
 
 def test_a_pattern_without_rows_is_an_error():
     with pytest.raises(InputError, match=r"rows should match tensorflow-mse-b16, .*\. Received: rows=torch\*$"):
-        replication.planned(replicate.Settings(rows=("*-b8", "torch*")), replicate.MATRIX)
+        matrix.planned(replicate.Settings(rows=("*-b8", "torch*")), replicate.MATRIX)
 
 
 # Measurements
@@ -147,7 +149,7 @@ def pair(tmp_path):
         scores = [Score(Path(name), value) for name, value in zip(ids.image_name, predicted, strict=True)]
         if batch == 2:
             scores[0] = Score(Path("0.png"), status="missing", error="no such file")
-        report.test_report(folder / "test", DataSet("mine", ids), "test", scores, folder.name)
+        testing.test_report(folder / "test", DataSet("mine", ids), "test", scores, folder.name)
         settings = recipes.settings_of(Row("pytorch", "plcc", batch), 1, replicate.Settings(recipe="small"))
         facts = {
             "settings": settings,
@@ -177,7 +179,7 @@ def test_a_difference_is_of_the_pictures_that_both_scored(pair, tmp_path):
 def test_measurements_are_read_as_they_were_written_and_old_ones_are_completed(pair, tmp_path):
     path = tmp_path / "metrics.csv"
     old = results.measurements(pair[0]).drop(columns=[*LATER, "framework", "trained_on"])
-    report.write_csv(old.assign(model="old"), path)
+    files.write_csv(old.assign(model="old"), path)
     for _ in range(2):
         table = results.record(results.measurements(pair[1], reference=pair[0]), path)
     assert table.groupby("model").size().to_dict() == {pair[1].name: 7, "old": 5}
@@ -193,7 +195,7 @@ def test_measurements_are_read_as_they_were_written_and_old_ones_are_completed(p
 def test_the_two_networks_stand_apart_in_the_tables():
     here = {"weights": "none", "trained_on": "mine", "dataset": "mine"}
     table = both(measured(0.5, 0.1, **here), measured(0.7, 0.1, network="koncept_lite", **here))
-    first, _, second, _ = replication_report.blocks(table)["measured"].split("\n\n")
+    first, _, second, _ = study_report.blocks(table)["measured"].split("\n\n")
     assert first.endswith("pictures, 384x512, from random weights; a GPU")
     assert second.endswith("pictures, 384x512, koncept_lite from random weights; a GPU")
 
@@ -225,7 +227,7 @@ def line(text, begin):
 
 def test_ours_beside_the_published_rows():
     table = both(measured(0.9, 0.01), measured(0.904, 0.01, seed="2"), measured(0.8, 0.01, batch_size="4"))
-    text = replication_report.blocks(table)["study"]
+    text = study_report.blocks(table)["study"]
     assert line(text.split("\n\n")[0], "TensorFlow, MSE, batch 8") == (
         "| TensorFlow, MSE, batch 8 | .889 | .902 [.892, .912] (.900, .904) | .013 [.003, .023], significant "
         "| .903 | .902 [.892, .912] (.900, .904) | -.001 [-.011, .009], not significant |"
@@ -247,7 +249,7 @@ def test_ours_beside_the_published_rows():
     ],
 )
 def test_what_is_not_the_studys_own_stands_in_none_of_its_rows(other):
-    text = replication_report.blocks(both(measured(0.9, 0.01, **other)))["study"]
+    text = study_report.blocks(both(measured(0.9, 0.01, **other)))["study"]
     assert text.count("not yet run") == 4 * len(PUBLISHED)
 
 
@@ -259,7 +261,7 @@ def test_arms_beside_batch_16_and_the_figure_of_them(tmp_path):
     rows += [measured(0.4, 0.1, batch_size="16", micro_batch="2", statistics="frozen", **here)]
     less = measured(-0.3, 0.05, **here, batch_size="2") | {"metric": "srcc_difference", "p": 0.012}
     table = pd.concat([both(*rows), pd.DataFrame([less])], ignore_index=True)
-    text = replication_report.blocks(table, "here/")["measured"]
+    text = study_report.blocks(table, "here/")["measured"]
     assert text.startswith("Trained and tested on **mine**: 300 pictures, 76x100, from random weights; a GPU\n")
     lines = text.split("\n\n")[1].splitlines()[2:]
     epochs, value = "| 2 at 0.0005, 1 at 0.0001 |", ".575 [.475, .675] (.570, .580)"
@@ -270,7 +272,7 @@ def test_arms_beside_batch_16_and_the_figure_of_them(tmp_path):
         f"| PyTorch, PLCC loss, batch 2 {epochs} .200 [.100, .300] | .200 [.100, .300] | -.300 [-.350, -.250] | .012 |",
     ]
     assert text.endswith("](here/srcc_by_batch.png)")
-    replication_report.draw_by_batch(table, tmp_path / "figure.png")
+    study_report.draw_by_batch(table, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").size == (720, 660)  # one loss, one data set
 
 
@@ -278,21 +280,21 @@ def test_arms_beside_batch_16_and_the_figure_of_them(tmp_path):
     ("value", "text"), [(0.4996, ".500"), (-0.0004, ".000"), (-0.25, "-.250"), (1, "1.000"), (10.5, "10.500")]
 )
 def test_numbers_have_three_decimals(value, text):
-    assert replication_report.number(value) == text
+    assert study_report.number(value) == text
 
 
 def test_the_readme_says_what_was_measured():
     """Else: python replicate.py --render"""
     text = (ROOT / "README.md").read_text()
-    blocks = replication_report.blocks(results.read(RESULTS / "metrics.csv"), "results/")
-    assert replication_report.filled(text, blocks) == text
+    blocks = study_report.blocks(results.read(RESULTS / "metrics.csv"), "results/")
+    assert study_report.filled(text, blocks) == text
 
 
 def test_a_block_without_a_place_is_an_error():
     text = "<!-- begin: a -->\nold\n<!-- end: a -->\n"
-    assert replication_report.filled(text, {"a": r"\1 new"}) == "<!-- begin: a -->\n\\1 new\n<!-- end: a -->\n"
+    assert study_report.filled(text, {"a": r"\1 new"}) == "<!-- begin: a -->\n\\1 new\n<!-- end: a -->\n"
     with pytest.raises(InputError, match=r"hold one block from <!-- begin: b --> to <!-- end: b -->. Received: 0"):
-        replication_report.filled(text, {"b": ""})
+        study_report.filled(text, {"b": ""})
 
 
 # The command
@@ -321,7 +323,7 @@ def arguments(grey, out, *more):
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Runs replicate.py here, and what it starts in other processes, small: exit code, stdout, stderr."""
-    for commands in (replication.TRAIN, replication.TEST):
+    for commands in (matrix.TRAIN, matrix.TEST):
         for name, each in small(commands).items():
             monkeypatch.setitem(commands, name, each)
 
@@ -405,7 +407,7 @@ def test_quick_goes_through_everything_with_the_real_network(tmp_path, capsys):
     assert set(table.label) == {"synthetic MOS"}
     text = (tmp_path / "quick/report.md").read_text()
     assert "(synthetic MOS): 48 pictures, 76x100, from random weights" in text
-    if replication.importlib.util.find_spec("torch"):
+    if matrix.importlib.util.find_spec("torch"):
         assert (table.metric == "srcc_difference").sum() == 1
         assert set(table.statistics) == {"moving", "trailing"}
     for name in ("curves.png", "scatter.png"):

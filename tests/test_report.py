@@ -6,10 +6,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from koniq import conformal, report, results
-from koniq.datasets import DataSet
+from koniq.commands import results as commands_results
+from koniq.data.datasets import DataSet
+from koniq.evaluation import testing
 from koniq.ground import InputError
-from koniq.prediction import Score
+from koniq.ground import text as ground_text
+from koniq.measure import conformal
+from koniq.pictures.decoding import Score
+from koniq.reports import figures
+from koniq.study import results
 
 
 @pytest.fixture
@@ -23,7 +28,7 @@ def rated(tmp_path):
 
 def test_a_report_shows_ours_beside_the_published_rows(rated, tmp_path, capsys):
     ids, scores = rated
-    found = report.test_report(tmp_path / "out", DataSet("KonIQ-10k", ids), "test", scores, "mine").set_index("metric")
+    found = testing.test_report(tmp_path / "out", DataSet("KonIQ-10k", ids), "test", scores, "mine").set_index("metric")
     assert found.value.srcc == pytest.approx(1)
     assert found.value.mae == pytest.approx(5)
     printed = capsys.readouterr().out
@@ -41,7 +46,7 @@ def test_coverage_and_width_of_intervals_are_measured(rated, tmp_path, capsys):
     with_ends = [replace(score, low=score.mos - 10 + n % 3, high=score.mos + 10) for n, score in enumerate(scores)]
     with_ends[0] = replace(with_ends[0], low=1)  # one MOS that is not within
     data = DataSet("mine", ids)
-    found = report.test_report(tmp_path, data, "test", with_ends, "m", about).set_index("metric")
+    found = testing.test_report(tmp_path, data, "test", with_ends, "m", about).set_index("metric")
     assert found.value.coverage == 11 / 12
     assert found.value.interval_width == pytest.approx(18.5)
     assert found.low.coverage < 11 / 12 < found.high.coverage <= 1
@@ -54,7 +59,7 @@ def test_coverage_and_width_of_intervals_are_measured(rated, tmp_path, capsys):
 
 def test_synthetic_labels_are_called_so(rated, tmp_path):
     ids, scores = rated
-    report.test_report(tmp_path, DataSet("sample", ids, label="synthetic MOS"), "test", scores, "mine")
+    testing.test_report(tmp_path, DataSet("sample", ids, label="synthetic MOS"), "test", scores, "mine")
     assert "no person gave them" in (tmp_path / "report.md").read_text()
     assert set(pd.read_csv(tmp_path / "metrics.csv").label) == {"synthetic MOS"}
 
@@ -67,7 +72,7 @@ def test_subsets_and_what_has_no_near_copy_are_given_by_themselves(rated, tmp_pa
     ids = pd.concat([training, ids], ignore_index=True)
     ids["subset"] = [1, 1, *[1, 2, 3] * 4]
     ids["group"] = [7, np.nan, 7, 7, *[np.nan] * 8, 5, 5]
-    found = report.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
+    found = testing.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
     assert (set(found.set), set(found.n)) == ({"test"}, {11})
     table = pd.read_csv(tmp_path / "metrics.csv")
     counts = {"test": 11, "test, subset 1": 4, "test, subset 2": 3, "test, subset 3": 4, "test, without near copies": 9}
@@ -83,25 +88,25 @@ def test_nothing_that_opens_is_an_error(rated, tmp_path):
     ids, scores = rated
     scores = [Score(score.path, status="missing", error="no such file") for score in scores]
     with pytest.raises(InputError, match=r"should open. Received: 0 of 12 \(no such file\)"):
-        report.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
+        testing.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
 
 
 def test_curves_are_drawn_from_one_epoch_on(tmp_path):
     row = {"stage": 1, "epoch": 1, "loss": 3.0, "val_loss": 4.0, "MAE": 1.0, "val_MAE": 2.0}
     for epochs in (1, 2, 5):
-        report.draw_curves(pd.DataFrame([row] * epochs), tmp_path / "curves.png")
+        figures.draw_curves(pd.DataFrame([row] * epochs), tmp_path / "curves.png")
         assert Image.open(tmp_path / "curves.png").size == (1200, 480)
 
 
 def test_a_table_of_markdown_keeps_its_cells_apart():
-    text = report.markdown_table(["a", "b"], [["1|2", "3"]])
+    text = ground_text.markdown_table(["a", "b"], [["1|2", "3"]])
     assert text == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
 
 
 def test_runs_are_recorded_once_each(rated, tmp_path):
     ids, scores = rated
     run = tmp_path / "run"
-    report.test_report(run / "test", DataSet("mine", ids), "test", scores, "run")
+    testing.test_report(run / "test", DataSet("mine", ids), "test", scores, "run")
     chosen = dict.fromkeys(results.SETTINGS, "x")
     facts = {"settings": chosen, "versions": {"python": "3"}, "device": "cpu", "commit": "abc", "label": "MOS"}
     (run / "settings.json").write_text(json.dumps(facts))
@@ -111,7 +116,7 @@ def test_runs_are_recorded_once_each(rated, tmp_path):
     (run / "settings.json").write_text(json.dumps(facts))
     out = tmp_path / "metrics.csv"
     for name in ("first", "second", "first"):
-        results.main(results.Settings((run,), name, out))
+        commands_results.main(commands_results.Settings((run,), name, out))
     table = pd.read_csv(out)
     assert table.groupby("model").size().to_dict() == {"first": 5, "second": 5}
     assert {"metric", "value", "low", "high", "n", "seed", "epochs_run", "seconds", "device", "commit"} <= set(table)

@@ -15,9 +15,12 @@ from mean import MeanPlan
 from PIL import Image
 
 import lifelog_predict
-from koniq import cli, contents, engines, lifelog, scores, select
-from koniq.ground import InputError, RunStopped
-from koniq.prediction import Score
+from koniq.commands import select
+from koniq.engines import plan as engines_plan
+from koniq.ground import InputError, RunStopped, exits, facts
+from koniq.pictures import contents, inputs
+from koniq.pictures.decoding import Score
+from koniq.scoring import lifelog, score_file
 
 MEAN = Path(__file__).with_name("mean.py")
 
@@ -39,12 +42,12 @@ def photos(tmp_path):
 def run(out, *sources, retry=None, images="", overwrite=False):
     """Score, and return how many pictures the network saw."""
     plan = MeanPlan()
-    lifelog.score(lifelog.inputs(list(map(str, sources)), images), plan, out, 2, overwrite, retry)
+    lifelog.score(inputs.inputs(list(map(str, sources)), images), plan, out, 2, overwrite, retry)
     return plan.scored
 
 
 def mos(out):
-    table = scores.read(out)
+    table = score_file.read(out)
     return dict(zip(table.image_path, table.MOS, strict=True))
 
 
@@ -94,11 +97,11 @@ def test_retry_replaces_rows_without_a_score_all_or_by_status(photos, tmp_path, 
 
 def test_retry_on_the_command_line(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lifelog_predict, "find_or_default", Path)
-    monkeypatch.setattr(engines, "plan", lambda *_, **__: MeanPlan())
+    monkeypatch.setattr(engines_plan, "decide", lambda *_, **__: MeanPlan())
 
     def call(*arguments):
         code = ended(lifelog_predict, photos, "--out", tmp_path / "s.csv", *arguments)
-        assert code == (cli.BAD_INPUT if arguments[-1:] == ("all",) else cli.UNSCORED)
+        assert code == (exits.BAD_INPUT if arguments[-1:] == ("all",) else exits.UNSCORED)
         return capsys.readouterr()
 
     assert "7 rows" in call().out
@@ -139,7 +142,7 @@ def test_a_picture_is_read_once_for_another_time_and_never_for_the_same(photos, 
     run(out, photos)
     os.utime(photos / "30.png", ns=(1, 1))
     read, at = [], contents.at
-    monkeypatch.setattr("koniq.resume.at", lambda path: read.append(Path(path).name) or at(path))
+    monkeypatch.setattr("koniq.scoring.resume.at", lambda path: read.append(Path(path).name) or at(path))
     run(out, photos)
     run(out, photos)
     assert read == ["30.png"]
@@ -200,7 +203,7 @@ def test_no_room_for_rows_in_place_of_others_leaves_the_file_as_it_was(photos, t
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scores, "atomic_path", full)
+    monkeypatch.setattr(score_file, "atomic_path", full)
     with pytest.raises(RunStopped, match=r"No space left on device\. Its 7 rows are whole"):
         run(out, photos)
     assert out.read_bytes() == before
@@ -258,7 +261,7 @@ def test_killed_while_rows_are_replaced_nothing_is_lost(tmp_path, retry):
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, 0.2))
             process.kill()
-        table = scores.read(out)
+        table = score_file.read(out)
         assert table.image_path.tolist() == names
         old = table.status.eq("unreadable") if retry else table.MOS.eq(np.arange(120))
         new = table.MOS.eq(np.arange(120) + (0 if retry else 100))
@@ -285,8 +288,8 @@ def test_a_folder_under_another_mount_point_is_gone_on_with(photos, tmp_path, ca
     picture(elsewhere / "70.png", 70)
     assert run(out, elsewhere) == 1
     assert out.read_bytes() == before + b"70.png,70.0,ok,64,48,\n"
-    assert scores.facts(out)["roots"] == [str(elsewhere), str(photos)]
-    assert scores.locate("10.png", scores.facts(out)["roots"]) == elsewhere / "10.png"
+    assert facts.facts(out)["roots"] == [str(elsewhere), str(photos)]
+    assert facts.locate("10.png", facts.facts(out)["roots"]) == elsewhere / "10.png"
     copy = shutil.copytree(elsewhere, tmp_path / "copy")  # of today, too: no contents are known, but the old files are
     for path in copy.iterdir():
         os.utime(path, ns=(5, 5))
@@ -310,7 +313,7 @@ def test_another_collection_is_refused(photos, tmp_path, remembered):
     run(out, photos)
     if not remembered:
         out.with_name("s.csv.contents").unlink()
-    before = {path: path.read_bytes() for path in (out, scores.facts_path(out))}
+    before = {path: path.read_bytes() for path in (out, facts.facts_path(out))}
     for number in range(3):  # a second camera that names its pictures alike
         picture(tmp_path / "camera" / f"{number + 1}0.png", 200 + number)
         picture(tmp_path / "others" / f"IMG_{number}.png", number)
@@ -339,8 +342,8 @@ def test_names_as_seen_from_another_working_directory(photos, tmp_path, monkeypa
     photos.rename(tmp_path / "moved/photos")
     monkeypatch.chdir(tmp_path / "moved")
     assert run(out, "photos/10.png", "photos/20.png") == 0
-    roots = scores.facts(out)["roots"]
-    assert all(scores.locate(name, roots) for name in ("photos/10.png", "photos/20.png"))
+    roots = facts.facts(out)["roots"]
+    assert all(facts.locate(name, roots) for name in ("photos/10.png", "photos/20.png"))
 
 
 def test_kept_scores_are_printed_of_single_pictures(photos, tmp_path, monkeypatch, capsys):
@@ -377,7 +380,7 @@ def test_what_is_named_twice_keeps_its_two_rows(photos, tmp_path):
     picture(photos / "10.png", 110)
     picture(photos / "gone.png", 80)
     assert run(out, names) == 4
-    assert scores.read(out).MOS.tolist() == [110, 20, 110, 80, 80]
+    assert score_file.read(out).MOS.tolist() == [110, 20, 110, 80, 80]
     assert run(out, names) == 0
 
 
@@ -390,10 +393,10 @@ def test_a_selection_is_scored_and_read_again_from_where_it_lies(photos, tmp_pat
     monkeypatch.chdir(chosen.parent)
     assert run(tmp_path / "again.csv", "best.csv") == 3
     assert mos(tmp_path / "again.csv") == {"50.png": 50, "60.png": 60, "caf\\xe9.png": 90}
-    assert scores.facts(tmp_path / "again.csv")["roots"] == [str(photos)]
-    about = scores.facts(chosen)
-    assert about == scores.facts(out) | {"selected_from": "s.csv"}
-    assert scores.locate("60.png", about["roots"]) == photos / "60.png"
+    assert facts.facts(tmp_path / "again.csv")["roots"] == [str(photos)]
+    about = facts.facts(chosen)
+    assert about == facts.facts(out) | {"selected_from": "s.csv"}
+    assert facts.locate("60.png", about["roots"]) == photos / "60.png"
     elsewhere = photos.rename(tmp_path / "moved")
     assert run(tmp_path / "moved.csv", "best.csv", images=str(elsewhere)) == 3
     assert mos(tmp_path / "moved.csv")["60.png"] == 60
@@ -401,15 +404,15 @@ def test_a_selection_is_scored_and_read_again_from_where_it_lies(photos, tmp_pat
     chosen.with_name("mine.csv.json").write_text('{"mine": 1}')
     with pytest.raises(InputError, match="an earlier selection"):
         select.main(select.Settings(out, at_least=55, out=chosen.with_name("mine.csv")))
-    scores.facts_path(out).unlink()  # scores of another program: their folder is what is known
+    facts.facts_path(out).unlink()  # scores of another program: their folder is what is known
     select.main(select.Settings(out, at_least=55, out=chosen))
-    assert scores.facts(chosen)["roots"] == [str(out.parent)]
+    assert facts.facts(chosen)["roots"] == [str(out.parent)]
 
 
 def test_a_list_without_roots_is_taken_as_before(photos, tmp_path):
     names = listed(photos, "10.png", "gone.png")
     assert run(tmp_path / "s.csv", names) == 1
-    scores.facts_path(names).write_text(json.dumps({"roots": [str(tmp_path / "nowhere")]}))  # moved with its pictures
+    facts.facts_path(names).write_text(json.dumps({"roots": [str(tmp_path / "nowhere")]}))  # moved with its pictures
     assert run(tmp_path / "t.csv", names) == 1
 
 
@@ -440,7 +443,7 @@ def test_a_huge_file_is_known_by_size_and_time(tmp_path):
 
 def test_every_name_comes_back_from_the_journal(tmp_path):
     names = ["a", "a", "b,\n\"'.jpg", "größe\r.jpg", "\\xff.jpg", ""]
-    with scores.ScoreFile(tmp_path / "s.csv", {}) as file:
+    with score_file.ScoreFile(tmp_path / "s.csv", {}) as file:
         for number, name in enumerate(names):
             file.append(name, Score(Path(name), 1, content=contents.Content(number, 2**62, "ab")))
         found = file.journal.read()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from koniq import sample
+from koniq.data import sample
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,23 @@ import pytest
 from PIL import Image
 from scored import write_scores
 
-from koniq import calibrate, calibration, cli, compare, datasets, distribution, engines, lifelog_report, page
-from koniq.datasets import DataSet
+from koniq import engines
+from koniq.commands import cli
+from koniq.commands import compare as commands_compare
+from koniq.commands import report as commands_report
+from koniq.data import datasets
+from koniq.data.datasets import DataSet
+from koniq.data.scale import USUAL, Scale, given, guess, of_scores
+from koniq.engines.engine import Engine
+from koniq.evaluation import calibrating
+from koniq.evaluation.testing import test_report as write_report
 from koniq.ground import InputError
+from koniq.ground import files as ground_files
+from koniq.measure import calibration
 from koniq.network import KONCEPT512, sidecar
-from koniq.prediction import Engine, Score
-from koniq.report import test_report as write_report
-from koniq.run import Run
-from koniq.scale import USUAL, Scale, given, guess, of_scores
+from koniq.pictures.decoding import Score
+from koniq.reports import distribution, lifelog_report, page
+from koniq.training.run import Run
 
 OPINIONS = Scale(1, 5)
 
@@ -77,9 +86,9 @@ def test_the_scale_goes_from_a_table_to_the_record_and_the_facts(tmp_path, capsy
     plan = engines.Plan(path, KONCEPT512, "keras", "float32", 8)
     assert plan.facts()["record"]["scale"] == [1, 5]
     engine = Engine("grey", KONCEPT512, 8, lambda pixels: pixels[:, 0, 0, 0].astype(np.float32))
-    found = calibrate.calibrate(path, engine, data, "validation", 2)
+    found = calibrating.calibrate(path, engine, data, "validation", 2)
     assert found.scale == OPINIONS
-    kept = calibration.kept(path, KONCEPT512, engines.file_hash(path))
+    kept = calibration.kept(path, KONCEPT512, ground_files.file_hash(path))
     assert kept == found
     about = dataclasses.replace(plan, to_mos=kept).facts()
     assert about["record"]["scale"] == [1, 5]
@@ -123,7 +132,7 @@ def scored(tmp_path):
 
 def test_a_report_on_another_scale(scored, capsys):
     five, _, mos = scored
-    run(lifelog_report, five)
+    run(commands_report, five)
     printed = capsys.readouterr().out
     share = 100 * np.mean(mos < 1.8)
     assert 0 < share < 50
@@ -142,13 +151,13 @@ def test_a_report_on_another_scale(scored, capsys):
     shares = pd.read_csv(folder / "shares.csv")
     assert shares.below.tolist() == [1.8, 2.2, 2.6, 3]
     assert shares.koniq10k.tolist() == distribution.shares({}).koniq10k.tolist()
-    run(lifelog_report, five, "--scale", 0, 10)
+    run(commands_report, five, "--scale", 0, 10)
     assert "% below 2, " in capsys.readouterr().out
 
 
 def test_the_axes_are_those_of_the_scale(monkeypatch, scored):
     drawn = []
-    monkeypatch.setattr("koniq.report.png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("koniq.reports.figures.png", lambda figure: drawn.append(figure) or b"")
     monkeypatch.setattr(page, "data_uri", lambda content: "")
     five, _, _ = scored
     files = lifelog_report.report(lifelog_report.read(five), lifelog_report.facts(five), [], "five")
@@ -164,7 +173,7 @@ def test_two_files_on_one_scale_are_compared_on_it(scored, capsys):
     other = five.with_name("other.csv")
     other.write_bytes(five.read_bytes())
     other.with_name("other.csv.json").write_text(five.with_name("five.csv.json").read_text().replace('"A"', '"B"'))
-    run(compare, five, other)
+    run(commands_compare, five, other)
     printed = capsys.readouterr().out
     assert "SRCC: 1.0000\n" in printed
     assert "Note" not in printed
@@ -173,7 +182,7 @@ def test_two_files_on_one_scale_are_compared_on_it(scored, capsys):
 
 
 def test_two_files_on_two_scales_are_taken_to_one_and_said_to_be(scored, capsys):
-    run(compare, *scored[:2])
+    run(commands_compare, *scored[:2])
     printed = capsys.readouterr().out
     assert "SRCC: 1.0000\n" in printed
     assert "mean difference: 2.00 " in printed

@@ -15,11 +15,18 @@ from PIL import Image
 from scipy import stats
 from scored import write_scores
 
-from koniq import cli, compare, lifelog, lifelog_report, score_tables, scores, select
+from koniq.commands import cli
+from koniq.commands import compare as commands_compare
+from koniq.commands import report as commands_report
+from koniq.commands import select as commands_select
 from koniq.ground import InputError
-from koniq.prediction import Score
-from koniq.resume import todo
-from koniq.scores import ScoreFile, facts, facts_path
+from koniq.ground.facts import facts, facts_path
+from koniq.pictures import inputs as pictures_inputs
+from koniq.pictures.decoding import Score
+from koniq.reports import selection
+from koniq.scoring import lifelog, score_file, score_tables
+from koniq.scoring.resume import todo
+from koniq.scoring.score_file import ScoreFile
 
 FACTS = {"weights": "abc"}
 NAMES = ["a.jpg", "b, c.jpg", "line\nbreak.jpg", "größe.jpg", "e.jpg", "gone.jpg"]
@@ -60,7 +67,7 @@ def test_our_csv_saved_by_excel_is_read_and_gone_on_with(columns, separator, tmp
     part = tmp_path / "part.csv"
     written(part, 4, columns)
     by_excel(part, separator)
-    assert scores.read(part).image_path.tolist() == NAMES[:4]
+    assert score_file.read(part).image_path.tolist() == NAMES[:4]
     assert score_tables.read(part).MOS.tolist() == MOS[:4]
     assert written(part, columns=columns).statuses.total() == len(NAMES)
     assert part.read_bytes() == whole
@@ -116,7 +123,7 @@ def test_a_lifelog_is_scored_into_the_columns_of_the_study(tmp_path):
     out = tmp_path / "out.csv"
     for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
         (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
-        lifelog.score(lifelog.inputs([str(tmp_path / "list.csv")]), MeanPlan(), out, 1, columns="study")
+        lifelog.score(pictures_inputs.inputs([str(tmp_path / "list.csv")]), MeanPlan(), out, 1, columns="study")
     assert out.read_text() == "image_path,MOS\n0.png,0.0\nbroken.png,\n1.png,10.0\n2.png,20.0\n"
 
 
@@ -135,10 +142,10 @@ def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another
         Image.new("RGB", (8, 6), (10 * number,) * 3).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.png").touch()
     out = tmp_path / "out.csv"
-    chosen = {"workers": 1, "columns": scores.columns("all", intervals=True)}
+    chosen = {"workers": 1, "columns": score_file.columns("all", intervals=True)}
     for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
         (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
-        inputs = lifelog.inputs([str(tmp_path / "list.csv")])
+        inputs = pictures_inputs.inputs([str(tmp_path / "list.csv")])
         lifelog.score(inputs, WithIntervals(), out, **chosen)
     assert out.read_text() == (
         "image_path,MOS,MOS_low,MOS_high,status,width,height,error\n"
@@ -154,7 +161,7 @@ def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another
     with pytest.raises(InputError, match=r'was begun with intervals="90 % intervals, .* Received: intervals=null'):
         lifelog.score(inputs, MeanPlan(), out, **chosen)
     with pytest.raises(InputError, match=r"intervals should go with columns=all. Received: columns=study"):
-        scores.columns("study", intervals=True)
+        score_file.columns("study", intervals=True)
 
 
 def test_columns_are_part_of_what_a_file_was_begun_with(tmp_path):
@@ -180,7 +187,7 @@ def test_nobody_elses_file_of_two_columns_is_written_to(tmp_path):
     written(tmp_path / "ours.csv", columns="study")
     before = (tmp_path / "ours.csv").read_bytes()
     with pytest.raises(InputError, match="a new file, or an earlier selection"):
-        select.check_out(tmp_path / "ours.csv", path)
+        selection.check_out(tmp_path / "ours.csv", path)
     assert (tmp_path / "ours.csv").read_bytes() == before
 
 
@@ -192,9 +199,9 @@ def test_any_table_with_a_name_and_a_score(tmp_path, capsys):
     assert table.status.tolist() == ["ok"] + ["no_score"] * 3
     np.testing.assert_array_equal(table.MOS, [50.5, nan, nan, nan])
     assert table.error.tolist() == ["", *(f"the score is {what}" for what in ("nothing", "inf", "NaN"))]
-    run(select, path, "--column", "score", "--at-least", 0)
+    run(commands_select, path, "--column", "score", "--at-least", 0)
     assert path.with_name("other_selected.csv").read_text() == "image_path,MOS\n2016/a.jpg,50.5\n"
-    run(lifelog_report, path, "--column", "score")
+    run(commands_report, path, "--column", "score")
     assert "1 of 4 pictures have a score" in capsys.readouterr().out
     for column, message in (
         ("", r"the scores in a column MOS; --column names another. Received: image_name, score, note"),
@@ -218,7 +225,7 @@ def test_what_a_test_predicted_is_asked_for_by_name(tmp_path):
     assert table.error.tolist() == ["", "cut off"]
     compared = ["--column", "MOS", "predicted", "--out", tmp_path / "out"]
     path.write_text("image_name,MOS,predicted\na.jpg,50,40\nb.jpg,60,55\n")
-    run(compare, path, path, *compared)
+    run(commands_compare, path, path, *compared)
     assert pd.read_csv(tmp_path / "out/differences.csv").difference.tolist() == [-10, -5]
 
 
@@ -236,7 +243,7 @@ def test_a_windows_path_is_told_from_a_byte(tmp_path):
 def test_infinity_in_our_own_csv_is_no_score(tmp_path):
     path = write_scores(tmp_path / "a.csv", [("a.jpg", 10.0), ("b.jpg", 20.0)], **FACTS)
     path.write_text(path.read_text().replace("20.0", "inf"))
-    assert scores.read(path).MOS.isna().tolist() == [False, True]
+    assert score_file.read(path).MOS.isna().tolist() == [False, True]
     with ScoreFile(path, FACTS) as file:
         assert "2 rows (1 ok, 1 not_finite); mean MOS 10.00, sd 0.00" in file.summary()
 
@@ -257,7 +264,7 @@ def study_pair(folder, count):
 def test_the_studys_two_models_are_compared_by_one_command(count, tmp_path, capsys):
     paths, first, second = study_pair(tmp_path, count)
     began = time.monotonic()
-    run(compare, *paths)
+    run(commands_compare, *paths)
     seconds = time.monotonic() - began
     printed = capsys.readouterr().out
     assert f"{count:,} pictures have a score by both" in printed

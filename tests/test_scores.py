@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from koniq.ground import InputError
-from koniq.prediction import Score
-from koniq.resume import todo
-from koniq.scores import COLUMNS, ScoreFile, facts, facts_path, locate, read
+from koniq.ground.facts import facts, facts_path, locate
+from koniq.pictures.decoding import Score
+from koniq.scoring.resume import todo
+from koniq.scoring.score_file import COLUMNS, ScoreFile, read
 from ku.files import shown
 
 NAMES = [
@@ -176,7 +177,7 @@ def test_a_damaged_file_is_named_and_not_shortened(tmp_path, content, message):
 
 def test_the_second_process_is_told(tmp_path):
     with ScoreFile(tmp_path / "a.csv", FACTS):
-        code = f"from koniq.scores import *; ScoreFile(Path({str(tmp_path / 'a.csv')!r}), {FACTS})"
+        code = f"from koniq.scoring.score_file import *; ScoreFile(Path({str(tmp_path / 'a.csv')!r}), {FACTS})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "Another process is writing" in done.stderr
     with ScoreFile(tmp_path / "a.csv", FACTS):
@@ -187,7 +188,7 @@ def full(path, limit=0):
     """Write rows until there is no room, in a process of its own; what it says then. limit: bytes of a file at most."""
     code = f"""
 from koniq.ground import RunStopped
-from koniq.scores import *
+from koniq.scoring.score_file import *
 import resource
 if {limit}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

@@ -18,8 +18,9 @@ import koncept512_test
 import koncept512_train
 import lifelog_predict
 from benchmarks.processes import measured
-from koniq import cli, scores
+from koniq.ground import exits
 from koniq.network import TOLERANCE, sidecar
+from koniq.scoring import score_file
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN, TEST, LIFELOG = "koncept512_train", "koncept512_test", "lifelog_predict"
@@ -115,7 +116,7 @@ def test_a_table_is_tested_and_two_tests_give_the_same_bytes(rated, trained, tmp
     arguments = ["--dataset", rated, "--weights", trained]
     for out in "ab":
         done = call(TEST, *arguments, "--out", tmp_path / out, "--batch-size", 2, "--engine", "openvino", tiny=True)
-        assert done.returncode == cli.UNSCORED, done.stderr
+        assert done.returncode == exits.UNSCORED, done.stderr
     ended(koncept512_test, *arguments, "--out", tmp_path / "c", "--batch-size", 5, "--engine", "keras")
     assert "**1 of the 7 pictures of the table were not there** (6.png)" in done.stdout
     assert "1 pictures could not be scored" in done.stdout
@@ -133,7 +134,7 @@ def test_a_table_is_tested_and_two_tests_give_the_same_bytes(rated, trained, tmp
 def test_a_folder_is_scored_with_a_row_for_every_picture(rated, trained, tmp_path):
     out = tmp_path / "scores.csv"
     done = call(LIFELOG, rated.parent / "images", "--weights", trained, "--out", out, tiny=True)
-    assert done.returncode == cli.UNSCORED, done.stderr
+    assert done.returncode == exits.UNSCORED, done.stderr
     table = pd.read_csv(out)
     assert table.columns.tolist() == ["image_path", "MOS", "status", "width", "height", "error"]
     assert table.image_path.tolist() == [f"{n}.png" for n in range(6)]
@@ -149,7 +150,7 @@ def test_scripts_that_call_ours_have_exit_codes_and_silence(rated, trained, tmp_
     fine = [pictures / f"{n}.png" for n in range(5)]
     done = call(LIFELOG, *fine, *arguments, tiny=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert scores.read(out).status.tolist() == ["ok"] * 5
+    assert score_file.read(out).status.tolist() == ["ok"] * 5
     for _ in range(2):  # the second time all of it is there
         done = call(LIFELOG, *fine, pictures / "5.png", *arguments, tiny=True)
         assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
@@ -162,7 +163,7 @@ def test_a_changed_model_or_resize_is_not_mixed_in(rated, trained, tmp_path, cap
     out, pictures = tmp_path / "scores.csv", rated.parent / "images"
     arguments = ["--weights", trained, "--out", out]
     keras = ["--engine", "keras"]
-    assert ended(lifelog_predict, pictures, *arguments, *keras) == cli.UNSCORED
+    assert ended(lifelog_predict, pictures, *arguments, *keras) == exits.UNSCORED
     before = out.read_bytes()
     openvino = ["--precision", "float32", "--engine", "openvino"]
     for change in ([*keras, "--resize", "nearest"], [*keras, "--input-size", 30, 30], openvino):
@@ -173,18 +174,18 @@ def test_a_changed_model_or_resize_is_not_mixed_in(rated, trained, tmp_path, cap
     assert ended(lifelog_predict, tmp_path / "other", *arguments, *keras) == 2
     assert "Received: others" in capsys.readouterr().err
     assert out.read_bytes() == before
-    assert ended(lifelog_predict, pictures, *arguments, *keras, "--resize", "nearest", "--overwrite") == cli.UNSCORED
+    assert ended(lifelog_predict, pictures, *arguments, *keras, "--resize", "nearest", "--overwrite") == exits.UNSCORED
     assert out.read_bytes() != before
 
 
 def test_what_is_added_to_a_folder_is_added_to_the_file(rated, trained, tmp_path, capsys):
     out, pictures = tmp_path / "scores.csv", shutil.copytree(rated.parent / "images", tmp_path / "pictures")
     arguments = [pictures, "--weights", trained, "--out", out]
-    assert ended(lifelog_predict, *arguments) == cli.UNSCORED
+    assert ended(lifelog_predict, *arguments) == exits.UNSCORED
     before = out.read_text()
     Image.new("RGB", (40, 30)).save(pictures / "1a.png")
     capsys.readouterr()
-    assert ended(lifelog_predict, *arguments) == cli.UNSCORED
+    assert ended(lifelog_predict, *arguments) == exits.UNSCORED
     printed = capsys.readouterr().out
     assert "6 of them are in" in printed
     assert out.read_text().startswith(before)
@@ -212,7 +213,7 @@ def test_killed_twenty_times_and_gone_on_with_the_file_is_the_same(trained, tmp_
         (pictures / f"{number:03}b.jpg").write_bytes(b"broken")
     command = [sys.executable, ROOT / "tests/tiny.py", LIFELOG, pictures, "--weights", trained, "--batch-size", "2"]
     whole = subprocess.run([*command, "--out", tmp_path / "whole.csv"], capture_output=True, text=True, check=False)
-    assert whole.returncode == cli.UNSCORED, whole.stderr
+    assert whole.returncode == exits.UNSCORED, whole.stderr
     expected = (tmp_path / "whole.csv").read_bytes()
     out = tmp_path / "killed.csv"
     killed = [sys.executable, ROOT / "tests/killed.py", "20", out, *command[3:]]
@@ -220,7 +221,7 @@ def test_killed_twenty_times_and_gone_on_with_the_file_is_the_same(trained, tmp_
     assert len(set(sizes)) > 15
     assert sizes[-1] < len(expected)
     done = subprocess.run([*command, "--out", out], capture_output=True, text=True, check=False)
-    assert done.returncode == cli.UNSCORED, done.stderr
+    assert done.returncode == exits.UNSCORED, done.stderr
     assert "are in" in done.stdout
     assert out.read_bytes() == expected
     assert whole.stdout.splitlines()[-1].split(":")[1] == done.stdout.splitlines()[-1].split(":")[1]
@@ -231,7 +232,7 @@ def tortured(test_data, trained, tmp_path_factory):
     """The table of scores of the torture chamber, and the most bytes that the run had in memory."""
     out = tmp_path_factory.mktemp("tortured") / "out.csv"
     used = peak(LIFELOG, test_data / "torture", "--weights", trained, "--precision", "float32", "--out", out)
-    return scores.read(out).set_index("image_path"), used
+    return score_file.read(out).set_index("image_path"), used
 
 
 def test_every_file_of_the_torture_chamber_in_one_run(test_data, trained, tortured, tmp_path):
@@ -269,8 +270,8 @@ def test_the_torture_chamber_in_64_files_and_2_gib(test_data, trained, tortured,
     monkeypatch.setenv("TINY_LIMITS", f"64 {2 << 30}")
     arguments = ["--weights", trained, "--workers", 8, "--precision", "float32", "--out", tmp_path / "limited.csv"]
     done = call(LIFELOG, tmp_path / "list.csv", *arguments, tiny=True)
-    assert done.returncode == cli.UNSCORED, done.stderr
-    limited = scores.read(tmp_path / "limited.csv").set_index("image_path")
+    assert done.returncode == exits.UNSCORED, done.stderr
+    limited = score_file.read(tmp_path / "limited.csv").set_index("image_path")
     assert limited.index.tolist() == names
     assert limited.loc[str(deep), ["status", "error"]].tolist() == ["too_large", "not enough memory to decode it"]
     rest = limited.drop(str(deep))
@@ -281,7 +282,7 @@ def test_the_torture_chamber_in_64_files_and_2_gib(test_data, trained, tortured,
 
 def peak(script, *arguments):
     """The most bytes that a script had in memory."""
-    return measured([sys.executable, ROOT / "tests/tiny.py", script, *arguments], codes=(0, cli.UNSCORED))[1]
+    return measured([sys.executable, ROOT / "tests/tiny.py", script, *arguments], codes=(0, exits.UNSCORED))[1]
 
 
 def test_live_itw_over_exactly_the_pictures_that_are_there(test_data, trained, tmp_path):

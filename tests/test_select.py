@@ -3,8 +3,10 @@ import pandas as pd
 import pytest
 from scored import write_scores
 
-from koniq import cli, lifelog, select
+from koniq.commands import cli, select
 from koniq.ground import InputError
+from koniq.pictures import inputs
+from koniq.reports import selection
 
 NAMES = ["c,d.jpg", 'say "x".jpg', "line\nbreak.jpg", "e.jpg", "f.jpg", "gone.jpg"]
 MOS = np.float32([50.1, 49.9, 70.3, 50.1, -3, np.nan]).tolist()
@@ -39,7 +41,7 @@ def test_the_best_first(csv):
 
 def test_a_selection_is_a_list_to_score(csv, monkeypatch):
     run(csv, "--at-least", -10)
-    found = lifelog.inputs([str(csv.with_name("scores_selected.csv"))])
+    found = inputs.inputs([str(csv.with_name("scores_selected.csv"))])
     assert [name for name, _ in found.pictures] == NAMES[:5]
 
 
@@ -48,11 +50,11 @@ def test_a_percentile_keeps_what_whole_numbers_say(count):
     rank = np.random.default_rng(count).permutation(count)
     mos = rank + 0.3
     for percentile in range(101):
-        kept = np.sum(mos >= select.threshold(mos, percentile))
+        kept = np.sum(mos >= selection.threshold(mos, percentile))
         assert kept == np.sum(100 * rank >= percentile * (count - 1)), percentile
-        assert 0 <= round(select.threshold(mos, percentile) - np.percentile(mos, percentile), 9) < 1
-    assert select.threshold(mos, 0) == mos.min()
-    assert select.threshold(mos, 100) == mos.max()
+        assert 0 <= round(selection.threshold(mos, percentile) - np.percentile(mos, percentile), 9) < 1
+    assert selection.threshold(mos, 0) == mos.min()
+    assert selection.threshold(mos, 100) == mos.max()
 
 
 def test_a_threshold_that_was_printed_selects_the_same(csv, capsys):

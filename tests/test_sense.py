@@ -7,10 +7,13 @@ from commands import ended
 from mean import MeanPlan
 from PIL import Image
 
-from koniq import engines, photographs, results, sense
-from koniq.distortions import STEPS
+from koniq.engines import plan as engines_plan
+from koniq.evaluation import sense
+from koniq.fetch import photographs
+from koniq.fetch.photographs import PHOTOGRAPHS, Photograph
 from koniq.ground import InputError
-from koniq.photographs import PHOTOGRAPHS, Photograph
+from koniq.pictures.distortions import STEPS
+from koniq.study import results
 
 
 @pytest.fixture(autouse=True)
@@ -66,13 +69,13 @@ def test_rank_correlations_are_of_known_orders():
 
 def test_the_command_writes_scores_a_figure_and_rows_of_the_metrics(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sense, "find", lambda name: tmp_path / name)
-    monkeypatch.setattr(engines, "plan", lambda *_: _Plan())
+    monkeypatch.setattr(engines_plan, "decide", lambda *_: _Plan())
     monkeypatch.setattr(sense, "RESULTS", tmp_path)
     monkeypatch.setattr(photographs, "FETCHED", tmp_path / "none")
     monkeypatch.setenv("KONIQ_OFFLINE", "1")
     some = {name: PHOTOGRAPHS[name] for name in ("coffee", "hopper", "dune")}
     monkeypatch.setattr(photographs, "PHOTOGRAPHS", some)
-    assert ended(sense, "--weights", "a", "--out", tmp_path / "out", "--record", "mean-1") == 0
+    assert ended("sense", "--weights", "a", "--out", tmp_path / "out", "--record", "mean-1") == 0
     said = capsys.readouterr().out
     assert "2 of 3 photographs are at hand: 1 of scikit-image, 1 of Matplotlib" in said
     assert "Not fetched: dune: the network is not to be used" in said
@@ -82,7 +85,7 @@ def test_the_command_writes_scores_a_figure_and_rows_of_the_metrics(folder, tmp_
     assert recorded.set.tolist() == sorted(STEPS)
     assert set(recorded.metric) == {"sense"}
     assert set(recorded.n) == {2}
-    assert ended(sense, "--images", folder, "--record", "mean-1") == 2
+    assert ended("sense", "--images", folder, "--record", "mean-1") == 2
     assert "of the photographs that everybody has" in capsys.readouterr().err
 
 

@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 from commands import ended
 
-from koniq import datasets, splits
+from koniq.data import datasets, splits
+from koniq.data.rated import SETS
+from koniq.data.splits import split
 from koniq.ground import InputError
-from koniq.splits import SETS, split
 
 
 def table(count, groups=None, seed=0):
@@ -98,7 +99,7 @@ def test_a_column_group_is_heeded(mine):
 def test_the_column_that_a_table_was_split_by_stays_its_group(mine):
     ids = pd.read_csv(mine)
     ids.assign(scene=np.arange(len(ids)) // 4).to_csv(mine, index=False)
-    assert ended(splits, mine, "--group-column", "scene") == 0
+    assert ended("split", mine, "--group-column", "scene") == 0
     data = datasets.load(str(mine))
     assert data.ids.group.tolist() == data.ids.scene.tolist()
     assert data.ids.groupby("group").set.nunique().max() == 1
@@ -116,7 +117,7 @@ def test_a_split_of_another_table_is_noticed(mine):
 
 
 def test_the_command(mine, capsys):
-    assert ended(splits, mine, "--shares", 0.5, 0.25, 0.25, "--seed", 3) == 0
+    assert ended("split", mine, "--shares", 0.5, 0.25, 0.25, "--seed", 3) == 0
     assert counts(pd.read_csv(mine.parent / "mine-split.csv").set) == [20, 10, 10]
     for arguments, message in (
         ([mine], "is there already. Give --overwrite"),
@@ -125,9 +126,9 @@ def test_the_command(mine, capsys):
         ([mine.parent / "mine-split.csv"], "has a column `set` already"),
         ([mine.parent / "none.csv"], "which is not there"),
     ):
-        assert ended(splits, *arguments) == 2
+        assert ended("split", *arguments) == 2
         assert message in capsys.readouterr().err
-    assert ended(splits, mine, "--overwrite") == 0
+    assert ended("split", mine, "--overwrite") == 0
 
 
 def test_what_a_report_gives_apart_and_which_groups_are_in_several_sets():

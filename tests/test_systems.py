@@ -15,8 +15,16 @@ from PIL import Image
 from tiny import TINY
 from tqdm import tqdm
 
-from koniq import cli, datasets, devices, fetch, lifelog, openvino_engine, pictures, prepare, run, sample, scores
+from koniq.commands import cli
+from koniq.commands import sample as commands_sample
+from koniq.data import datasets, sample
+from koniq.engines import in_openvino
+from koniq.fetch import installation
+from koniq.ground import machine
 from koniq.network import sidecar, weights
+from koniq.pictures import inputs, prepared
+from koniq.scoring import score_file
+from koniq.training import run
 from ku import files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +96,7 @@ def test_scoring_needs_nothing_that_other_systems_do_not_have(tmp_path, trained,
     out = tmp_path / "scores.csv"
     done = scored(photographs, "--weights", trained, "--engine", "openvino", "--out", out, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr.decode()
-    assert scores.read(out).status.tolist() == ["ok"] * 3
+    assert score_file.read(out).status.tolist() == ["ok"] * 3
     assert done.stderr.decode().count("has no locks (fcntl is unavailable)") == 1
     assert b"Warning" not in done.stderr
 
@@ -98,12 +106,12 @@ def test_memory_and_processor_are_known_without_proc(monkeypatch):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert pictures.free_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    assert machine.free_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     monkeypatch.delattr(os, "sysconf")
-    assert pictures.free_memory() == 4 << 30
+    assert machine.free_memory() == 4 << 30
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert devices.machine().endswith(f" ({os.cpu_count()} cores)")
-    assert len(devices.machine()) > len(f" ({os.cpu_count()} cores)")
+    assert machine.machine().endswith(f" ({os.cpu_count()} cores)")
+    assert len(machine.machine()) > len(f" ({os.cpu_count()} cores)")
 
 
 def test_folders_that_the_file_system_does_not_number_are_all_gone_through(tmp_path, monkeypatch):
@@ -118,14 +126,14 @@ def test_folders_that_the_file_system_does_not_number_are_all_gone_through(tmp_p
         return os.stat_result((found.st_mode, 0, *found[2:]))
 
     monkeypatch.setattr(os, "stat", without_number)
-    assert lifelog.pictures_in(tmp_path) == ["a/1.jpg", "b/2.jpg"]
+    assert inputs.pictures_in(tmp_path) == ["a/1.jpg", "b/2.jpg"]
 
 
 # Locks
 
 
 def into_scores(folder):
-    with scores.ScoreFile(folder / "a.csv", {}):
+    with score_file.ScoreFile(folder / "a.csv", {}):
         pass
 
 
@@ -137,16 +145,16 @@ def into_a_prepared_file(folder):
     (folder / "images").mkdir()
     Image.new("RGB", (40, 30)).save(folder / "images/0.png")
     pd.DataFrame({"image_name": ["0.png"], "MOS": [1], "set": ["test"]}).to_csv(folder / "mine.csv", index=False)
-    prepare.prepare(datasets.load(str(folder / "mine.csv")), TINY, folder / "mine.h5")
+    prepared.prepare(datasets.load(str(folder / "mine.csv")), TINY, folder / "mine.h5")
 
 
 def into_a_fetch(folder):
-    with fetch._alone("koniq10k", folder):
+    with installation._alone("koniq10k", folder):
         pass
 
 
 def into_an_export(folder):
-    openvino_engine._make(folder / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
+    in_openvino._make(folder / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
 
 
 @pytest.mark.parametrize("write", [into_scores, into_a_run, into_a_prepared_file, into_a_fetch, into_an_export])
@@ -156,21 +164,21 @@ def test_a_file_system_without_locks_ends_no_command(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(filelock, "lock_descriptor", refuse)
     monkeypatch.setattr(files, "_without_locks", set())
-    monkeypatch.setattr(openvino_engine, "_apart", lambda work, folder: None)
+    monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: None)
     write(tmp_path)
     assert capsys.readouterr().err.count("has no locks (No locks available)") == 1
 
 
 def test_no_lock_is_left_beside_the_scores(tmp_path):
-    with scores.ScoreFile(tmp_path / "a.csv", {}):
+    with score_file.ScoreFile(tmp_path / "a.csv", {}):
         assert (tmp_path / ".a.csv.lock").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.csv.contents", "a.csv.json"]
 
 
 def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
     (tmp_path / "link.csv").symlink_to("a.csv")
-    with scores.ScoreFile(tmp_path / "a.csv", {}):
-        code = f"from koniq.scores import *; ScoreFile(Path({str(tmp_path / 'link.csv')!r}), {{}})"
+    with score_file.ScoreFile(tmp_path / "a.csv", {}):
+        code = f"from koniq.scoring.score_file import *; ScoreFile(Path({str(tmp_path / 'link.csv')!r}), {{}})"
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "Another process is writing" in done.stderr
 
@@ -181,20 +189,20 @@ def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
 def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypatch):
     """The sample's folder, an export, a prepared file."""
     monkeypatch.setattr(sample, "PICTURES", {"training": 9, "validation": 2, "test": 3})
-    monkeypatch.setattr(openvino_engine, "_apart", lambda work, folder: None)
+    monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: None)
     for name in ("sample", "a.openvino", "mine.h5"):
         (tmp_path / name).symlink_to(other_disk / name)
     (other_disk / "sample").mkdir()
     (other_disk / "sample/old").touch()
     for _ in range(2):  # the second time they are there
         sample.ensure(tmp_path / "sample")
-        openvino_engine._make(tmp_path / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
-        openvino_engine._make(tmp_path / "a.openvino", {"of": "b"}, "Exporting", os.listdir)
+        in_openvino._make(tmp_path / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
+        in_openvino._make(tmp_path / "a.openvino", {"of": "b"}, "Exporting", os.listdir)
     into_a_prepared_file(tmp_path)
     assert sorted(path.name for path in other_disk.iterdir()) == ["a.openvino", "mine.h5", "sample"]
     assert len(list((other_disk / "sample" / sample.IMAGES_NAME).iterdir())) == 14
     assert all((tmp_path / name).is_symlink() for name in ("sample", "a.openvino", "mine.h5"))
-    assert pictures.Prepared(tmp_path / "mine.h5").places
+    assert prepared.Prepared(tmp_path / "mine.h5").places
 
 
 # What is on the disk before it has its name
@@ -245,8 +253,8 @@ def test_every_name_is_printed_wherever_it_is(tmp_path, trained, photographs, en
     assert done.returncode == 0, done.stderr
     assert b"plain.png: " in done.stdout
     assert rb"caf\xe9.png: " in done.stdout
-    assert scores.read(out).image_path.tolist() == [r"caf\xe9.png", "plain.png", "\u6f22\u5b57.png"]
-    command = [sys.executable, "-m", "koniq.lifelog_report", out]
+    assert score_file.read(out).image_path.tolist() == [r"caf\xe9.png", "plain.png", "\u6f22\u5b57.png"]
+    command = [sys.executable, "-m", "koniq", "report", out]
     done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=os.environ | environment)
     assert done.returncode == 0, done.stderr
     page = next(tmp_path.glob("*_report/report.html")).read_text(encoding="utf-8")
@@ -264,10 +272,10 @@ def test_a_bar_has_a_name_that_the_terminal_lacks(monkeypatch):
         for name in NAMES:
             list(tqdm(range(2), desc=name, disable=None))
             tqdm.write(name, file=sys.stderr)
-        with devices.native_silence():
+        with machine.native_silence():
             print(*NAMES, file=sys.stderr)
 
-    cli.run(main, sample.Settings, [])
+    cli.run(main, commands_sample.Settings, [])
     sys.stderr.flush()
     assert rb"\u6f22\u5b57.png: 100%" in sys.stderr.buffer.getvalue()
 
@@ -283,5 +291,5 @@ def test_a_data_set_of_any_name_is_written_of(tmp_path, monkeypatch):
     assert sidecar.title(tmp_path / f"{name}.weights.h5") == r"caf\xe9"
     (tmp_path / "images").rename(tmp_path / name)
     data = datasets.load(str(table), images=str(tmp_path / name))
-    prepare.prepare(data, TINY, tmp_path / "mine.h5")
-    assert pictures.Prepared(tmp_path / "mine.h5").facts["source"].endswith(r"caf\xe9")
+    prepared.prepare(data, TINY, tmp_path / "mine.h5")
+    assert prepared.Prepared(tmp_path / "mine.h5").facts["source"].endswith(r"caf\xe9")

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from koniq import datasets, lifelog, results, splits, tables
-from koniq.ground import InputError
+from koniq.data import datasets, rated, splits
+from koniq.ground import InputError, tables
+from koniq.pictures import inputs
+from koniq.study import results
 
 PLAIN = 'image_name,MOS,SD\na.png,20.5,1\n"é, b.png",30,2.25\nc.png,40,3\n'
 
@@ -95,7 +97,7 @@ def test_no_number_and_no_end_is_no_mos(mos, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text(f"image_name,MOS\na.png,1\nb.png,{mos}\n")
     with pytest.raises(InputError, match=r"column MOS .* should hold numbers. Received: .* in row 2"):
-        datasets.read_table(path, "mine", needs_set=False)
+        rated.read_table(path, "mine", needs_set=False)
 
 
 def test_names_without_their_endings_find_the_one_picture_that_fits(tmp_path):
@@ -119,7 +121,7 @@ def test_names_without_their_endings_find_the_one_picture_that_fits(tmp_path):
 
 
 def listed(path):
-    found = lifelog.inputs([str(path)])
+    found = inputs.inputs([str(path)])
     return [found.pictures[at][0] for at in range(len(found))], list(found)
 
 

@@ -13,10 +13,16 @@ from mean import MeanPlan
 from PIL import Image
 from tiny import NARROW, TINY
 
-from koniq import calibrate, datasets, engines, page, scores, teacher
+from koniq.data import datasets
+from koniq.engines import plan as engines_plan
+from koniq.engines.engine import Engine
+from koniq.evaluation import calibrating
 from koniq.ground import InputError
 from koniq.network import NETWORKS, finding, network_of, sidecar, title
-from koniq.prediction import Engine, Score
+from koniq.pictures.decoding import Score
+from koniq.reports import page
+from koniq.scoring import score_file
+from koniq.training import teacher as training_teacher
 
 
 @pytest.fixture
@@ -59,39 +65,41 @@ def run(tmp_path):
 
 @pytest.fixture
 def plans(monkeypatch):
-    """The teachers that were started by koniq.teacher, as Brightness."""
+    """The teachers that were started by koniq.training.teacher, as Brightness."""
     made = []
-    monkeypatch.setattr(teacher.engines, "plan", lambda path, *_, **__: made.append(Brightness(path)) or made[-1])
+    monkeypatch.setattr(
+        training_teacher.engines, "plan", lambda path, *_, **__: made.append(Brightness(path)) or made[-1]
+    )
     return made
 
 
 def chosen(images, teacher, **more):
     fixed = {"dataset": "koniq10k", "table": "", "skip_missing": False, "scale": None, "device": "cpu", "workers": 1}
-    return Namespace(**fixed | {"images": str(images), "teacher": str(teacher), "seed": 1} | more)
+    return Namespace(**fixed | {"images": str(images), "teacher": str(training_teacher), "seed": 1} | more)
 
 
 def test_of_a_folder_every_picture_that_opens_has_the_score_of_the_teacher(photos, wise, plans, capsys, run):
     s = chosen(photos, wise)
-    data = teacher.load(s)
+    data = training_teacher.load(s)
     assert (data.name, data.label) == ("photos by wise", "scores of wise")
     assert {name: data.has(name) for name in ("training", "validation", "test")} == dict.fromkeys(
         ("training", "validation", "test"), True
     )
-    found = teacher.taught(data, run, s)
+    found = training_teacher.taught(data, run, s)
     assert "1 have no score and are left out (broken.jpg)" in capsys.readouterr().out
     assert found.ids.MOS.tolist() == [6 * int(Path(name).stem) for name in found.ids.image_name]
     assert len(found.ids) == 40
     assert found.of_table == 41
     assert found.scale == (0, 255)
     assert found.teacher["weights"] == "abc"
-    table = pd.read_csv(run / teacher.TABLE)
+    table = pd.read_csv(run / training_teacher.TABLE)
     assert table.columns.tolist() == ["image_name", "MOS", "set"]
     assert table.set.value_counts().min() >= 3
-    assert scores.read(run / teacher.SCORES).status.value_counts().to_dict() == {"ok": 40, "unreadable": 1}
-    again = teacher.taught(teacher.load(s), run, s)
+    assert score_file.read(run / training_teacher.SCORES).status.value_counts().to_dict() == {"ok": 40, "unreadable": 1}
+    again = training_teacher.taught(training_teacher.load(s), run, s)
     assert len(plans) == 1  # nothing is scored again
     pd.testing.assert_frame_equal(again.ids, found.ids)
-    other = teacher.load(chosen(photos, wise, seed=2))
+    other = training_teacher.load(chosen(photos, wise, seed=2))
     assert not other.ids.set.equals(data.ids.set)
 
 
@@ -101,16 +109,16 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_teacher_had_said(photos, w
     def stop():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(teacher.engines, "plan", lambda path, *_, **__: Brightness(path, stop))
+    monkeypatch.setattr(training_teacher.engines, "plan", lambda path, *_, **__: Brightness(path, stop))
     with pytest.raises(KeyboardInterrupt):
-        teacher.taught(teacher.load(s), run, s)
-    assert not (run / teacher.TABLE).exists()
+        training_teacher.taught(training_teacher.load(s), run, s)
+    assert not (run / training_teacher.TABLE).exists()
     about = {**Brightness(wise).facts(), "roots": [str(photos)]}
-    with scores.ScoreFile(run / teacher.SCORES, about) as file:
+    with score_file.ScoreFile(run / training_teacher.SCORES, about) as file:
         file.append("00.png", Score(photos / "00.png", 77.0))
     plan = Brightness(wise)
-    monkeypatch.setattr(teacher.engines, "plan", lambda *_, **__: plan)
-    found = teacher.taught(teacher.load(s), run, s).ids.set_index("image_name").MOS
+    monkeypatch.setattr(training_teacher.engines, "plan", lambda *_, **__: plan)
+    found = training_teacher.taught(training_teacher.load(s), run, s).ids.set_index("image_name").MOS
     assert found["00.png"] == 77
     assert found["day/01.png"] == 6
     assert len(found) == 40
@@ -118,31 +126,31 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_teacher_had_said(photos, w
 
 def test_pictures_that_came_later_are_not_learnt_and_those_that_went_are_named(photos, wise, plans, run):
     s = chosen(photos, wise)
-    before = teacher.taught(teacher.load(s), run, s).ids
+    before = training_teacher.taught(training_teacher.load(s), run, s).ids
     Image.new("RGB", (32, 24)).save(photos / "later.png")
-    pd.testing.assert_frame_equal(teacher.taught(teacher.load(s), run, s).ids, before)
+    pd.testing.assert_frame_equal(training_teacher.taught(training_teacher.load(s), run, s).ids, before)
     (photos / "00.png").unlink()
     with pytest.raises(InputError, match=r"should still be there. Received: 1 that are not \(00\.png\)"):
-        teacher.taught(teacher.load(s), run, s)
+        training_teacher.taught(training_teacher.load(s), run, s)
 
 
 def test_of_a_table_the_pictures_and_sets_count_and_not_the_mos(data, wise, plans, run):
     s = chosen("", wise, dataset=str(data))
-    found = teacher.taught(teacher.load(s), run, s)
+    found = training_teacher.taught(training_teacher.load(s), run, s)
     own = datasets.load(str(data))
     assert found.ids.set.tolist() == own.ids.set.tolist()
     np.testing.assert_allclose(found.ids.MOS, 2.55 * own.ids.MOS, atol=12)
     assert found.name == "grey by wise"
     none = chosen("", "", dataset=str(data))
-    assert teacher.taught(teacher.load(none), run, none).ids.MOS.equals(own.ids.MOS)
+    assert training_teacher.taught(training_teacher.load(none), run, none).ids.MOS.equals(own.ids.MOS)
 
 
 def test_labels_of_a_teacher_are_no_ones_mos(data, wise, plans, capsys, run):
     s = chosen("", wise, dataset=str(data))
-    found = teacher.taught(teacher.load(s), run, s)
+    found = training_teacher.taught(training_teacher.load(s), run, s)
     rows = found.ids.assign(set=np.where(found.ids.set == "test", "test", "validation"))
     engine = Engine("x", TINY, 8, lambda pixels: (pixels.astype(float).mean((1, 2, 3)) / 10).astype(np.float32))
-    calibrate.calibrate(wise, engine, replace(found, ids=rows), "validation", 1)
+    calibrating.calibrate(wise, engine, replace(found, ids=rows), "validation", 1)
     assert "No intervals: the labels are scores of wise, and nobody's MOS would lie within." in capsys.readouterr().out
     assert "intervals" not in sidecar.record(wise)
     said = page.scale({"record": {"label": found.label}})
@@ -163,7 +171,7 @@ def test_labels_of_a_teacher_are_no_ones_mos(data, wise, plans, capsys, run):
 )
 def test_what_cannot_teach_or_be_learnt_is_named(photos, wise, more, message):
     with pytest.raises(InputError) as error:
-        teacher.load(chosen(**{"images": photos, "teacher": wise} | more))
+        training_teacher.load(chosen(**{"images": photos, "teacher": wise} | more))
     assert message in str(error.value)
 
 
@@ -175,7 +183,7 @@ def test_where_nothing_opens_nothing_is_learnt(wise, plans, tmp_path, run):
     with pytest.raises(
         InputError, match=r"The teacher should have scored pictures. Received: none; .*teacher\.csv says"
     ):
-        teacher.taught(teacher.load(s), run, s)
+        training_teacher.taught(training_teacher.load(s), run, s)
 
 
 @pytest.fixture(params=["tiny", pytest.param("koncept_lite", marks=pytest.mark.long)])
@@ -202,7 +210,7 @@ def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_p
     """By the script, in PyTorch: what it learns is the teacher's, and what it is compared with, too."""
     script = pytest.importorskip("pytorch_train_koncept512")
     monkeypatch.setitem(NETWORKS, "koncept512", NARROW)
-    monkeypatch.setattr(engines, "auto", lambda *_, **__: ("torch", "cpu"))
+    monkeypatch.setattr(engines_plan, "auto", lambda *_, **__: ("torch", "cpu"))
     run = tmp_path / "run"
     arguments = ["--teacher", wide, "--images", photos, "--weights", "none", "--run", run]
     fixed = ["--input-size", 24, 32, "--batch-size", 8, "--epochs", 8, "--learning-rates", 1e-2, "--device", "cpu"]
@@ -214,7 +222,7 @@ def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_p
     assert network_of(best).name == "narrow"
     assert best.stat().st_size < wide.stat().st_size
     predictions = pd.read_csv(run / "test/predictions.csv")
-    said = pd.read_csv(run / teacher.TABLE).set_index("image_name")
+    said = pd.read_csv(run / training_teacher.TABLE).set_index("image_name")
     assert predictions.MOS.tolist() == said.MOS[predictions.image_name].tolist()
     assert pd.read_csv(run / "log.csv").val_plcc_tf.max() > 0.8
     assert "they are another network's scores" in capsys.readouterr().out
@@ -225,7 +233,7 @@ def test_a_narrower_network_learns_the_scores_of_a_wider_one(photos, wide, tmp_p
 def test_what_keras_draws_does_not_depend_on_whether_the_teacher_was_at_work(photos, wide, tmp_path, monkeypatch):
     script = pytest.importorskip("koncept512_train")
     monkeypatch.setitem(NETWORKS, "koncept512", TINY)
-    monkeypatch.setattr(engines, "auto", lambda *_, **__: ("keras", "cpu"))
+    monkeypatch.setattr(engines_plan, "auto", lambda *_, **__: ("keras", "cpu"))
     fixed = ["--weights", "none", "--input-size", 24, 32, "--batch-size", 8, "--epochs", 1, "--learning-rates", 1e-2]
     logs = []
     (tmp_path / "second").mkdir()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from koniq.torch_losses import LOSSES, nin_loss, plcc, plcc_loss, plcc_mse_loss
+from koniq.training.in_torch_losses import LOSSES, nin_loss, plcc, plcc_loss, plcc_mse_loss
 
 pytestmark = pytest.mark.numerical
 
@@ -42,8 +42,8 @@ def test_plcc_with_mse_is_held_to_the_scale():
 
 @pytest.mark.parametrize("name", ["plcc", "plcc_mse", "nin"])
 def test_keras_has_the_same(name):
-    from koniq import training
+    from koniq.training import in_keras
 
     x, y = pair()
     expected = float(LOSSES[name](x, y))
-    assert float(training.LOSSES[name](y.numpy()[:, None], x.numpy()[:, None])) == pytest.approx(expected, abs=1e-5)
+    assert float(in_keras.LOSSES[name](y.numpy()[:, None], x.numpy()[:, None])) == pytest.approx(expected, abs=1e-5)

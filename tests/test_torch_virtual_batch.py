@@ -7,10 +7,10 @@ import torch
 from tiny import TINY
 from torch import nn
 
-from koniq import torch_virtual_batch
+from koniq.engines.in_torch import precise
 from koniq.network import KONCEPT512, TOLERANCE
-from koniq.torch_engine import precise
-from koniq.torch_training import LOSSES
+from koniq.training import in_torch_batch
+from koniq.training.in_torch import LOSSES
 
 pytestmark = pytest.mark.numerical
 
@@ -49,11 +49,11 @@ def alike(found, expected):
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 8, 9])
 def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_batch):
     module, (pictures, mos) = started(), batch(8)
-    torch_virtual_batch.hold(module.base)
+    in_torch_batch.hold(module.base)
     scores = module(pictures)[:, 0]
     LOSSES[loss](scores, mos).backward()
     expected = gradient(module)
-    found = torch_virtual_batch.backward(module, pictures, micro_batch, lambda own: LOSSES[loss](own, mos), nullcontext)
+    found = in_torch_batch.backward(module, pictures, micro_batch, lambda own: LOSSES[loss](own, mos), nullcontext)
     torch.testing.assert_close(found, scores.detach(), rtol=0, atol=TOLERANCE)
     assert apart(gradient(module), expected) < 1e-4
 
@@ -62,10 +62,10 @@ def test_with_the_body_held_its_gradient_is_that_of_the_whole_batch(loss, micro_
 def test_so_is_that_of_the_full_network():
     network = KONCEPT512.at((76, 100))
     module, (pictures, mos) = started(network), batch(4, network)
-    torch_virtual_batch.hold(module.base)
+    in_torch_batch.hold(module.base)
     LOSSES["plcc"](module(pictures)[:, 0], mos).backward()
     expected = gradient(module)
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
     assert apart(gradient(module), expected) < 1e-3
 
 
@@ -75,7 +75,7 @@ def test_with_the_body_live_each_micro_batch_normalises_itself():
     LOSSES["plcc"](module.rate(features)[:, 0], mos).backward()
     expected = gradient(module)
     module = started()
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["plcc"](own, mos), nullcontext)
     assert apart(gradient(module), expected) < 1e-4
     LOSSES["plcc"](started()(pictures)[:, 0], mos).backward()  # and is another one than that of the whole batch
     module = started()
@@ -88,40 +88,40 @@ def test_the_body_computes_nothing_that_it_need_not():
     module, (pictures, mos) = started(), batch(8)
     passes = []
     module.base[0].register_forward_pre_hook(lambda layer, inputs: passes.append((len(inputs[0]), layer.training)))
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     assert passes == [(2, True)] * 7
     passes.clear()
-    torch_virtual_batch.hold(module.base)
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    in_torch_batch.hold(module.base)
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     assert [count for count, _ in passes] == [6, 2, 2, 2, 2]
 
 
 def test_the_moving_statistics_see_each_picture_once_and_forget_as_fast_as_those_of_the_batch():
     module, (pictures, mos) = started(), batch(8)
-    torch_virtual_batch.share(module, 4)
-    norm = torch_virtual_batch.norms(module.base)[0]
+    in_torch_batch.share(module, 4)
+    norm = in_torch_batch.norms(module.base)[0]
     assert norm.momentum == pytest.approx(1 - 0.9**0.25)
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     by_hand = started()
-    torch_virtual_batch.share(by_hand, 4)
+    in_torch_batch.share(by_hand, 4)
     with torch.no_grad():
         for group in pictures.split(2):
             by_hand.features(group)
-    found, expected = (torch_virtual_batch.norms(each.base) for each in (module, by_hand))
+    found, expected = (in_torch_batch.norms(each.base) for each in (module, by_hand))
     for ours, theirs in zip(found, expected, strict=True):
         alike(ours.running_mean, theirs.running_mean)
         alike(ours.running_var, theirs.running_var)
     assert norm.momentum == pytest.approx(1 - 0.9**0.25)  # as it was
-    head = torch_virtual_batch.norms(module.fc)[0]
+    head = in_torch_batch.norms(module.fc)[0]
     assert head.momentum == 0.1
     assert int(head.num_batches_tracked) == 1
 
 
 def test_held_statistics_stay_and_the_body_still_learns():
     module, (pictures, mos) = started(), batch(4)
-    torch_virtual_batch.hold(module.base)
-    norm = torch_virtual_batch.norms(module.base)[0]
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    in_torch_batch.hold(module.base)
+    norm = in_torch_batch.norms(module.base)[0]
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     assert norm.running_mean.abs().max() == 0
     assert norm.bias.grad.abs().max() > 0
     module.train()
@@ -131,12 +131,12 @@ def test_held_statistics_stay_and_the_body_still_learns():
 @pytest.mark.parametrize("micro_batch", [1, 2, 8])
 def test_trailing_statistics_move_towards_those_of_the_batch_whatever_the_micro_batch(micro_batch):
     module, (pictures, mos) = started(), batch(8)
-    torch_virtual_batch.reestimate(module, [pictures], 8, nullcontext)
-    torch_virtual_batch.hold(module.train().base)
-    norm = torch_virtual_batch.norms(module.base)[0]
+    in_torch_batch.reestimate(module, [pictures], 8, nullcontext)
+    in_torch_batch.hold(module.train().base)
+    norm = in_torch_batch.norms(module.base)[0]
     mean, variance = norm.running_mean.clone(), norm.running_var.clone()
-    others, trail = 255 - pictures, torch_virtual_batch.Trail(module)
-    torch_virtual_batch.backward(module, others, micro_batch, lambda own: LOSSES["mse"](own, mos), nullcontext, trail)
+    others, trail = 255 - pictures, in_torch_batch.Trail(module)
+    in_torch_batch.backward(module, others, micro_batch, lambda own: LOSSES["mse"](own, mos), nullcontext, trail)
     alike(norm.running_mean, mean)  # of the batch before, in both passes
     trail.update()
     seen = module.base[0](others.permute(0, 3, 1, 2).float() / 127.5 - 1).relu()
@@ -148,27 +148,27 @@ def test_trailing_statistics_move_towards_those_of_the_batch_whatever_the_micro_
 def test_reestimated_statistics_are_the_averages_over_the_batches():
     module, (pictures, _) = started(dropout=0.5), batch(12)
     module.features(pictures)  # what they were does not matter
-    torch_virtual_batch.reestimate(module, pictures.split(4), 2, nullcontext)
+    in_torch_batch.reestimate(module, pictures.split(4), 2, nullcontext)
     first = module.base[0](pictures.permute(0, 3, 1, 2).float() / 127.5 - 1).relu()
     groups = torch.stack([group.var((0, 2, 3)) for group in first.split(2)])
-    norm = torch_virtual_batch.norms(module.base)[0]
+    norm = in_torch_batch.norms(module.base)[0]
     alike(norm.running_mean, first.mean((0, 2, 3)))
     alike(norm.running_var, groups.mean(0))
     assert not any(layer.training for layer in module.modules())
-    assert {layer.momentum for layer in torch_virtual_batch.norms(module)} == {0.1}
+    assert {layer.momentum for layer in in_torch_batch.norms(module)} == {0.1}
     again = started(dropout=0.0)
-    torch_virtual_batch.reestimate(again, pictures.split(4), 2, nullcontext)  # dropout has no part in it
+    in_torch_batch.reestimate(again, pictures.split(4), 2, nullcontext)  # dropout has no part in it
     for ours, theirs in zip(module.state_dict().values(), again.state_dict().values(), strict=True):
         alike(ours, theirs)
 
 
 def test_dropout_is_drawn_once_for_the_batch():
     module, (pictures, mos) = started(dropout=0.5), batch(4)
-    torch_virtual_batch.hold(module.base)
+    in_torch_batch.hold(module.base)
     torch.manual_seed(7)
     expected = module(pictures)[:, 0].detach()
     torch.manual_seed(7)
-    found = torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    found = in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), nullcontext)
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
 
 
@@ -177,8 +177,8 @@ def test_in_bfloat16_the_gradient_is_near():
         return precise(torch.device("cpu"), "mixed_bfloat16")
 
     module, (pictures, mos) = started(), batch(8)
-    torch_virtual_batch.hold(module.base)
-    torch_virtual_batch.backward(module, pictures, 8, lambda own: LOSSES["mse"](own, mos), nullcontext)
+    in_torch_batch.hold(module.base)
+    in_torch_batch.backward(module, pictures, 8, lambda own: LOSSES["mse"](own, mos), nullcontext)
     expected = gradient(module)
-    torch_virtual_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), precisely)
+    in_torch_batch.backward(module, pictures, 2, lambda own: LOSSES["mse"](own, mos), precisely)
     assert 0 < apart(gradient(module), expected) < 0.05

@@ -18,9 +18,9 @@ from PIL import Image
 from tiny import TINY as NETWORK
 
 import koncept512_train
-from koniq import datasets
+from koniq.data import datasets
 from koniq.network import NETWORKS
-from koniq.prediction import decode
+from koniq.pictures.decoding import decode
 from ku.files import lock_file
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,9 +4,9 @@ import socket
 import pytest
 from served import served
 
-from koniq import transfer
+from koniq.fetch import transfer
+from koniq.fetch.transfer import SourceFailed
 from koniq.ground import InputError
-from koniq.transfer import SourceFailed
 
 BODY = bytes(range(256)) * 40
 MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"

@@ -15,9 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from koniq import cli, engines, prediction
+from koniq import engines
+from koniq.commands import cli
 from koniq.network import NETWORKS, Network
 from koniq.network.layers import Layer
+from koniq.scoring import loop
 
 
 def build(input_size, output_bias):
@@ -110,12 +112,12 @@ def limited(start):
 
 def slow_down(pause):
     """From now on, each score takes `pause` seconds longer."""
-    score = prediction._scored
-    prediction._scored = lambda *found: (time.sleep(pause), score(*found))[1]
+    score = loop._scored
+    loop._scored = lambda *found: (time.sleep(pause), score(*found))[1]
 
 
 def small(commands):
-    """The commands of koniq.replication (TRAIN, TEST) with the small network, without kuti's, which has none."""
+    """The commands of koniq.study.matrix (TRAIN, TEST) with the small network, without kuti's, which has none."""
     others = {name: Path(script).stem for name, (_, script) in commands.items() if name != "kuti"}
     return {name: (sys.executable, __file__, script) for name, script in others.items()}
 
@@ -126,9 +128,9 @@ if __name__ == "__main__":
     if pause := float(os.environ.get("TINY_SLOW", 0)):
         slow_down(pause)
     if sys.argv[1] == "replicate":  # what it starts, too
-        from koniq import replication
+        from koniq.study import matrix
 
-        for commands in (replication.TRAIN, replication.TEST):
+        for commands in (matrix.TRAIN, matrix.TEST):
             commands |= small(commands)
     script = importlib.import_module(sys.argv[1])
     NETWORKS["koncept512"] = TINY

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from koniq.ground import InputError
+from koniq.ground.log import LOG
 from koniq.ground.paths import MODELS, TRAINED_MODELS
 from koniq.network.weight_files import SUFFIXES
 
 ORIGINAL = "koncep512-trained-model.h5"  # as its authors released it; the missing "t" is theirs
 RELEASED = "koncept_lite"  # comes with this repository
-FETCH_ORIGINAL = "`python -m koniq.fetch koncept512/original` gets the original"
+FETCH_ORIGINAL = "`python -m koniq fetch koncept512/original` gets the original"
 BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a training run
 
 
@@ -20,9 +21,11 @@ def find_or_default(name: str) -> Path:
         path = find(ORIGINAL)
     except InputError:
         path = find(RELEASED)
-        print(f"Model: {RELEASED}, as nothing else is named; {FETCH_ORIGINAL} KonCept512")
+        LOG.info(f"Model: {RELEASED}, as nothing else is named; {FETCH_ORIGINAL} KonCept512")
     else:
-        print(f"Model: the original KonCept512, as nothing else is named; --weights {RELEASED} is many times as fast")
+        LOG.info(
+            f"Model: the original KonCept512, as nothing else is named; --weights {RELEASED} is many times as fast"
+        )
     return path
 
 

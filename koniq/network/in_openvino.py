@@ -31,7 +31,7 @@ def koncept_lite(state: State, input_size: tuple[int, int], bfloat16: bool = Fal
         if number in lite.LEVELS:
             pooled += mean_and_spread(x)
     pooled += mean_and_spread(_relu6(_convolution(x, folded, "base.top")))
-    features = ops.squeeze(ops.concat(pooled, 1), [2, 3], name="features")  # by which koniq.features finds them
+    features = ops.squeeze(ops.concat(pooled, 1), [2, 3], name="features")  # by which koniq.engines.features finds them
     scale, offset = _norm(state, "fc.0")
     weight, bias = state["fc.2.weight"], state["fc.2.bias"]
     hidden = ops.relu(_linear(features, weight * scale, bias + weight @ offset, "fc.2"))

@@ -1,4 +1,4 @@
-"""The networks in PyTorch; the same weights give the same scores as in Keras, but for rounding (`koniq.convert`).
+"""The networks in PyTorch; the same weights give the same scores as in Keras, but for rounding.
 
 KonCept512 has the module order and the names of its public port: `base.<i>...`, the children of InceptionResNetV2 in
 order, and `fc.<i>...`. koncept_lite has names of its own, those of `koniq.network.koncept_lite`.

@@ -35,7 +35,7 @@ class Network:
     layers: tuple[Layer, ...] = ()  # those with weights, in Keras's order, by which a file is known without a framework
     own_name: Callable[[str], str] = str  # the name in `layers` of an array in a public port of the body; "" if none
     openvino_builder: Callable[..., "openvino.Model"] | None = None  # None: it is exported from Keras
-    body: str = "InceptionResNetV2"  # whose weights of ImageNet a training may start from: see koniq.imagenet
+    body: str = "InceptionResNetV2"  # whose weights of ImageNet a training may start from: see koniq.fetch.bodies
 
     @property
     def body_layers(self) -> tuple[Layer, ...]:

@@ -1,0 +1,58 @@
+"""Two models on the same pictures: how far their scores agree, from two CSVs of scores.
+
+python -m koniq compare a.csv b.csv
+
+python -m koniq compare a.csv b.csv --column MOS score      # where they call their scores otherwise
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from koniq.ground import InputError
+from koniq.ground.facts import facts
+from koniq.reports import page
+from koniq.reports.comparison import _names, _shown, common, compare, scales_of, warnings
+from koniq.scoring.score_tables import read
+
+
+@dataclass(frozen=True)
+class Settings:
+    first: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
+    second: tyro.conf.Positional[Path]  # another, of the same pictures by another model
+    by_name: bool = False  # pair by the file's name alone what no path pairs: of folders of one content
+    column: tuple[str, ...] = ()  # of the scores, one for both or one each; MOS, if none is given
+    images: str = ""  # where their image_path start, if the pictures are not where they were scored
+    out: Path | None = None  # a folder; None: A_and_B beside A.csv
+    scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
+    sheet: int = 24  # pictures on the contact sheet
+
+
+def main(s: Settings) -> None:
+    page.check_sheet(s.sheet)
+    paths = s.first, s.second
+    if len(s.column) > 2:
+        raise InputError(f"column should be one for both CSVs, or one each. Received: {' '.join(s.column)}")
+    columns = (*s.column, *s.column, "", "")[:2]
+    tables = [read(path, column) for path, column in zip(paths, columns, strict=True)]
+    abouts = [facts(path) for path in paths]
+    if s.first.samefile(s.second) and columns[0] == columns[1]:
+        raise InputError(f"Two CSVs should be compared. Received: {s.first} and {s.second}, which are one file")
+    for table, path in zip(tables, paths, strict=True):
+        page.check_scored(table, path)
+    out = s.out or s.first.with_name(f"{s.first.stem}_and_{s.second.stem}")
+    page.check_folder(out)
+    recorded = [root for about in abouts for root in about.get("roots", ())]
+    roots = [s.images] if s.images else recorded or [str(path.parent) for path in paths]
+    names = _names(paths, abouts)
+    files = compare(tables, abouts, names, roots, s.sheet, s.scale, s.by_name)
+    page.write(out, files)
+    print(f"A: {names[0]}\nB: {names[1]}\n{len(files['differences.csv']):,} pictures have a score by both")
+    scales = scales_of(tables, abouts, s.scale)
+    for row in files["agreement.csv"].itertuples():
+        label, value, interval = _shown(row, common(scales))
+        print(f"{label}: {value}" + (f" [{interval}]" if interval else ""))
+    for warning in warnings(abouts, scales):
+        print(f"Note: {warning}")
+    print(f"To open: {out / page.PAGE}   (its figures and tables lie beside it)")

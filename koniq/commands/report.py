@@ -1,0 +1,47 @@
+"""What a lifelog's scores look like: one page and its figures from the CSV that lifelog_predict.py writes.
+
+python -m koniq report lifelog_mos.csv
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from koniq.data.scale import of_scores
+from koniq.ground.facts import facts
+from koniq.reports import distribution, page
+from koniq.reports.lifelog_report import has_intervals, report, shown, told_apart
+from koniq.scoring.score_tables import read
+
+
+@dataclass(frozen=True)
+class Settings:
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
+    column: str = ""  # of the scores; MOS, if empty
+    images: str = ""  # where its image_path start, if the pictures are not where they were scored
+    out: Path | None = None  # a folder; None: NAME_report beside NAME.csv
+    scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
+    sheet: int = 24  # pictures on each of the contact sheets
+
+
+def main(s: Settings) -> None:
+    page.check_sheet(s.sheet)
+    table, about = read(s.scores, s.column), facts(s.scores)
+    page.check_scored(table, s.scores)
+    out = s.out or s.scores.with_name(f"{s.scores.stem}_report")
+    page.check_folder(out)
+    roots = [s.images] if s.images else about.get("roots", [str(s.scores.parent)])
+    files = report(table, about, roots, f"Quality of the pictures in {s.scores.name}", s.sheet, s.scale)
+    page.write(out, files)
+    mos = table.MOS[distribution.is_scored(table)]
+    below = ", ".join(f"{100 * row.share:.1f} % below {row.below:g}" for row in files["shares.csv"].itertuples())
+    digits = of_scores(mos, about, s.scale).digits
+    average = f"mean {mos.mean():.{digits}f}, median {mos.median():.{digits}f}"
+    print(f"{len(mos):,} of {len(table):,} pictures have a score: {average}")
+    if has_intervals(table):
+        scored = table[distribution.is_scored(table)]
+        count = shown(scored, s.sheet)
+        for of in ("best", "worst"):
+            print(f"The {count} {of}: {told_apart(scored, count, of)}")
+    print(f"{below}\nTo open: {out / page.PAGE}   (its figures and tables lie beside it)")

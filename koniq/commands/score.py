@@ -1,0 +1,42 @@
+"""A score for every picture, or the reason why not: a CSV with a row for every input, which a killed run goes on with.
+
+python -m koniq score my_photos                  # by the original KonCept512 if it is there, or koncept_lite
+python -m koniq score photo.jpg 'more/*.png' list.csv --out scores.csv
+python -m koniq score my_photos --weights my_run --intervals
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from koniq.commands.choices import How
+from koniq.ground.exits import UNSCORED
+from koniq.network import find_or_default
+from koniq.pictures import inputs
+from koniq.scoring import lifelog, score_file
+
+
+@dataclass(frozen=True)
+class Settings:
+    pictures: tyro.conf.Positional[tuple[str, ...]]  # lists (.csv with image_path), folders, globs, or single files
+    images: str = ""  # where the paths of a list start; lsc21-image beside the list, or the list's folder, if empty
+    weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
+    how: tyro.conf.OmitArgPrefixes[How] = How()
+    calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
+    intervals: bool = False  # MOS_low and MOS_high after MOS, where the weights have them
+    out: str = "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it is not done again
+    retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
+    columns: Literal["all", "study"] = "all"  # study: image_path, MOS, as its result files; without a score: no MOS
+    overwrite: bool = False  # begin the file anew
+
+
+def main(s: Settings) -> int:
+    path = find_or_default(s.weights)
+    pictures = inputs.inputs(s.pictures, s.images)
+    print(f"{len(pictures):,} pictures")
+    columns = score_file.columns(s.columns, s.intervals)
+    plan = s.how.decide(path, pictures, calibrate=s.calibrate, intervals=s.intervals)
+    without = lifelog.score(pictures, plan, Path(s.out), s.how.workers, s.overwrite, s.retry, columns)
+    return UNSCORED if without else 0

@@ -1,0 +1,90 @@
+"""Weights from one framework's file into another's, and the whole network to ONNX.
+
+The record of the network goes along as JSON beside the new file. InceptionResNetV2's own files (Keras's "notop" .h5,
+timm's .safetensors) are converted, too: their body, to start a training from.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from koniq.engines import in_onnx
+from koniq.engines.engine import Engine
+from koniq.engines.plan import decide
+from koniq.ground import InputError, RunStopped, files
+from koniq.ground.log import LOG
+from koniq.measure import keeping
+from koniq.network import TOLERANCE, Network, sidecar, weight_files, weights
+from koniq.pictures.decoding import decode
+from koniq.pictures.inputs import pictures_in
+from ku.files import atomic_path
+
+
+def convert(source: Path, target: Path, half: bool = False, body: bool = False) -> None:
+    """Write the weights of a file as another's, with the record of the network, if there is one.
+
+    half: in half precision. body: those of the body alone. Raises InputError, naming the first layer that differs and
+    both shapes, if they do not fit the network.
+    """
+    network = sidecar.network_of(source)
+    state = weights.read_state(source, network, body=True)
+    if body:
+        state = {key: array for key, array in state.items() if key.startswith("base.")}
+    if target.suffix == ".keras" and not any(key.startswith("fc.") for key in state):
+        raise InputError(
+            f"A .keras file should hold a whole network, and {source} holds its body. Give another ending."
+        )
+    weights.write_state(weights.halved(state) if half else state, target, network)
+    carry_record(source, target)
+
+
+def carry_record(source: Path, target: Path) -> None:
+    """Put the record beside `source`, if there is one, beside `target`."""
+    if record := sidecar.record(source):
+        record = keeping.converted(record, files.file_hash(source), files.file_hash(target))
+        with atomic_path(sidecar.record_path(target)) as path:
+            path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, folder: Path | None, count: int) -> None:
+    """Export a network to ONNX and check it against the framework that its weights came from.
+
+    Raises RunStopped, and leaves no file, if a score differs by more than TOLERANCE.
+    """
+    in_onnx.needs_onnx()
+    framework = "torch" if source.suffix in weight_files.TORCH else "keras"
+    # On a GPU what is called float32 may be TF32, which has three digits.
+    plan = decide(source, framework, "float32", min(count, 8), input_size, device="cpu")
+    pixels = some_pictures(plan.network, folder, count)
+    with atomic_path(target) as temporary:
+        in_onnx.export(source, plan.network, temporary)
+        largest = difference(plan.start(), in_onnx.start(temporary, plan.network), pixels)
+        LOG.info(f"The scores of {len(pixels)} pictures differ by {largest:.1e} MOS at most from those of {framework}.")
+        if not largest <= TOLERANCE:
+            raise RunStopped(f"They should differ by {TOLERANCE} MOS at most; {target} was not written.")
+    carry_record(source, target)
+
+
+def some_pictures(network: Network, folder: Path | None, count: int) -> np.ndarray:
+    """Pictures of a folder as the network takes them, or random ones, of all degrees of contrast."""
+    if folder is None:
+        rng = np.random.default_rng(0)
+        colours = rng.integers(0, 256, (count, 1, 1, 3)) + rng.normal(0, 1, (count, *network.input_size, 3)) * (
+            rng.uniform(1, 60, (count, 1, 1, 1))
+        )
+        return colours.clip(0, 255).astype(np.uint8)
+    opened = (decode(folder / name, network)[1] for name in pictures_in(folder))
+    pixels = [picture for picture, _ in zip((each for each in opened if each is not None), range(count), strict=False)]
+    if not pixels:
+        raise InputError(f"{folder} should hold pictures that open. Received: none")
+    return np.stack(pixels)
+
+
+def difference(first: Engine, second: Engine, pixels: np.ndarray) -> float:
+    """The largest difference of two engines' scores of pictures (count, height, width, 3), in MOS."""
+    apart = [0.0]
+    for start in range(0, len(pixels), 8):
+        batch = pixels[start : start + 8]
+        apart.append(float(np.abs(first.score(batch) - second.score(batch)).max()))
+    return max(apart)

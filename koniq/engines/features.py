@@ -1,0 +1,85 @@
+"""What the body of a network sees in pictures: its features, by which pictures are compared."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from koniq.ground.files import digest_of
+from koniq.ground.threads import ahead, threads
+from koniq.network import Network, network_of, weights
+from koniq.pictures.decoding import Score, decode
+from koniq.pictures.faults import Place
+
+BATCH = 8  # pictures at a time
+
+
+@dataclass(frozen=True)
+class Body:
+    """What computes features. `see`: uint8 (batch, height, width, 3), RGB, to float32 (batch, features)."""
+
+    network: Network
+    see: Callable[[np.ndarray], np.ndarray]
+
+
+def identity(path: Path) -> str:
+    """What the features by the weights at `path` depend on besides the pictures, as one line of text."""
+    return f"{digest_of(path, 'sha256:')} {network_of(path).record()}"
+
+
+def start(path: Path) -> Body:
+    """The body of the weights at `path`, whose record says which network they are of. Raises InputError if none is.
+
+    OpenVINO computes it where the network is built for it, else PyTorch.
+    """
+    network = network_of(path)
+    return Body(network, _in_openvino(path, network) if network.openvino_builder else _in_torch(path, network))
+
+
+def _in_openvino(path: Path, network: Network) -> Callable[[np.ndarray], np.ndarray]:
+    import openvino
+
+    whole = network.build_openvino(weights.read_state(path, network))
+    (features,) = (node for node in whole.get_ops() if node.get_friendly_name() == "features")
+    body = openvino.Model([features.output(0)], whole.get_parameters(), "body")
+    compiled = openvino.Core().compile_model(body, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda pictures: compiled(pictures)[0].copy()
+
+
+def _in_torch(path: Path, network: Network) -> Callable[[np.ndarray], np.ndarray]:
+    import torch  # takes a second
+
+    module = network.build_torch()
+    weights.load_module(module, path, network)
+    module.eval()
+
+    def see(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module.features(torch.from_numpy(pictures)).numpy()
+
+    return see
+
+
+def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.ndarray, list[Score]]:
+    """The features of pictures, float32 (pictures, features), and what became of each; nan where one did not open.
+
+    Threads decode the next pictures while these are seen, so that the memory depends on the features alone. Raises
+    RunStopped if that the pictures do not open is the machine's fault.
+    """
+    place, rows, found = Place(), [], None
+    bar = tqdm(total=len(paths), desc="features", unit="pic", disable=None, smoothing=0.05)
+    with bar, threads(workers) as pool:
+        opening = ahead(pool, lambda path: decode(path, body.network, place), paths, 2 * BATCH)
+        while batch := list(islice(opening, BATCH)):
+            rows += [row for row, _ in batch]
+            opened = [number for number, (_, pixels) in enumerate(batch, len(rows) - len(batch)) if pixels is not None]
+            if opened:
+                seen = body.see(np.stack([pixels for _, pixels in batch if pixels is not None]))
+                if found is None:
+                    found = np.full((len(paths), seen.shape[1]), np.nan, np.float32)
+                found[opened] = seen
+            bar.update(len(batch))
+    return np.empty((len(paths), 0), np.float32) if found is None else found, rows

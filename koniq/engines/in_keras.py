@@ -1,0 +1,68 @@
+"""Keras as an engine, and the device that it computes on made ready: memory of GPUs as it grows, seed, precision."""
+
+import os
+from typing import TYPE_CHECKING
+
+from koniq.engines import gpus
+from koniq.engines.engine import Engine
+from koniq.ground.log import LOG
+from koniq.ground.machine import machine, quiet
+from koniq.network import Network
+
+if TYPE_CHECKING:
+    import keras
+
+
+def prepare(seed: int | None = None, precision: str = "float32", device: str = "auto", training: bool = False) -> str:
+    """Make the device ready and name it.
+
+    precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...). device: "cpu" hides GPUs from this process,
+    "cuda" asks for one, "auto" is a GPU where there is one. training: that days depend on it. Raises InputError where a
+    GPU is asked for and not found, or, in training, shown by the system and not found.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if device == "cpu":
+        gpus.hide()
+    with quiet():
+        import keras
+
+        found = _gpus()
+    if keras.backend.backend() in gpus.TITLES:
+        gpus.check(keras.backend.backend(), found, device, training)
+    with quiet():
+        from ku.tensor_ops import GPUMemoryCap
+
+        GPUMemoryCap(1)
+        keras.ops.zeros(1)  # readies the device
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    keras.mixed_precision.set_dtype_policy(precision)
+    name = f"{', '.join(found) or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
+    LOG.info(f"Device: {name}")
+    return name
+
+
+def _gpus() -> list[str]:
+    """The names of the GPUs that Keras computes on."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        device = keras.ops.zeros(1).device
+        return [] if device.type == "cpu" else [str(device)]
+    return tensorflow_gpus() if keras.backend.backend() == "tensorflow" else []
+
+
+def tensorflow_gpus() -> list[str]:
+    """The names of the GPUs that TensorFlow computes on in this process."""
+    import tensorflow as tf
+
+    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return [details.get("device_name", "GPU") for details in found]
+
+
+def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Engine:
+    """The engine that a Keras model in memory is."""
+    import keras
+
+    name = f"Keras {keras.__version__} on {keras.backend.backend()}, {keras.mixed_precision.dtype_policy().name}"
+    return Engine(name, network, batch_size, lambda pictures: model.predict_on_batch(pictures)[:, 0].astype("float32"))

@@ -1,0 +1,17 @@
+"""What a network is worth: tested, calibrated, diagnosed, tried on distortions and on what it never saw.
+
+It trains nothing. Open testing.py first.
+
+Names are imported when first used.
+"""
+
+from koniq.ground.lazy import names_of
+
+_HOME = {
+    "calibrate": "calibrating",
+    "conclude": "calibrating",
+    "diagnose": "diagnosis",
+    "test_report": "testing",
+}
+__all__ = [*_HOME]
+__getattr__ = names_of(__name__, _HOME)

@@ -1,0 +1,27 @@
+"""What is done with files everywhere: hashed, or written whole or not at all."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from ku.files import atomic_path
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """A table as CSV, whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def digest_of(path: Path, like: str) -> str:
+    """The hash of a file, of the same kind as `like` and written as it is ("sha256:...")."""
+    kind = like.partition(":")[0]
+    with path.open("rb") as file:
+        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"

@@ -1,0 +1,113 @@
+"""This machine and what runs on it: its processor, its free memory, versions, the commit; native code kept silent."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from koniq.ground.paths import ROOT
+
+PACKAGES = (
+    *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),
+    *("numpy", "pandas", "scipy", "pillow", "h5py"),
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps back what native code writes to stderr (TensorFlow a page, as it loads), unless it ends in an error."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(stderr, kept.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextmanager
+def native_silence() -> Iterator[None]:
+    """Drops what native code writes to stderr (libtiff lines for each odd file); what Python writes goes on."""
+    sys.stderr.flush()
+    python, stderr, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    if python is sys.__stderr__:  # else somebody collects it elsewhere already
+        like = {"encoding": python.encoding, "errors": python.errors}
+        sys.stderr = open(stderr, "w", buffering=1, closefd=False, **like)  # noqa: SIM115  a descriptor has no path
+    try:
+        yield
+    finally:
+        sys.stderr = python
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def machine() -> str:
+    """The processor and the number of its cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name} ({cores} cores)"
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The git commit of this repository, with "+" where files differ from it; "" outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def free_memory() -> int:
+    """Bytes of memory that may be taken: what is available, by Linux's own word, else half of what the machine has."""
+    try:
+        with Path("/proc/meminfo").open() as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        except (AttributeError, ValueError, OSError):  # Windows
+            return 4 << 30
+
+
+def in_words(versions: Mapping[str, str]) -> str:
+    """Versions as the table has them: "python 3.11.7 keras 3.15.1"."""
+    return " ".join(f"{package} {version}" for package, version in versions.items())
+
+
+def here() -> dict[str, str]:
+    """What a measurement that is made now says of its making: device, versions, commit."""
+    return {"device": machine(), "versions": in_words(versions()), "commit": commit()}

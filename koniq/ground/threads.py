@@ -1,0 +1,32 @@
+"""Work in threads, in the order that it was given, so far ahead and no further."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """`work` of each item in order, done in the pool, with at most `count` done or on their way at a time."""
+    coming: deque[Future] = deque()
+    for item in items:
+        coming.append(pool.submit(work, item))
+        if len(coming) == count:
+            yield coming.popleft().result()
+    while coming:
+        yield coming.popleft().result()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool that, when it is left early, finishes what it is at and nothing more."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

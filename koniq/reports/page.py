@@ -1,0 +1,199 @@
+"""What the pages for people share: one file each, with figures and small pictures within, that needs no network.
+
+A name that somebody else gave a file is text and nothing else wherever it stands: escaped, on its own, shortened.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image, ImageDraw, ImageFont
+
+from koniq.data.datasets import origin
+from koniq.data.scale import FREE, Scale
+from koniq.data.scale import KEY as SCALE
+from koniq.ground import InputError, first_few
+from koniq.ground.facts import locate
+from koniq.ground.text import one_line, shortened
+from koniq.reports.distribution import is_scored
+from ku.files import atomic_path, shown
+from ku.image_utils import decode_image
+
+PAGE = "report.html"
+GENERATOR = '<meta name="generator" content="koniq">'  # by which a folder is known to be a report's
+THUMBNAIL = 240  # pixels, of the longer side
+LARGEST_SHEET = 100  # pictures
+COLUMNS = 6  # of a contact sheet as PNG
+LINE, MARGIN = 18, 8  # pixels, in a contact sheet as PNG
+
+
+class Cell(NamedTuple):
+    """A picture of a contact sheet."""
+
+    name: str
+    captions: tuple[str, ...]  # a line each
+    picture: Image.Image | None  # at most THUMBNAIL pixels wide and high; None if it is not at hand
+
+
+def cell(name: str, captions: Sequence[str], roots: Sequence[str]) -> Cell:
+    """The cell of the picture that a CSV of scores calls `name`, with its file in one of the folders `roots` or not."""
+    path = locate(name, roots)
+    try:
+        picture = decode_image(path) if path else None
+    except Exception:  # it opened when it was scored, but may have changed; Pillow's plugins raise anything
+        picture = None
+    if picture:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    return Cell(name, tuple(filter(None, captions)), picture)
+
+
+def draw_sheet(cells: Sequence[Cell]) -> bytes:
+    """PNG of a contact sheet: the pictures in rows, each above its captions and its file's name."""
+    from matplotlib import font_manager
+
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 13)
+    width, height = THUMBNAIL + MARGIN, THUMBNAIL + MARGIN + LINE * (1 + max(len(cell.captions) for cell in cells))
+    columns = min(COLUMNS, len(cells))
+    sheet = Image.new("RGB", (columns * width + MARGIN, -(-len(cells) // columns) * height + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (name, captions, picture) in enumerate(cells):
+        x, y = MARGIN + number % columns * width, MARGIN + number // columns * height
+        if picture:
+            sheet.paste(picture, (x + (THUMBNAIL - picture.width) // 2, y + (THUMBNAIL - picture.height) // 2))
+        else:
+            draw.rectangle((x, y, x + THUMBNAIL - 1, y + THUMBNAIL - 1), fill="#eee")
+            draw.text((x + THUMBNAIL // 2, y + THUMBNAIL // 2), "not at hand", "#555", font, anchor="mm")
+        for line, text in enumerate((*captions, name.rsplit("/", 1)[-1])):
+            draw.text((x, y + THUMBNAIL + 2 + line * LINE), _fitting(text, font), "black", font)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont) -> str:
+    """A text shortened in its middle to the width of a thumbnail."""
+    length = min(len(text), THUMBNAIL)
+    while font.getlength(shown := one_line(text, length)) > THUMBNAIL:
+        length -= 1
+    return shown
+
+
+def data_uri(content: bytes | Image.Image) -> str:
+    """PNG bytes, or a picture as JPEG, as an address that holds it."""
+    kind = "png"
+    if isinstance(content, Image.Image):
+        kind, buffer = "jpeg", io.BytesIO()
+        content.save(buffer, "JPEG", quality=75)
+        content = buffer.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def render(template: str, **values: object) -> str:
+    """A page by a template of koniq/templates; in HTML, all values are escaped."""
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader,
+        autoescape=lambda name: name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_uri": data_uri, "shortened": shortened}
+    return environment.get_template(template).render(generator=GENERATOR, **values)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError unless a report may be written to `folder`: a new or empty one, or that of an earlier report."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    page = folder / PAGE
+    if not (page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")[:500]):
+        raise InputError(
+            "out should be a new or empty folder, or that of an earlier report, so that nothing else is overwritten. "
+            f"Received: {folder}"
+        )
+
+
+def write(folder: Path, files: Mapping[str, str | bytes | pd.DataFrame]) -> None:
+    """Write a report into `folder`, each file whole or not at all, the page first, as it marks the folder."""
+    for name in sorted(files, key=lambda name: name != PAGE):
+        content = files[name]
+        if isinstance(content, pd.DataFrame):
+            content = content.to_csv(index=False)
+        with atomic_path(folder / name) as path:
+            path.write_bytes(shown(content).encode() if isinstance(content, str) else content)
+
+
+def provenance(facts: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What the scores depend on, as label and text, without where the pictures lie: the user's folders stay private."""
+    return [
+        (key.replace("_", " "), text(value)) for key, value in facts.items() if key != "roots" and value is not None
+    ]
+
+
+def text(value: object) -> str:
+    """A fact as text: 384 x 512, or keras 3.15.1, numpy 2.4.6."""
+    if isinstance(value, Mapping):
+        parts = {**value, **({SCALE: str(Scale.of(value))} if SCALE in value else {})}
+        return ", ".join(f"{key} {text(part)}" for key, part in parts.items())
+    return " x ".join(map(text, value)) if isinstance(value, list) else str(value)
+
+
+def is_calibrated(facts: Mapping[str, object]) -> bool:
+    """Whether the record of the weights says that their scores are on the MOS scale."""
+    return bool(facts.get("record", {}).get("calibrated")) and not synthetic(facts)
+
+
+def synthetic(facts: Mapping[str, object]) -> str:
+    """What a model's scores are if no person gave its labels, such as "synthetic MOS" or "scores of ...", else ""."""
+    found = facts.get("record", {}).get("label", "MOS")
+    return "" if found == "MOS" else str(found)
+
+
+def label(facts: Mapping[str, object]) -> str:
+    """What a model's scores are, for axes and tables: "MOS", or what `synthetic` says."""
+    return synthetic(facts) or "MOS"
+
+
+def scale(facts: Mapping[str, object]) -> str:
+    """What can be said of scores and the MOS scale by the facts beside them."""
+    if unrated := synthetic(facts):
+        return (
+            f"The scores are {unrated}: the model learnt labels that {origin(unrated)}, and that no person gave. Their "
+            "order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
+        )
+    if is_calibrated(facts):
+        on = Scale.of(facts["record"])
+        return f"The scores are calibrated to the MOS scale{'' if on.is_usual else f', here from {on}'}."
+    if name := FREE.get(facts.get("record", {}).get("loss")):
+        return (
+            f"The model was trained with the {name} and is not calibrated: its scores are not on the MOS scale. "
+            "Their order counts; shares below a MOS, and KonIQ-10k's distribution beside them, do not."
+        )
+    return (
+        "Nothing says that the scores are calibrated to the MOS scale. Until they are, shares below a MOS cannot be "
+        "compared with those of another model or of KonIQ-10k."
+    )
+
+
+def failures(table: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Why pictures have no score: status, error and number of each, the commonest first."""
+    counts = table.value_counts(["status", "error"])
+    return [(*reason, int(count)) for reason, count in counts.items()]
+
+
+def check_scored(table: pd.DataFrame, path: Path) -> None:
+    """Raise InputError, saying why, if no picture of a CSV of scores has one."""
+    if not is_scored(table).any():
+        why = first_few(shortened(f"{status}, {error}") for status, error, _ in failures(table))
+        raise InputError(f"{path} should have a score. Received: {len(table):,} rows without one ({why or 'no rows'})")
+
+
+def check_sheet(sheet: int) -> None:
+    """Raise InputError if a contact sheet cannot have that many pictures."""
+    if not 1 <= sheet <= LARGEST_SHEET:
+        raise InputError(f"sheet should be 1 to {LARGEST_SHEET} pictures. Received: sheet={sheet}")

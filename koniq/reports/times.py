@@ -1,0 +1,99 @@
+"""When pictures were taken, as their names say it, and quality by day and by hour of day."""
+
+import numpy as np
+import pandas as pd
+
+from koniq.data.scale import USUAL, Scale
+from koniq.reports import figures
+
+# As lifelog cameras write it: b00000000_21i6bq_20150223_070647e.jpg, 20160811_131315_000.jpg
+TIME = r"(?<!\d)((?:19|20)\d{6})_(\d{6})(?!\d)[^/]*$"
+FOLDER = r"(?s)^(?:.*/)?((?:19|20)\d\d)(?:-(\d\d)-|(\d\d)/)(\d\d)/"  # 2015-02-23/, 201901/01/; the innermost
+PERIODS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
+BARS = 120  # as many as can be told apart on a telephone
+LONGEST_GAP = 4  # drawn to scale
+
+
+def taken(image_path: pd.Series) -> pd.DataFrame:
+    """When pictures were taken, one row a name of `image_path`: time (NaT if the name has none), day (midnight).
+
+    The day is that of the time, or else of the folder, or NaT. A date that no calendar has is no date.
+    """
+    found = image_path.str.extract(TIME)
+    time = pd.to_datetime(found[0] + found[1], format="%Y%m%d%H%M%S", errors="coerce")
+    found = image_path.where(time.isna()).str.extract(FOLDER)
+    folder = pd.to_datetime(found[0] + found[1].fillna(found[2]) + found[3], format="%Y%m%d", errors="coerce")
+    return pd.DataFrame({"time": time, "day": time.dt.normalize().fillna(folder)})
+
+
+def by_hour(mos: pd.Series, time: pd.Series) -> pd.DataFrame:
+    """Quality by hour of day, a row for each of the 24: hour, pictures, q25, median, q75, mean (nan if no pictures)."""
+    table = _quality(mos, time.dt.hour.rename("hour")).reindex(pd.RangeIndex(24, name="hour"))
+    return table.assign(pictures=table.pictures.fillna(0).astype(int)).reset_index()
+
+
+def by_period(mos: pd.Series, day: pd.Series, unit: str = "D") -> pd.DataFrame:
+    """Quality by day, week ("W", from Monday), month ("M") or year ("Y"), a row for each with pictures, in order.
+
+    Columns: first (its first day), pictures, q25, median, q75, mean.
+    """
+    periods = day.dt.to_period(unit)
+    return _quality(mos, periods.dt.start_time.rename("first")).reset_index()
+
+
+def readable(mos: pd.Series, day: pd.Series) -> tuple[pd.DataFrame, str]:
+    """`by_period` in the smallest unit that gives at most BARS rows (or in years), and that unit."""
+    for unit in PERIODS:
+        table = by_period(mos, day, unit)
+        if len(table) <= BARS:
+            break
+    return table, unit
+
+
+def _quality(mos: pd.Series, group: pd.Series) -> pd.DataFrame:
+    groups = mos.groupby(group)
+    quartiles = groups.quantile([0.25, 0.5, 0.75]).unstack().reindex(columns=[0.25, 0.5, 0.75])
+    quartiles.columns = ["q25", "median", "q75"]
+    return pd.concat([groups.size().rename("pictures"), quartiles, groups.mean().rename("mean")], axis=1)
+
+
+def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> bytes:
+    """PNG of `by_hour`'s table. label: what the scores are."""
+    figure, panels = _draw(table.hour, table, "hour of day", scale, label)
+    panels[1].set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3))
+    return figures.png(figure)
+
+
+def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: str = "MOS") -> bytes:
+    """PNG of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted.
+
+    label: what the scores are.
+    """
+    steps = np.diff(table["first"].dt.to_period(unit).astype("int64"), prepend=0)
+    steps[:1] = 0
+    x = np.cumsum(np.minimum(steps, LONGEST_GAP))
+    figure, panels = _draw(x, table, PERIODS[unit], scale, label)
+    for gap in np.flatnonzero(steps > LONGEST_GAP):
+        for axes in panels:
+            axes.axvline(x[gap] - LONGEST_GAP / 2, color="0.5", linewidth=0.8, linestyle=":")
+    marked = np.unique(np.linspace(0, len(x) - 1, 7).round().astype(int))
+    labels = table["first"].iloc[marked].dt.strftime({"M": "%Y-%m", "Y": "%Y"}.get(unit, "%Y-%m-%d"))
+    panels[1].set(xlim=(x[0] - 0.7, x[-1] + 0.7))
+    panels[1].set_xticks(x[marked], labels, rotation=30, ha="right", fontsize=8)
+    return figures.png(figure)
+
+
+def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str, scale: Scale, label: str):
+    """Median and quartiles above, numbers of pictures below, at the positions `x`."""
+    figure, panels = figures.new_figure(5.4, 3.6, rows=2, dpi=200, sharex=True, height_ratios=(3, 1))
+    width = min(8, 300 / (np.ptp(x) + 1))  # points
+    panels[0].vlines(x, table.q25, table.q75, linewidth=width, alpha=0.35, label="quartiles")
+    panels[0].plot(x, table["median"], "o", markersize=max(1.5, 0.7 * width), label="median")
+    low, high = min(scale.low, table.q25.min()), max(scale.high, table.q75.max())
+    panels[0].set(ylabel=label, ylim=(low, high))
+    panels[0].grid(axis="y", alpha=0.3)
+    panels[1].bar(x, table.pictures, color="0.6")
+    panels[1].set(xlabel=xlabel, ylabel="pictures")
+    panels[1].yaxis.get_major_locator().set_params(integer=True, nbins=3)
+    figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside upper center")
+    return figure, panels

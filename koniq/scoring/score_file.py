@@ -1,0 +1,397 @@
+"""The CSV of scores: written row by row so that nothing is lost whatever ends the run, and read again."""
+
+import csv
+import json
+import math
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+import pandas as pd
+
+from koniq.ground import InputError, RunStopped, tables
+from koniq.ground.facts import facts, facts_path
+from koniq.pictures.contents import Content
+from koniq.pictures.decoding import Score
+from koniq.scoring.journal import Journal, Row, append_whole
+from ku.files import atomic_path, lock_file, lock_path, shown
+
+COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
+INTERVAL = ("MOS_low", "MOS_high")
+COLUMN_SETS = {  # study: as its authors' result files; an empty MOS is no score
+    "all": COLUMNS,
+    "study": COLUMNS[:2],
+    "intervals": (*COLUMNS[:2], *INTERVAL, *COLUMNS[2:]),
+}
+NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
+ABOUT = (
+    "model",
+    "versions",
+    "device",
+    "roots",
+)  # facts that may differ when a file is gone on with; see koniq.scoring.resume
+STEP = 30  # seconds of replaced rows that a killed run loses at most
+
+
+def columns(chosen: str, intervals: bool) -> str:
+    """Which of COLUMN_SETS a CSV has: the chosen one, or that with intervals. Raises InputError if both are wanted."""
+    if intervals and chosen != "all":
+        raise InputError(f"intervals should go with columns=all. Received: columns={chosen}")
+    return "intervals" if intervals else chosen
+
+
+def read(out: Path) -> pd.DataFrame:
+    """The scores of a CSV, whole rows only: image_path, MOS (nan without a score), status, width, height, error.
+
+    Where the CSV has intervals, so has the table: MOS_low and MOS_high, which may be infinite. It may have been saved
+    again by another program (see koniq.ground.tables). Raises InputError if it is no such file.
+    """
+    if not out.is_file():
+        raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
+    columns = _columns(out)
+    if (saved := _saved_again(out, columns)) is not None:
+        rows = _rows(saved, out)
+    else:
+        with out.open("rb") as file:
+            rows = [row for row, _ in _records(file, out, columns)]
+    table = pd.DataFrame(rows, columns=list(columns), dtype=object)
+    if "status" not in table:
+        table = table.assign(status=np.where(table.MOS != "", "ok", NO_SCORE), width=0, height=0, error="")
+    numbers = {name: tables.numbers(table[name], out) for name in ("MOS", *INTERVAL) if name in table}
+    sizes = {side: pd.to_numeric(table[side], errors="coerce").fillna(0).astype(int) for side in ("width", "height")}
+    return table.assign(**numbers | {"MOS": numbers["MOS"].where(np.isfinite(numbers["MOS"]))}, **sizes)
+
+
+def is_ours(out: Path) -> bool:
+    """Whether a file has the columns of a CSV of scores that lifelog_predict.py wrote, perhaps saved again since.
+
+    The columns of the study alone do not say so, but only together with the JSON beside.
+    """
+    columns = _columns(out)
+    with out.open("rb") as file:
+        begun = file.read(len(_header(columns)))
+    return begun == _header(columns) or _saved_again(out, columns) is not None
+
+
+def _columns(out: Path) -> tuple[str, ...]:
+    """The columns that the CSV of scores at `out` was begun with; COLUMNS where nothing beside it says so."""
+    return COLUMN_SETS.get(facts(out).get("columns", "all"), COLUMNS)
+
+
+def _header(columns: Iterable[str]) -> bytes:
+    return (",".join(columns) + "\n").encode()
+
+
+def _saved_again(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """A CSV of scores that another program saved, with a byte order mark, CRLF, semicolons, ...; its entries as text.
+
+    None if the file is as we write it, or is none with these columns.
+    """
+    with path.open("rb") as file:
+        begun = file.read(200)
+    whole = begun[: len(_header(columns))]
+    if _header(columns).startswith(whole) or columns[0].encode() not in begun.replace(b"\0", b""):
+        return None
+    try:
+        table = tables.read(path)
+    except InputError:
+        return None
+    return table if [*table] == [*columns] else None
+
+
+def _rows(saved: pd.DataFrame, path: Path) -> list[list[str]]:
+    """The rows of what `_saved_again` found. Raises InputError if a MOS, or an end of its interval, is no number."""
+    of_numbers = [name for name in ("MOS", *INTERVAL) if name in saved]
+    there = {name: saved[name].where(tables.numbers(saved[name], path).notna(), "") for name in of_numbers}
+    return saved.assign(**there).to_numpy().tolist()
+
+
+class ScoreFile:
+    """A CSV of scores that is written to, a row an input: image_path, MOS, status, width, height, error.
+
+    With the columns of the study it has the first two of these, with intervals MOS_low and MOS_high after MOS; a row
+    without a score has these empty. Rows are appended whole, so that a run may be killed at any moment: opened again,
+    the file loses at most a torn last row. Rows are replaced in a new file that takes this one's place, in steps. What
+    the scores depend on stands in a JSON beside it, what was in the pictures in a `Journal`. What of some inputs is
+    still to do, `koniq.scoring.resume` says.
+
+    facts: what the scores depend on; all but ABOUT must be as they were when the file was begun.
+    overwrite: begin anew. columns: one of COLUMN_SETS, and one of the facts. What another program saved is put back as
+    we write it, in one rename, before it is gone on with. Raises InputError if another process writes the file, if it
+    is none of this kind, or if it was begun with other facts.
+    """
+
+    def __init__(self, path: Path, facts: Mapping[str, object], overwrite: bool = False, columns: str = "all"):
+        self.path = path
+        self.columns = COLUMN_SETS[columns]
+        said = {"columns": columns} if columns != "all" else {}  # files from before there was a choice do not say it
+        facts = json.loads(json.dumps({**facts, **said}))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise InputError(f"out should be a file to write to. Received: {path}, which is a folder")
+        path.touch()
+        try:
+            self._lock = lock_file(lock_path(path))
+        except BlockingIOError as error:
+            raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
+        self._file = path.open("r+b", buffering=0)
+        self.journal: Journal | None = None
+        self.done: Counter[str] = Counter()  # rows by image_path
+        try:
+            if not overwrite and (saved := _saved_again(path, self.columns)) is not None:
+                self._check(facts)
+                with self._new() as file:
+                    file.write(b"".join(_line(row) for row in _rows(saved, path)))
+            self._open(facts, overwrite)
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self, facts: dict, overwrite: bool) -> None:
+        header = _header(self.columns)
+        begun = self._file.read(len(header))
+        # The study's columns are also those of its authors' own files, and of a selection: only the JSON tells ours.
+        others = bool(begun) and self.columns not in (COLUMNS, _columns(self.path))
+        ours = header.startswith(begun) or (overwrite and _saved_again(self.path, self.columns) is not None)
+        if others or not ours:  # even with overwrite: it may be anything, a picture for instance
+            raise InputError(
+                "out should be a new file, or one that lifelog_predict.py wrote, with the columns "
+                f"{','.join(self.columns)}. Received: {self.path}, which is none; give another --out"
+            )
+        self.journal = Journal(self.path)
+        if overwrite or begun != header:
+            self.journal.clear()
+            self._file.truncate(0)
+            self.end = 0
+            self._note(facts)
+            self._write(header)
+        else:
+            self._check(facts)
+        self._load()
+        self._file.truncate(self.end)
+
+    def _load(self) -> None:
+        """Count the rows that are there."""
+        self.done = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.unscored: dict[Row, str] = {}  # the rows without a score, and their status
+        self._sum = self._squares = 0.0
+        self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
+        self._stepped = time.monotonic()
+        self.end = len(_header(self.columns))
+        at = self.columns.index("status") if "status" in self.columns else None
+        for row, fields, end in self._rows():
+            mos = float(fields[1] or math.nan)
+            self._count(row, fields[at] if at else NO_SCORE if math.isnan(mos) else "ok", mos)
+            self.end = end
+
+    def _rows(self) -> Iterator[tuple[Row, list[str], int]]:
+        """The rows of the file: which, its fields, and the offset at which it ends."""
+        seen: Counter[str] = Counter()
+        with self.path.open("rb") as file:
+            for fields, end in _records(file, self.path, self.columns):
+                yield Row(fields[0], seen[fields[0]]), fields, end
+                seen[fields[0]] += 1
+
+    def _note(self, facts: dict) -> None:
+        with atomic_path(facts_path(self.path)) as path:
+            path.write_text(json.dumps(facts, indent=2) + "\n")
+
+    def _check(self, now: dict) -> None:
+        before = facts(self.path)
+        if not before:
+            raise InputError(
+                f"{facts_path(self.path)} should say what the scores in {self.path.name} depend on, and is not there. "
+                "Give another --out, or --overwrite to begin anew"
+            )
+        changed = [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
+        if changed:
+            was, received = (", ".join(f"{key}={_short(side.get(key))}" for key in changed) for side in (before, now))
+            raise InputError(
+                f"{self.path} was begun with {was}, and scores of two kinds should not stand in one file. "
+                f"Received: {received}. Give another --out, or --overwrite to begin anew"
+            )
+
+    @property
+    def roots(self) -> list[str]:
+        """The folders that image_path starts from, absolute, as the JSON beside the file has them."""
+        return facts(self.path).get("roots", [])
+
+    def note_roots(self, roots: list[str]) -> None:
+        """Say in the JSON beside the file where image_path starts from now."""
+        if roots != self.roots:
+            self._note({**facts(self.path), "roots": roots})
+
+    def _count(self, row: Row, status: str, mos: float) -> None:
+        status = status if status != "ok" or math.isfinite(mos) else "not_finite"
+        self.done[row.image_path] += 1
+        self.statuses[status] += 1
+        if status == "ok":
+            self._sum += mos
+            self._squares += mos * mos
+        else:
+            self.unscored[row] = status
+
+    def append(self, name: str, score: Score) -> None:
+        """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
+        self.flush()
+        row = Row(shown(name), self.done[shown(name)])
+        if score.content:  # before its row, so that no content is taken for that of an earlier score
+            self.remember([(row, score.content)])
+        self._write(self._line_of(row, score))
+        self._count(row, score.status, score.mos)
+
+    def replace(self, row: Row, score: Score) -> None:
+        """Put a score in the place of a row that is there: in the file after STEP seconds, or by `flush`."""
+        self._replaced[row] = self._line_of(row, score), score.content
+        if time.monotonic() - self._stepped > STEP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that were replaced, all or none. Raises RunStopped if there is no room."""
+        if not self._replaced:
+            return
+        data, replaced, start = self.path.read_bytes(), self._replaced, len(_header(self.columns))
+        try:
+            with self._new() as file:
+                for row, _, end in self._rows():
+                    file.write(replaced[row][0] if row in replaced else data[start:end])
+                    start = end
+        except OSError as error:
+            raise self._stopped(error) from error
+        self._load()
+        # After their rows: else, killed between the two, an old score would be taken for that of the new content.
+        self.remember([(row, content) for row, (_, content) in replaced.items() if content])
+
+    def remember(self, contents: Collection[tuple[Row, Content]]) -> None:
+        """Note what was in the pictures of some rows. Raises RunStopped if there is no room."""
+        try:
+            self.journal.append(contents)
+        except OSError as error:
+            raise self._stopped(error) from error
+
+    @contextmanager
+    def _new(self) -> Iterator[BinaryIO]:
+        """A file below its header, that takes this one's place once it is written to."""
+        try:
+            with atomic_path(self.path) as temporary:
+                with temporary.open("wb") as file:
+                    file.write(_header(self.columns))
+                    yield file
+                shutil.copymode(self.path, temporary)
+                self._file.close()  # an open file cannot be replaced everywhere
+        finally:
+            if self._file.closed:
+                self._file = self.path.open("r+b", buffering=0)
+
+    def _line_of(self, row: Row, score: Score) -> bytes:
+        said = _row(row.image_path, score)
+        return _line(said[name] for name in self.columns)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self.end = append_whole(self._file, self.end, data)
+        except OSError as error:
+            raise self._stopped(error) from error
+
+    def _stopped(self, error: OSError) -> RunStopped:
+        return RunStopped(
+            f"{self.path} could not be written to: {error.strerror}. Its {self.done.total():,} rows are whole; "
+            "make room, and give the same command again to go on from there."
+        )
+
+    def found(self, rows: Collection[Row]) -> dict[Row, str]:
+        """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
+        wanted, at = set(rows), self.columns.index("error") if "error" in self.columns else len(self.columns)
+        return {
+            row: "".join(fields[at:]) or (format(float(fields[1]), ".2f") if fields[1] else NO_SCORE)
+            for row, fields, _ in self._rows()
+            if row in wanted
+        }
+
+    def summary(self) -> str:
+        """How many rows of each status, and the mean and standard deviation of the scores."""
+        rows, scored = self.done.total(), self.statuses["ok"]
+        counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
+        mean = self._sum / scored if scored else math.nan
+        sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
+        return f"{self.path}: {rows:,} rows ({counts}); mean MOS {mean:.2f}, sd {sd:.2f}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        try:
+            self.flush()
+        except RunStopped:
+            if error is None:  # else that one says what ended the run
+                raise
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._file.close()
+        if self.journal:
+            self.journal.close()
+        self._lock.close()
+
+
+def _row(name: str, score: Score) -> dict[str, str]:
+    # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
+    mos = score.mos if math.isfinite(score.raw) else np.float32(score.mos)
+    numbers = zip(("MOS", *INTERVAL), (mos, score.low, score.high), strict=True)
+    sizes = {"width": str(score.width), "height": str(score.height)}
+    said = {key: "" if math.isnan(number) else str(number) for key, number in numbers}
+    return {"image_path": name, **said, "status": score.status, **sizes, "error": shown(score.error)}
+
+
+def _line(fields: Iterable[str]) -> bytes:
+    return (",".join(map(_field, fields)) + "\n").encode()
+
+
+def _field(text: str) -> str:
+    """A text as a field of a CSV. (The csv module leaves a carriage return bare, and readers then see two rows.)"""
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text
+
+
+def _records(file: BinaryIO, path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[tuple[list[str], int]]:
+    """The whole rows of an open CSV below its header, each with the offset at which it ends; not a torn last one.
+
+    Raises InputError, naming the byte, if it is no CSV of scores.
+    """
+    offset = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal offset
+        for line in file:
+            if line.endswith(b"\n"):
+                offset += len(line)
+                yield line.decode()
+
+    rows = csv.reader(lines(), strict=True)
+    try:
+        if (header := next(rows, [])) != list(columns):
+            raise ValueError(f"the columns {','.join(header)}")
+        for row in rows:
+            if len(row) != len(columns):
+                raise ValueError(f"a row of {len(row)} fields")
+            float(row[1] or math.nan)
+            yield row, offset
+    except (csv.Error, ValueError) as error:
+        if str(error) != "unexpected end of data":  # torn within quotes
+            raise InputError(
+                f"{path} should be a CSV in UTF-8 with the columns {','.join(columns)}. "
+                f"Received, up to byte {offset}: {error}"
+            ) from error
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,210 @@
+"""The folder of a training run, and its state at every epoch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from koniq.ground import InputError, machine
+from koniq.network import Network, sidecar
+
+if TYPE_CHECKING:
+    pass
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, field
+from typing import Any
+
+import pandas as pd
+
+from koniq.data.datasets import DataSet
+from koniq.ground import RunStopped
+from koniq.ground.files import write_csv
+from koniq.ground.paths import MODELS
+from koniq.ground.text import slug
+from koniq.reports.figures import draw_curves
+from ku.files import atomic_path, lock_file
+
+Statistics = Literal["moving", "kept", "frozen", "trailing", "reestimated"]  # of batch normalisation, in training
+
+FREE = ("run", "resume", "overwrite", "workers", "test")  # settings that may differ when a run is resumed
+ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be absent: auto is another device elsewhere
+# Settings that older runs do not have, and what they did.
+LATER = {
+    **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
+    **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": ""},
+}
+
+
+@dataclass
+class Progress:
+    """Where a run stands after an epoch: all that its next epoch depends on besides the network and the optimiser."""
+
+    stage: int = 0
+    epoch: int = 0  # epochs of this stage that are done
+    stage_done: bool = False
+    best: float | None = None  # monitored value of the best weights
+    wait: int = 0  # epochs of this stage without improvement
+    wait_best: float | None = None  # what the early stop compares with
+    log: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
+
+
+class Run:
+    """The folder of one training run.
+
+    It holds settings.json (settings, data, device, versions, commit), log.csv (one row an epoch), curves.png, the best
+    weights with the record of their network, what a framework adds (tensorboard/), and, until the run has come to its
+    end, STATE: network, optimiser and Progress after the last whole epoch, in one file, so that a run killed at any
+    moment goes on from there. A subclass for a framework says what that file is and how it is written and read.
+    """
+
+    STATE = ""  # the name of the file
+
+    def __init__(self, name: str, settings: Mapping[str, Any], resume: bool = False, overwrite: bool = False):
+        self.folder = self.place(name)
+        self.settings = json.loads(json.dumps({key: settings[key] for key in settings if key not in FREE}))
+        self.state_path = self.folder / self.STATE
+        self.finished = False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = lock_file(self.folder / ".lock")
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another process is training in {self.folder}; wait for it, or give another --run."
+            ) from error
+        about = self.folder / "settings.json"
+        if about.is_file() and overwrite:
+            for path in self.folder.iterdir():
+                if path.name != ".lock":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif about.is_file() and not resume:
+            raise InputError(
+                f"{self.folder} holds a run. Give --resume to go on with it, --overwrite, or another --run."
+            )
+        elif about.is_file():
+            facts = json.loads(about.read_text())
+            self.finished, before = "finished" in facts, facts["settings"]
+            fixed = [key for key in self.settings if key not in ANYWHERE]
+            changed = [key for key in fixed if before.get(key, LATER.get(key)) != self.settings[key]]
+            if changed:
+                was = ", ".join(f"{key}={before.get(key)!r}" for key in changed)
+                now = ", ".join(f"{key}={self.settings[key]!r}" for key in changed)
+                raise InputError(f"A run is resumed with the settings that it began with: {was}. Received: {now}")
+            for path in self.folder.glob(".*.tmp*"):  # of a process that was killed while it wrote
+                path.unlink()
+        self.progress = self.read()
+
+    @staticmethod
+    def place(name: str) -> Path:
+        """The folder of a run by its name or path."""
+        return MODELS / name if Path(name).name == name else Path(name)
+
+    def read(self) -> Progress:
+        """How far the run is by its state."""
+        return Progress(**json.loads(self.read_progress())) if self.has_state else Progress()
+
+    def write_state(self, path: Path, progress: str, *of: Any) -> None:
+        """Write the state `of` a network, with `progress`, a text, to `path`."""
+        raise NotImplementedError
+
+    def read_progress(self) -> str:
+        """The text that the state was written with."""
+        raise NotImplementedError
+
+    def begin(self, data: DataSet, network: Network, device: str, best: Path) -> None:
+        """Write settings.json, and beside where the best weights will lie the record of their network."""
+        if self.finished:
+            return
+        self.facts = {
+            "settings": self.settings,
+            "data": data.summary(),
+            "label": data.label,
+            **({"teacher": dict(data.teacher)} if data.teacher else {}),
+            "network": network.record(),
+            "device": device,
+            "versions": machine.versions(),
+            "commit": machine.commit(),
+        }
+        self._write_facts()
+        sidecar.write_record(
+            best, network, trained_on=data.name, label=data.label, loss=self.settings["loss"], **data.scale.record()
+        )
+
+    def _write_facts(self) -> None:
+        with atomic_path(self.folder / "settings.json") as path:
+            path.write_text(json.dumps(self.facts, indent=2) + "\n")
+
+    @property
+    def has_state(self) -> bool:
+        return self.state_path.is_file()
+
+    def save(self, *of: Any) -> None:
+        """Keep the state, in one rename: the weights, the optimiser, and the progress."""
+        with atomic_path(self.state_path) as path:
+            self.write_state(path, json.dumps(asdict(self.progress)), *of)
+
+    def show(self) -> None:
+        """Write log.csv and draw curves.png."""
+        log = pd.DataFrame(self.progress.log)
+        write_csv(log, self.folder / "log.csv")
+        draw_curves(log, self.folder / "curves.png")
+
+    def begin_stage(self, stage: int, *of: Any) -> None:
+        """Keep the state that a stage starts from; the best weights, which it may come from, may soon be others."""
+        self.progress.stage, self.progress.epoch, self.progress.stage_done = stage, 0, False
+        self.progress.wait, self.progress.wait_best = 0, None
+        self.save(*of)
+
+    def end_epoch(self, row: Mapping[str, float], stage_done: bool, *of: Any) -> None:
+        """Note an epoch of the stage that was begun: its row of the log, and the state after it."""
+        self.progress.log.append(dict(row))
+        self.progress.epoch, self.progress.stage_done = int(row["epoch"]), stage_done
+        # The log before the state: killed in between, the epoch is run again and so is its row; the other way round
+        # the last row of a run could be lost.
+        self.show()
+        self.save(*of)
+
+    def finish(self) -> None:
+        """Note in settings.json that the run has come to its end, and give its state up."""
+        seconds = round(sum(row["seconds"] for row in self.progress.log), 1)
+        self.facts["finished"] = {"epochs": len(self.progress.log), "seconds": seconds, "best": self.progress.best}
+        self._write_facts()
+        if self.has_state:
+            self.state_path.unlink()
+
+
+def check_finite(values: Mapping[str, float], when: str, best: Path) -> None:
+    """Raise RunStopped if a loss among `values` is not a finite number. best: where the best weights lie, if any do."""
+    for name, value in values.items():
+        if name.endswith("loss") and not math.isfinite(value):
+            kept = f"the best weights so far are kept in {best}" if best.is_file() else "no weights were kept"
+            raise RunStopped(
+                f"The {name} should be finite. Received: {value} {when}. Try a lower learning rate; {kept}."
+            )
+
+
+def epoch_line(title: str, epoch: int, epochs: int, values: Mapping[str, float], rate: float) -> str:
+    """What is printed of an epoch. rate: pictures a second."""
+    text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return f"{title}, epoch {epoch}/{epochs}: {text} ({rate:.1f} pictures/s)"
+
+
+def run_name(data: DataSet, settings: Mapping[str, Any]) -> str:
+    """The name of a run by its settings, such as koniq-10k-mse-b8-384x512-s1 or ...-b16m2-reestimated-384x512-s1.
+
+    Another network than KonCept512 is named after the data.
+    """
+    size = "x".join(map(str, settings["input_size"]))
+    arm = f"b{settings['batch_size']}"
+    if settings.get("micro_batch"):
+        arm += f"m{settings['micro_batch']}"
+    if settings.get("statistics", "moving") != "moving":
+        arm += f"-{settings['statistics']}"
+    network = of_network(settings.get("network", LATER["network"]))
+    return f"{slug(data.name)}-{network}{settings['loss']}-{arm}-{size}-s{settings['seed']}"
+
+
+def of_network(name: str) -> str:
+    """What names of runs say of their network, and a hyphen; nothing of KonCept512."""
+    return "" if name == LATER["network"] else f"{slug(name)}-"
