@@ -28,10 +28,10 @@ FROM_RANDOM := --dataset sample --weights try-imagenet --input-size 76 100 --bat
 demo: .venv/core
 	rm -rf demo
 	@echo "== Photographs, distorted in known ways, and what the model of this repository says of them"
-	$(BIN)/python -m koniq.demo demo
+	$(BIN)/python -m koniq demo demo
 	$(BIN)/python lifelog_predict.py demo/photos --weights $(MODEL) --out demo/photos_mos.csv
-	@$(BIN)/python -m koniq.demo demo --scores demo/photos_mos.csv
-	$(BIN)/python -m koniq.lifelog_report demo/photos_mos.csv --sheet 12
+	@$(BIN)/python -m koniq demo demo --scores demo/photos_mos.csv
+	$(BIN)/python -m koniq report demo/photos_mos.csv --sheet 12
 	@echo "== A little training, to see it run: of the model on 32 pictures, and two steps of the whole KonCept512 beside it"
 	$(BIN)/python koncept512_train.py $(LITTLE) --weights none --input-size 76 100 --batch-size 16 --epochs 1 \
 		--learning-rates 1e-4 --run demo/koncept512 > demo/koncept512.log 2>&1 & \
@@ -47,15 +47,15 @@ demo: .venv/core
 	@echo "Your own photographs:  $(BIN)/python lifelog_predict.py my_photos"
 
 card: .venv/test
-	$(BIN)/python -m koniq.sense --weights $(MODEL) --record $(MODEL) --out results
-	$(BIN)/python -m koniq.limits --weights $(MODEL) --record $(MODEL) --out trained_models/$(MODEL)/limits.png
+	$(BIN)/python -m koniq sense --weights $(MODEL) --record $(MODEL) --out results
+	$(BIN)/python -m koniq limits --weights $(MODEL) --record $(MODEL) --out trained_models/$(MODEL)/limits.png
 	rm -rf demo
-	$(BIN)/python -m koniq.demo demo
+	$(BIN)/python -m koniq demo demo
 	$(BIN)/python lifelog_predict.py demo/photos --weights $(MODEL) --out demo/photos_mos.csv
-	$(BIN)/python -m koniq.demo demo --scores demo/photos_mos.csv --readme
-	$(BIN)/python -m koniq.lifelog_report demo/photos_mos.csv --sheet 12
-	$(BIN)/python tests/browser.py demo/photos_mos_report/report.html results/lifelog_report.png
-	$(BIN)/python -m koniq.card
+	$(BIN)/python -m koniq demo demo --scores demo/photos_mos.csv --readme
+	$(BIN)/python -m koniq report demo/photos_mos.csv --sheet 12
+	$(BIN)/python tests/helpers/browser.py demo/photos_mos_report/report.html results/lifelog_report.png
+	$(BIN)/python -m koniq card
 
 demo-train: .venv/core
 	rm -rf demo-train
@@ -63,7 +63,7 @@ demo-train: .venv/core
 	$(BIN)/python lifelog_predict.py datasets/sample/LSC21/lsc21-images.csv --weights demo-train/koncept512 \
 		--out demo-train/lifelog_mos.csv \
 		|| test $$? -eq 3  # some of its pictures are broken on purpose
-	$(BIN)/python -m koniq.lifelog_report demo-train/lifelog_mos.csv
+	$(BIN)/python -m koniq report demo-train/lifelog_mos.csv
 	$(BIN)/python koncept512_test.py --dataset sample --weights demo-train/koncept512 --out demo-train/test
 	@echo
 	@echo "To open: demo-train/test/scatter.png          predicted against synthetic MOS, on scenes never seen in training"
@@ -94,7 +94,7 @@ test-long: .venv/test
 kuti: .venv-kuti/core
 
 test-kuti: .venv/test .venv-kuti/core
-	$(PYTEST) --durations=5 tests/test_kuti.py
+	$(PYTEST) --durations=5 tests/training/test_in_kuti.py
 
 .venv/core: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }

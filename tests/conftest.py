@@ -17,16 +17,22 @@ aloud()  # what is said is printed, as by commands
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests are the processor's, on a machine with a GPU as well
 
 
+TESTS = Path(__file__).parent
 # Files of long tests, begun first, so that of two processes neither is left with one of them at the end.
 LONGEST = (
-    *("replication", "torch_training", "scripts", "training", "calibration", "resume", "convert"),
-    "network_in_torch",
+    *("study/test_matrix.py", "training/test_in_torch.py", "commands/test_scripts.py", "training/test_in_keras.py"),
+    *(
+        "measure/test_calibration.py",
+        "scoring/test_resume.py",
+        "engines/test_conversion.py",
+        "network/test_in_torch.py",
+    ),
 )
 
 
 def pytest_collection_modifyitems(items):
-    first = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: first.get(item.path.name, len(first)))
+    first = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session")
