@@ -101,10 +101,10 @@ def _read(settings: type[Settings], arguments: list[str], about: str | None, pro
 
 
 def _typed(about: str) -> str:
-    """A module's docstring with its commands as they can be typed here, a line each."""
+    """A module's docstring with its commands as they can be typed here, a line each, which indentation keeps."""
 
     def here(found: re.Match) -> str:
-        return "\n\n" + (typed.command("") if found[1] else f"{typed.interpreter()} ")
+        return "\n  " + (typed.command("") if found[1] else f"{typed.interpreter()} ")
 
     return re.sub(r"\n+python (-m koniq )?", here, about).rstrip()
 

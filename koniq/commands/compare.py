@@ -1,7 +1,6 @@
 """Two models on the same pictures: how far their scores agree, from two CSVs of scores.
 
 python -m koniq compare a.csv b.csv
-
 python -m koniq compare a.csv b.csv --column MOS score      # where they call their scores otherwise
 """
 

@@ -1,9 +1,7 @@
 """What `make demo` shows: photographs distorted in known ways, and whether a model's scores follow the distortion.
 
 python -m koniq demo demo                                    # writes demo/photos and demo/training.csv
-
 python lifelog_predict.py demo/photos --out demo/photos_mos.csv
-
 python -m koniq demo demo --scores demo/photos_mos.csv       # shows how the scores fall
 """
 

@@ -3,10 +3,9 @@
 python -m koniq group mine.csv --images my_folder     writes mine-groups.csv, and a sheet of pairs to look at
 python -m koniq group biq2021 --threshold 0.9 --keep features.npz     another threshold then takes seconds
 
-Near copies in training make a test too easy. koniq.data.splits keeps a group in one set, koniq.fetch.inspection names
-the groups that are in several, and a test report gives its numbers without them, too. `--column scene --threshold 0.8`
-does so for pictures that are alike, such as those of one scene. Groups that the table has already are never taken
-apart.
+Near copies in training make a test too easy. Splits keep a group in one set, `check` names the groups that are in
+several, and a test report gives its numbers without them, too. `--column scene --threshold 0.8` does so for pictures
+that are alike, such as those of one scene. Groups that the table has already are never taken apart.
 """
 
 from dataclasses import dataclass

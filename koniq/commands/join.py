@@ -3,9 +3,9 @@
 python -m koniq join biq2021 live_itw --map biq2021=0.71,9.8 --out both.csv
 python pytorch_train_koncept512.py --dataset both.csv --images koniq/images --network koncept_lite
 
-Each keeps its sets, but for LIVE In the Wild, which goes by koniq.data.datasets.live_division; its calibration part is
-in no set and stays out. Near copies of one another from two data sets are kept in one set: run
-koniq.evaluation.near_copies on the joined table, and join again with --groups.
+Each keeps its sets, but for LIVE In the Wild, which is divided 70:10:20; its calibration part is in no set and stays
+out. Near copies of one another from two data sets are kept in one set: run `group` on the joined table, and join again
+with --groups.
 """
 
 from collections.abc import Sequence

@@ -10,9 +10,10 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
 from PIL import Image
 
-from koniq import engines
+from koniq.commands.choices import How
 from koniq.evaluation.limits import (
     PICTURES,
     cells,
@@ -31,15 +32,14 @@ from ku.files import atomic_path
 @dataclass(frozen=True)
 class Settings:
     weights: str = RELEASED  # a file, a training run, or a name in trained_models
-    engine: engines.EngineName = "auto"  # keras, openvino, torch
-    precision: engines.Precision = "float32"  # of the network's arithmetic
+    how: tyro.conf.OmitArgPrefixes[How] = How(precision="float32")
     out: Path = Path("limits.png")  # the pictures with their scores
     record: str = ""  # the name under which results/metrics.csv gets the scores; none, if empty
 
 
 def main(s: Settings) -> None:
     path = find(s.weights)
-    plan = engines.decide(path, s.engine, s.precision)
+    plan = s.how.decide(path, ())
     pictures = {name: draw() for name, draw in PICTURES.items()}
     table = scored(pictures, plan.start())
     lines = [(row.picture, f"{row.sharp:.1f}", f"{row.blurred:.1f}") for row in table.itertuples()]

@@ -1,5 +1,6 @@
-"""What was measured: `python -m koniq results RUN...` puts the tests of finished runs into results/metrics.csv.
+"""What was measured: the tests of finished runs put into results/metrics.csv.
 
+python -m koniq results my_run another_run
 python -m koniq results results/my_test --name koncept_lite --part "held-out fifth"     # a test of weights by itself
 
 One row a measurement: data set, what its labels are, set, metric, value, interval, number of pictures, and what it

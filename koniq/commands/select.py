@@ -1,14 +1,12 @@
 """The pictures good enough to be found: those with a score at or above a threshold, as a CSV for a retrieval system.
 
 python -m koniq select lifelog_mos.csv --at-least 50        # MOS
-
 python -m koniq select lifelog_mos.csv --percentile 80      # the best fifth
 
 No picture is touched. The list can be scored again: lifelog_predict.py takes it, and finds the pictures by the JSON
 beside it.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,12 @@ import tyro
 
 from koniq.ground import InputError
 from koniq.ground.facts import facts, facts_path
-from koniq.ground.files import write_csv
+from koniq.ground.files import write_csv, write_json
 from koniq.reports.distribution import is_scored
 from koniq.reports.page import check_scored
 from koniq.reports.selection import FROM, check_out, select, threshold
 from koniq.scoring.score_file import INTERVAL
 from koniq.scoring.score_tables import read
-from ku.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,9 @@ def main(s: Settings) -> None:
     mos = table.MOS[is_scored(table)].to_numpy()
     least = threshold(mos, s.percentile) if s.at_least is None else s.at_least
     chosen = select(table, least, s.order)
-    with atomic_path(facts_path(out)) as path:  # so that the list says itself where its pictures are
-        about = {FROM: s.scores.name, "roots": [str(s.scores.parent.resolve())], **facts(s.scores)}
-        about.pop("columns", None)  # which scores have that may be gone on with
-        path.write_text(json.dumps(about, indent=2) + "\n")
+    about = {FROM: s.scores.name, "roots": [str(s.scores.parent.resolve())], **facts(s.scores)}
+    about.pop("columns", None)  # which scores have that may be gone on with
+    write_json(about, facts_path(out))  # so that the list says itself where its pictures are
     write_csv(chosen, out)
     if INTERVAL[0] in table:
         sure = int(table.loc[chosen.index, INTERVAL[0]].ge(least).sum())

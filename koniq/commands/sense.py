@@ -1,17 +1,18 @@
 """Whether scores make sense: photographs distorted in five steps look worse with each, and should score so.
 
-python -m koniq sense --weights koncept_lite                         # photographs of koniq.fetch.photographs
-
+python -m koniq sense --weights koncept_lite                         # photographs that everybody can have
 python -m koniq sense --weights koncept_lite --images my_photos      # your own
 
-Of each photograph and kind of distortion (`koniq.pictures.distortions`), Spearman's rank correlation of the step with
+Of each photograph and kind of distortion, Spearman's rank correlation of the step with
 the fall of the score: 1 where every step scores below the one before, -1 where every step scores above it.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from koniq import engines
+import tyro
+
+from koniq.commands.choices import How
 from koniq.evaluation.sense import _own, _photographs, by_kind, correlations, draw, markdown, rows, scored
 from koniq.ground import InputError
 from koniq.ground.files import write_csv
@@ -24,14 +25,10 @@ from koniq.study import results
 @dataclass(frozen=True)
 class Settings:
     weights: str = RELEASED  # a file, a training run, or a name in trained_models
-    images: str = ""  # a folder of your own photographs, in place of those of koniq.fetch.photographs
+    images: str = ""  # a folder of your own photographs, in place of those that everybody can have
     seed: int = 0  # of the noise
-    engine: engines.EngineName = "auto"  # keras, openvino, torch
-    precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
-    workers: int = 2  # threads that distort
-    fetch: bool = (
-        True  # photographs of koniq.fetch.photographs that are not on disk; without a network those there are used
-    )
+    how: tyro.conf.OmitArgPrefixes[How] = How(precision="float32")
+    fetch: bool = True  # those of the photographs that are not on disk; without a network those there are used
     out: Path | None = None  # a folder for sense.csv, with a score for each step, and sense.png; None: neither
     record: str = ""  # the name under which results/metrics.csv gets a row for each kind; none, if empty
 
@@ -41,8 +38,8 @@ def main(s: Settings) -> None:
         raise InputError(f"record should be of the photographs that everybody has. Received: images={s.images!r}")
     path = find(s.weights)
     pictures = _own(s.images) if s.images else _photographs(s.fetch)
-    plan = engines.decide(path, s.engine, s.precision)
-    table = scored(pictures, plan.start(), s.seed, s.workers)
+    plan = s.how.decide(path, ())
+    table = scored(pictures, plan.start(), s.seed, s.how.workers)
     found = correlations(table)
     kinds = by_kind(found)
     print(f"\n{markdown(kinds)}")

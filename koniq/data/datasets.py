@@ -20,6 +20,7 @@ from koniq.data.releases import BIQ_TABLES, LIVE_TABLES, RATER_TRAINING, RELEASE
 from koniq.data.scale import USUAL, Scale, given, guess
 from koniq.ground import InputError, first_few, tables
 from koniq.ground.paths import DATASETS, IMAGES, METADATA
+from koniq.ground.typed import command
 from ku.files import shown
 
 NEAR_COPIES = DATASETS / "near_copies.csv"  # dataset, image_name, group, scene: of official sets
@@ -296,4 +297,4 @@ READERS: dict[str, Callable] = {
 }
 NOTES = {"biq2021": "its MOS, 0 to 1, are times 100, and its validation part is a tenth of the official training part"}
 
-_HOW_TO_GET = {name: f"; python -m koniq fetch {name} gets it" for name in RELEASES}
+_HOW_TO_GET = {name: f"; {command(f'fetch {name}')} gets it" for name in RELEASES}

@@ -9,6 +9,7 @@ import pandas as pd
 from koniq.data.rated import SETS
 from koniq.ground import InputError, tables
 from koniq.ground.log import LOG
+from koniq.ground.typed import command
 from ku.files import atomic_path
 
 KNOWN = {"group": "without near copies", "scene": "without scenes of training"}  # columns: what is not of them
@@ -112,7 +113,7 @@ def with_sets(path: Path, ids: pd.DataFrame) -> pd.DataFrame:
     if not {*columns, "set"} <= {*sets} or not sets[columns].equals(ids[columns].reset_index(drop=True)):
         raise InputError(
             f"{beside} should be the split of {path}, and differs from it in its pictures or their MOS. Make it anew: "
-            f"python -m koniq split {path} --overwrite"
+            + command(f"split {path} --overwrite")
         )
     return ids.assign(set=sets.set, **({"group": sets.group} if "group" in sets and "group" not in ids else {}))
 

@@ -4,7 +4,6 @@ The record of the network goes along as JSON beside the new file. InceptionResNe
 timm's .safetensors) are converted, too: their body, to start a training from.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from koniq.engines import in_onnx
 from koniq.engines.engine import Engine
 from koniq.engines.plan import decide
 from koniq.ground import InputError, RunStopped, files
+from koniq.ground.files import write_json
 from koniq.ground.log import LOG
 from koniq.measure import keeping
 from koniq.network import TOLERANCE, Network, sidecar, weight_files, weights
@@ -43,8 +43,7 @@ def carry_record(source: Path, target: Path) -> None:
     """Put the record beside `source`, if there is one, beside `target`."""
     if record := sidecar.record(source):
         record = keeping.converted(record, files.file_hash(source), files.file_hash(target))
-        with atomic_path(sidecar.record_path(target)) as path:
-            path.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(record, sidecar.record_path(target))
 
 
 def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, folder: Path | None, count: int) -> None:

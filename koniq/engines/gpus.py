@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from koniq.ground import InputError, first_few
+from koniq.ground.files import write_json
 from koniq.ground.log import LOG
 from koniq.ground.paths import user_cache
-from ku.files import atomic_path
 
 Framework = Literal["tensorflow", "torch"]
 TITLES: dict[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch"}
@@ -170,8 +170,7 @@ def _keep(path: Path | None, answer: Answer) -> None:
     with suppress(OSError):  # where nothing may be written it is asked every time
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps({**asdict(answer), "asked": time.time()}, indent=2) + "\n")
+            write_json({**asdict(answer), "asked": time.time()}, path)
 
 
 def _asked(framework: Framework) -> Answer:

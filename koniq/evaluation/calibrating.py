@@ -20,6 +20,7 @@ from koniq.evaluation.testing import test_report
 from koniq.ground import InputError, files
 from koniq.ground.log import LOG
 from koniq.ground.text import markdown_table
+from koniq.ground.typed import command
 from koniq.measure import calibration, conformal
 from koniq.measure.calibration import Calibration
 from koniq.measure.conformal import Intervals
@@ -148,7 +149,7 @@ def verdict(found: Calibration, path: Path, before: bool = False) -> str:
         gone = " The one that was kept beside the weights is gone." if before else ""
         return (
             "No map is kept: none lowers the RMSE by more than the standard error of that, so the scores stay as they "
-            f"are.{gone} python -m koniq calibrate --kind affine (logistic, isotonic) keeps one all the same."
+            f"are.{gone} {command('calibrate --kind affine')} (logistic, isotonic) keeps one all the same."
         )
     where = f"Kept in {sidecar.record_path(path)}."
     if found.name in found.worthy:

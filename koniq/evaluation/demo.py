@@ -12,6 +12,7 @@ from koniq.data import sample
 from koniq.evaluation import sense
 from koniq.ground import InputError, first_few
 from koniq.ground.files import write_csv
+from koniq.ground.typed import command
 from koniq.pictures.distortions import STEPS, distorted
 from koniq.reports.page import label
 from ku.files import atomic_path
@@ -63,7 +64,7 @@ def steps(table: pd.DataFrame) -> pd.DataFrame:
     if (lacking := found.MOS.isna()).any():
         names = [file_name(row.photograph, row.kind, row.step) for row in found[lacking].itertuples()]
         raise InputError(
-            "Each of the pictures that `python -m koniq demo` writes should have a score. "
+            f"Each of the pictures that `{command('demo')}` writes should have a score. "
             f"Received: none of {first_few(dict.fromkeys(names))}"
         )
     return found

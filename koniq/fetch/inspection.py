@@ -3,19 +3,18 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from koniq.data import datasets, splits
 from koniq.data.releases import Release
 from koniq.ground import InputError, files, first_few
 from koniq.ground.paths import METADATA
+from koniq.ground.threads import each
 from koniq.pictures.faults import is_machine, said, stopped
 from koniq.pictures.room import ROOM
 from ku.image_utils import to_rgb
@@ -135,13 +134,11 @@ def inspect(
     findings = [Finding("absent", picture) for picture in absent if picture not in unrated]
     findings += [Finding("unrated", picture, fault=False) for picture in absent if picture in unrated]
     opened = {}
-    with ThreadPoolExecutor(workers) as pool:
-        results = tqdm(pool.map(_opened, paths.values()), total=len(paths), desc="opening", unit="pic", disable=None)
-        for picture, result in zip(paths, results, strict=True):
-            if isinstance(result, str):
-                findings.append(Finding("unreadable", picture, result))
-            else:
-                opened[picture] = result
+    for picture, result in zip(paths, each(workers, _opened, [*paths.values()], title="opening"), strict=True):
+        if isinstance(result, str):
+            findings.append(Finding("unreadable", picture, result))
+        else:
+            opened[picture] = result
     if release:
         findings += _sizes({picture: size for picture, (size, _) in opened.items() if picture not in unrated}, release)
     findings += _duplicates({picture: mark for picture, (_, mark) in opened.items()}, release, sets or {})

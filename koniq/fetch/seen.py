@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from koniq.ground import InputError
+from koniq.ground.files import write_json
 from koniq.ground.log import LOG
-from ku.files import atomic_path
+from koniq.ground.typed import command
 
 
 def place(path: Path) -> Path:
@@ -24,8 +25,7 @@ def digest(path: Path) -> str:
 def keep(path: Path, found: str) -> None:
     """Keep the hash of a file that was checked, whole or not at all."""
     if (kept := _kept(path)).get(path.name) != found:
-        with atomic_path(place(path)) as temporary:
-            temporary.write_text(json.dumps({**kept, path.name: found}, indent=2, sort_keys=True) + "\n")
+        write_json({**kept, path.name: found}, place(path), sort_keys=True)
 
 
 def tell_if_replaced(path: Path, found: str) -> None:
@@ -45,5 +45,5 @@ def _kept(path: Path) -> dict[str, str]:
         return {}
     except (ValueError, AttributeError) as error:
         raise InputError(
-            f"{place(path)} should hold the hashes that python -m koniq fetch keeps. Received: {error}. Move it away."
+            f"{place(path)} should hold the hashes that {command('fetch')} keeps. Received: {error}. Move it away."
         ) from error

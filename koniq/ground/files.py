@@ -1,6 +1,7 @@
 """What is done with files everywhere: hashed, or written whole or not at all."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,12 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """A table as CSV, whole or not at all."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def write_json(content: object, path: Path, **how: object) -> None:
+    """Something as JSON that people can read, whole or not at all. how: of json.dumps."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, **how) + "\n", encoding="utf-8")
 
 
 def digest_of(path: Path, like: str) -> str:

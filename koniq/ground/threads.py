@@ -1,10 +1,12 @@
-"""Work in threads, in the order that it was given, so far ahead and no further."""
+"""Work in threads: under a bar, or so far ahead and no further; in the order that it was given."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from tqdm import tqdm
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -30,3 +32,15 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def each(
+    workers: int, work: Callable[..., Result], *columns: Sequence, title: str = "", unit: str = "pic"
+) -> Iterator[Result]:
+    """What `work` gives for each row of the columns, in order, under a bar; the first error ends it, and is raised.
+
+    title: the bar's; "" for none.
+    """
+    with threads(workers) as pool:
+        done = pool.map(work, *columns)
+        yield from tqdm(done, total=len(columns[0]), desc=title, unit=unit, disable=not title or None)

@@ -20,6 +20,7 @@ import numpy as np
 
 from koniq.ground import InputError
 from koniq.ground.log import LOG
+from koniq.ground.typed import command
 from koniq.measure import keeping
 from koniq.network import Network
 
@@ -151,7 +152,7 @@ def kept(path: Path, network: Network, digest: str, to_mos: object = None, neede
     why = f"the intervals beside the weights were {why}" if found else "no intervals are kept beside the weights"
     if needed:
         raise InputError(
-            f"The weights should have intervals, made by `python -m koniq calibrate --weights {path} --dataset "
+            f"The weights should have intervals, made by `{command(f'calibrate --weights {path} --dataset MINE.csv')}` "
             f"MINE.csv` of rated pictures that training did not see. Received: {why}"
         )
     if found:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from koniq.ground import InputError
+from koniq.ground.typed import command
 from koniq.network import Network, sidecar
 
 Found = TypeVar("Found")
@@ -48,7 +49,7 @@ def find(
         kept = made(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{key} in {sidecar.record_path(path)} should be what `python -m koniq calibrate` writes. "
+            f"{key} in {sidecar.record_path(path)} should be what `{command('calibrate')}` writes. "
             f"Received: {error!r}. Calibrate again, or give {without}"
         ) from error
     if digest not in files:

@@ -5,11 +5,12 @@ from pathlib import Path
 from koniq.ground import InputError
 from koniq.ground.log import LOG
 from koniq.ground.paths import MODELS, TRAINED_MODELS
+from koniq.ground.typed import command
 from koniq.network.weight_files import SUFFIXES
 
 ORIGINAL = "koncep512-trained-model.h5"  # as its authors released it; the missing "t" is theirs
 RELEASED = "koncept_lite"  # comes with this repository
-FETCH_ORIGINAL = "`python -m koniq fetch koncept512/original` gets the original"
+FETCH_ORIGINAL = f"`{command('fetch koncept512/original')}` gets the original"
 BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a training run
 
 

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from koniq.ground import InputError
+from koniq.ground.files import write_json
 from koniq.network.finding import BEST
 from koniq.network.spec import KONCEPT512, NETWORKS, Network
 from koniq.network.weight_files import SUFFIXES
-from ku.files import atomic_path, shown
+from ku.files import shown
 
 
 def record_path(weights: Path) -> Path:
@@ -26,8 +27,7 @@ def record(weights: Path) -> dict:
 
 def write_record(weights: Path, network: Network, /, **facts: object) -> None:
     """Write beside a weights file what its scores depend on, and any other facts."""
-    with atomic_path(record_path(weights)) as path:
-        path.write_text(json.dumps(network.record() | facts, indent=2) + "\n")
+    write_json(network.record() | facts, record_path(weights))
 
 
 def network_of(weights: Path, input_size: tuple[int, int] | None = None, resize: str | None = None) -> Network:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from koniq.data.datasets import DataSet
 from koniq.ground import InputError
 from koniq.ground.log import LOG
+from koniq.ground.typed import command
 from koniq.network import Network
 from koniq.pictures.contents import HASH_BYTES, digest_of
 from koniq.pictures.order import Seen
@@ -116,7 +117,7 @@ def fitting(path: Path | None, ids: pd.DataFrame, network: Network) -> Prepared 
         return None
     prepared = Prepared(path)
     if reason := prepared.unfit(ids, network):
-        LOG.info(f"{path} is stale ({reason}): the pictures are decoded. python -m koniq prepare makes it anew.")
+        LOG.info(f"{path} is stale ({reason}): the pictures are decoded. {command('prepare')} makes it anew.")
         return None
     LOG.info(f"Pictures: from {path}")
     return prepared

@@ -7,6 +7,7 @@ import numpy as np
 
 from koniq.ground import InputError
 from koniq.ground.log import LOG
+from koniq.ground.typed import command
 from koniq.network import Network
 from koniq.pictures.decoding import decode
 
@@ -32,7 +33,7 @@ def check_whole(broken: Mapping[str, str], count: int, skip: bool, quiet: bool =
         others = ", or give --skip-missing to go on without them" if len(broken) < count else ""
         raise InputError(
             f"Pictures of the table should be whole. Received: {len(broken):,} of {count:,} that are not, {named}. "
-            f"Replace them, take their rows out of the table{others}; python -m koniq check lists all that is wrong."
+            f"Replace them, take their rows out of the table{others}; {command('check')} lists all that is wrong."
         )
     if not quiet:
         LOG.info(f"{len(broken):,} of {count:,} pictures do not open, and are left out: {named}")
