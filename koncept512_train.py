@@ -8,7 +8,7 @@ from typing import Literal
 
 from koniq.commands import cli
 from koniq.engines import in_keras
-from koniq.evaluation.calibrating import conclude
+from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
 from koniq.training import run as training_run
 from koniq.training import teacher as training_teacher

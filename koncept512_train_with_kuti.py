@@ -9,7 +9,7 @@ from typing import Literal
 
 from koniq.commands import cli
 from koniq.data import datasets
-from koniq.evaluation.calibrating import conclude
+from koniq.evaluation import conclude
 from koniq.network import KONCEPT512
 from koniq.training import in_kuti
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from koniq import engines
 from koniq.commands import cli
-from koniq.evaluation.calibrating import conclude
+from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
 from koniq.training import run as training_run
 from koniq.training import teacher as training_teacher

@@ -2,8 +2,8 @@
 
 python -m koniq sample      # writes both under datasets/sample, from the photographs that scikit-image ships
 
-A picture is a crop of a photograph with one distortion at one severity; its labels follow from the severity alone. They are NOT
-human scores: the sample shows that the programs work and learn, and nothing about the quality of a model.
+A picture is a crop of a photograph with one distortion at one severity; its labels follow from the severity alone. They
+are NOT human scores: the sample shows that the programs work and learn, and nothing about the quality of a model.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from koniq.ground.lazy import names_of
 
 _HOME = {
     "calibrate": "calibrating",
-    "conclude": "calibrating",
+    "conclude": "ending",
     "diagnose": "diagnosis",
     "test_report": "testing",
 }

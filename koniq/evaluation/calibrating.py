@@ -16,15 +16,14 @@ import numpy as np
 from koniq.data import splits
 from koniq.data.datasets import DataSet
 from koniq.engines.engine import Engine
-from koniq.evaluation.testing import test_report
-from koniq.ground import InputError, files
+from koniq.ground import files
 from koniq.ground.log import LOG
 from koniq.ground.text import markdown_table
 from koniq.ground.typed import command
 from koniq.measure import calibration, conformal
 from koniq.measure.calibration import Calibration
 from koniq.measure.conformal import Intervals
-from koniq.network import Network, finding, sidecar
+from koniq.network import Network, sidecar
 from koniq.reports.figures import new_figure, save_figure
 from koniq.scoring.loop import predict
 
@@ -161,27 +160,6 @@ def verdict(found: Calibration, path: Path, before: bool = False) -> str:
     if found.name not in found.gains:
         why = found.race[found.name]
     return f"{where} Nothing shows that the {found.name} map is better than none ({why}): it is kept because you ask."
-
-
-def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
-    """What a run of training ends with: calibrated on the validation set, tested on the test set, if there is one.
-
-    run: its folder. engine: of its best weights. A calibration that is kept for these weights stays as it is. Where
-    none can be made, or none is better than chance, that is printed, and the network's own scores are tested.
-    """
-    path = finding.find(str(run))
-    digest = files.file_hash(path)
-    try:
-        to_mos = calibration.kept(path, engine.network, digest)
-        to_mos = to_mos or calibrate(path, engine, data, "validation", workers)
-    except InputError as error:
-        LOG.info(f"Not calibrated: {error}")
-        to_mos = None
-    if data.has("test"):
-        intervals = conformal.kept(path, engine.network, digest, to_mos)
-        engine = replace(engine, to_mos=to_mos, interval=intervals)
-        scores = predict(engine, data.part("test").image_path, workers, "testing")
-        test_report(run / "test", data, "test", scores, run.name, intervals)
 
 
 def table(found: Calibration) -> str:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from koniq.ground import InputError, tables
+from koniq.ground import tables
+from koniq.ground.errors import InputError
 
 
 def facts_path(out: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from koniq.ground import InputError
+from koniq.ground.errors import InputError
 
 SEPARATORS = (",", ";", "\t")  # Excel writes semicolons where a comma is the decimal sign, and tabs as "Unicode text"
 NAMES = ("image_path", "image_name")  # columns that are text even where every entry looks like a number

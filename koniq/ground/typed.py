@@ -19,4 +19,5 @@ def interpreter() -> str:
         if found and Path(found) == running:
             return name
     below = Path(os.path.abspath(running))  # noqa: PTH100  not resolved: of an environment, it is a link
-    return str(below.relative_to(Path.cwd())) if below.is_relative_to(Path.cwd()) else str(running)
+    here = Path.cwd()
+    return str(below.relative_to(here)) if here != here.parent and below.is_relative_to(here) else str(running)

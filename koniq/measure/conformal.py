@@ -153,7 +153,7 @@ def kept(path: Path, network: Network, digest: str, to_mos: object = None, neede
     if needed:
         raise InputError(
             f"The weights should have intervals, made by `{command(f'calibrate --weights {path} --dataset MINE.csv')}` "
-            f"MINE.csv` of rated pictures that training did not see. Received: {why}"
+            f"of rated pictures that training did not see. Received: {why}"
         )
     if found:
         LOG.info(f"Without intervals: {why}.")

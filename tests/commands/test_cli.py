@@ -10,14 +10,11 @@ import pytest
 from tqdm import tqdm
 
 from koniq import __version__
-from koniq.commands import cli
+from koniq.commands import cli, door
 from koniq.ground import InputError, RunStopped, exits, machine
 
 ROOT = Path(__file__).resolve().parents[2]
-# Those that run by `python -m koniq.NAME`, and the study's scripts.
-COMMANDS = [
-    f"koniq.{path.stem}" for path in sorted((ROOT / "koniq").glob("*.py")) if "cli.run(main" in path.read_text("utf-8")
-]
+MODULES = [f"koniq.commands.{module}" for module, _ in door.COMMANDS.values()]
 SCRIPTS = [path.stem for path in sorted(ROOT.glob("*.py")) if "__main__" in path.read_text("utf-8")]
 
 
@@ -120,7 +117,7 @@ def test_a_fault_of_the_program_is_no_secret_to_quiet():
     assert cli._errors is None
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, *COMMANDS])
+@pytest.mark.parametrize("name", [*SCRIPTS, *MODULES])
 def test_every_command_has_quiet_version_and_exit_codes(capsys, name):
     command = importlib.import_module(name)
     with pytest.raises(SystemExit) as end:

@@ -21,7 +21,7 @@ def test_find(tmp_path, monkeypatch):
     assert sidecar.title(run) == "run"
     with pytest.raises(InputError, match=r"Received: weights='absent'"):
         finding.find("absent")
-    with pytest.raises(InputError, match=r"python -m koniq\.fetch koncept512/original"):
+    with pytest.raises(InputError, match=r"python -m koniq fetch koncept512/original"):
         finding.find(finding.ORIGINAL)
 
 
