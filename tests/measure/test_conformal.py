@@ -158,7 +158,7 @@ def test_where_they_do_not_hold_they_are_not_used_and_why_is_said(beside, capsys
     ):
         assert conformal.kept(path, network, digest, to_mos) is None
         assert capsys.readouterr().out == f"Without intervals: the intervals beside the weights were {why}.\n"
-        with pytest.raises(InputError, match=r"koniq\.calibrate --weights .* Received: the intervals beside"):
+        with pytest.raises(InputError, match=r"koniq calibrate --weights .* Received: the intervals beside"):
             conformal.kept(path, network, digest, to_mos, needed=True)
     conformal.forget(path)
     assert conformal.kept(path, TINY, "abc") is None
