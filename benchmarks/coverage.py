@@ -126,7 +126,7 @@ def main(s: Settings) -> None:
         print(f"{name}, {how}: {said(rows)}")
     new = pd.concat([rows.assign(dataset=name, set=f"intervals, {how}") for name, how, rows in measured])
     about = {"model": s.model, "trained_on": s.trained_on, "seed": str(s.seed), "label": "MOS"}
-    results.record(new.assign(**about, **results.here()), s.out)
+    results.record(new.assign(**about, **machine.here()), s.out)
     print(f"\n{s.out}: {len(new)} rows")
 
 

@@ -40,7 +40,6 @@ from koniq.pictures.decoding import decode
 from koniq.scoring.lifelog import Opened, with_content
 from koniq.scoring.loop import predict
 from koniq.scoring.score_file import ScoreFile
-from koniq.study import results
 from koniq.training import in_kuti
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def speed_table(rows: pd.DataFrame) -> str:
 def add(rows: pd.DataFrame, path: Path) -> None:
     """Add rates to a CSV, with the machine, what limits its processors' instructions, versions and commit."""
     limits = " ".join(f"{name}={os.environ[name]}" for name in ISA if name in os.environ)
-    versions = results.in_words(machine.versions())
+    versions = machine.in_words(machine.versions())
     about = {"machine": machine.machine(), "limits": limits, "versions": versions, "commit": machine.commit()}
     old = [tables.read_typed(path, ("limits",))] if path.is_file() else []
     write_csv(pd.concat([*old, rows.assign(**about)], ignore_index=True), path)

@@ -18,7 +18,7 @@ import tyro
 
 from koniq.data import datasets
 from koniq.engines import features
-from koniq.evaluation.near_copies import THRESHOLD, grouped, near_copies, sheet, summary
+from koniq.evaluation.near_copies import THRESHOLD, grouped, pairs_of, sheet, summary
 from koniq.ground import InputError, files, first_few
 from koniq.network import find
 from ku.files import atomic_path
@@ -44,7 +44,7 @@ def main(s: Settings) -> None:
         raise InputError(f"keep should be an .npz. Received: keep={s.keep!r}")
     ids, folder = datasets.pictures(s.table, s.images, s.metadata)
     seen = _features(ids, s)
-    pairs = near_copies(seen, s.threshold)
+    pairs = pairs_of(seen, s.threshold)
     ids[s.column] = pd.array(grouped(len(ids), pairs, ids.get(s.column)), "Int64")
     path = Path(s.table)
     out = Path(s.out or (path.with_name(f"{path.stem}-groups.csv") if path.suffix else f"{s.table}-groups.csv"))

@@ -29,9 +29,7 @@ class Settings:
     map: tuple[str, ...] = ()  # NAME=SLOPE,OFFSET: its MOS becomes SLOPE * MOS + OFFSET; not given: as it is
     images: tuple[str, ...] = ()  # NAME=FOLDER of its pictures, where they are not in the usual place
     metadata: tuple[str, ...] = ()  # NAME=FOLDER of its tables, where they are not in koniq/metadata
-    groups: str = (
-        ""  # what koniq.evaluation.near_copies made of a table that was joined before: its groups hold across data sets
-    )
+    groups: str = ""  # what `group` made of a table that was joined before: its groups hold across data sets
     out: str = "joined.csv"  # the joined table
 
 

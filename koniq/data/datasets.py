@@ -1,7 +1,7 @@
 """The rated data sets: KonIQ-10k, LIVE In the Wild, BIQ2021, the built-in sample, and any table of one's own.
 
 A table has image_name, MOS and set. It may have `group`, for pictures that are nearly the same, `scene`, for those that
-are alike (koniq.evaluation.near_copies makes both), and `subset`, for kinds of pictures that reports give apart.
+are alike (the command `group` makes both), and `subset`, for kinds of pictures that reports give apart.
 """
 
 import re
@@ -239,7 +239,7 @@ def biq2021(table: str = "", images: str = "") -> tuple[str, pd.DataFrame, Path,
 def with_groups(ids: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The rows of an official set with the columns `group` and `scene`, by the list of near copies that is kept of it.
 
-    The list was made by koniq.evaluation.near_copies from the features of EfficientNet-lite0 trained on ImageNet, with
+    The list was made by the command `group` from the features of EfficientNet-lite0 trained on ImageNet, with
     thresholds of .95 and .8.
     """
     known = tables.read_typed(NEAR_COPIES, (*tables.NAMES, "dataset", "group", "scene"))

@@ -2,7 +2,7 @@
 
 Each keeps its sets, but for LIVE In the Wild, which goes by koniq.data.datasets.live_division; its calibration part is
 in no set and stays out. Near copies of one another from two data sets are kept in one set: run
-koniq.evaluation.near_copies on the joined table, and join again with --groups.
+`group` on the joined table, and join again with --groups.
 """
 
 import os

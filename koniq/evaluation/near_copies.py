@@ -39,7 +39,7 @@ class Pairs:
         return found
 
 
-def near_copies(seen: np.ndarray, threshold: float = THRESHOLD) -> Pairs:
+def pairs_of(seen: np.ndarray, threshold: float = THRESHOLD) -> Pairs:
     """The pairs of pictures whose standardised features have a cosine above `threshold`.
 
     seen: (pictures, features); a picture with a nan is in no pair, and a feature that is the same everywhere says

@@ -213,7 +213,7 @@ def check(dataset: str, table: str = "", images: str = "", workers: int = 2) -> 
 
 
 def _near_copies(ids: pd.DataFrame, fault: bool) -> Iterator[Finding]:
-    """The groups of a table (see koniq.evaluation.near_copies) that have pictures in several sets."""
+    """The groups of a table that have pictures in several sets."""
     for names, sets in splits.across(ids):
         detail = f"in {' and '.join(sets)}"
         yield Finding("near copies" if fault else "known near copies", " ~ ".join(names), detail, fault)

@@ -79,7 +79,6 @@ def card(weights: Path, table: pd.DataFrame) -> str:
         variants=variants(table),
         limits=limits_table(table),
         everything=everything(table),
-        live_notice=(Path(__file__).parent / "templates" / "live_notice.txt").read_text(encoding="utf-8").strip(),
     )
 
 

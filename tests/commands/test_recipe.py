@@ -1,11 +1,11 @@
 """The recipe of the released weights: every step of it is a command with settings that there are, and in order."""
 
-import importlib
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tyro
+from commands import module_of
 
 from koniq.commands import cli, recipe
 from koniq.data import datasets, join
@@ -29,10 +29,7 @@ def steps(tmp_path, monkeypatch):
 
 def test_every_step_has_settings_that_there_are(steps):
     for step in (*steps[0], *steps[1]):
-        words = [str(word) for word in step]
-        name = words[1] if words[0] == "-m" else words[0].removesuffix(".py")
-        module = importlib.import_module(name)
-        given = words[2:] if words[0] == "-m" else words[1:]
+        module, given = module_of([str(word) for word in step])
         cli.check(tyro.cli(module.Settings, args=given))
 
 
@@ -42,8 +39,8 @@ def test_each_step_starts_from_what_one_before_it_made(steps):
         words = [str(word) for word in step]
         if "--weights" in words and words[words.index("--weights") + 1] != "imagenet":
             assert words[words.index("--weights") + 1] in made
-        if "koniq.engines.conversion" in words:
-            made.add(words[3])
+        if words[:3] == ["-m", "koniq", "convert"]:
+            made.add(words[4])
         if "--run" in words:
             made.add(words[words.index("--run") + 1])
 

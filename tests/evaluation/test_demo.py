@@ -1,6 +1,5 @@
 """What `make demo` writes and shows, by scores that are known; the commands themselves are make demo."""
 
-import importlib
 import re
 import shlex
 import subprocess
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tyro
-from commands import ended
+from commands import ended, module_of
 from PIL import Image
 
 from koniq.commands import cli
@@ -90,9 +89,8 @@ def test_every_command_of_make_has_settings_that_there_are(target):
         words = shlex.split(command.partition(" > ")[0], comments=True)
         if words[1:3] == ["-m", "pip"] or words[1].startswith("tests/"):
             continue
-        name, arguments = (words[2], words[3:]) if words[1] == "-m" else (words[1].removesuffix(".py"), words[2:])
-        settings = tyro.cli(importlib.import_module(name).Settings, args=arguments)
-        cli.check(settings)
-        found.append(name)
-    assert {"lifelog_predict", "koniq.reports.lifelog_report"} <= {*found}
+        module, arguments = module_of(words[1:])
+        cli.check(tyro.cli(module.Settings, args=arguments))
+        found.append(module.__name__)
+    assert {"lifelog_predict", "koniq.commands.report"} <= {*found}
     assert found.count("koncept512_train") == {"demo": 2, "demo-train": 1, "card": 0}[target]

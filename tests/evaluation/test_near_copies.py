@@ -6,9 +6,11 @@ import pytest
 from commands import ended
 from PIL import Image
 
+from koniq.commands import group
 from koniq.engines import features
 from koniq.engines.features import Body
-from koniq.evaluation.near_copies import Pairs, grouped, near_copies
+from koniq.evaluation import near_copies
+from koniq.evaluation.near_copies import Pairs, grouped, pairs_of
 from koniq.network import KONCEPT512, KONCEPT_LITE, write_state
 
 
@@ -29,7 +31,7 @@ def test_pairs_are_those_of_all_cosines_whatever_the_blocks(monkeypatch):
     assert [40, 59] in expected.tolist()
     for block in (1, 7, 59, 60, 1024):
         monkeypatch.setattr(near_copies, "BLOCK", block)
-        found = near_copies(seen, 0.5)
+        found = pairs_of(seen, 0.5)
         np.testing.assert_array_equal(
             np.sort(np.column_stack([found.first, found.second]), axis=0), np.sort(expected, 0)
         )
@@ -40,12 +42,12 @@ def test_what_did_not_open_and_what_is_the_same_everywhere_say_nothing():
     rng = np.random.default_rng(3)
     seen = np.column_stack([rng.normal(size=(40, 16)), np.full(40, 7.0)]).astype(np.float32)
     seen[20] = seen[30]
-    alike = near_copies(seen)
+    alike = pairs_of(seen)
     assert (alike.first.tolist(), alike.second.tolist()) == ([20], [30])
     seen[20] = np.nan
-    assert len(near_copies(seen).first) == 0
+    assert len(pairs_of(seen).first) == 0
     for none in (np.empty((3, 0), np.float32), np.full((3, 4), np.nan, np.float32), np.ones((3, 4), np.float32)):
-        assert len(near_copies(none).first) == 0
+        assert len(pairs_of(none).first) == 0
 
 
 def test_a_group_is_what_pairs_lead_through():
@@ -87,7 +89,7 @@ def body(monkeypatch):
 
     monkeypatch.setattr(features, "start", lambda path: Body(network, see))
     monkeypatch.setattr(features, "identity", str)
-    monkeypatch.setattr(near_copies, "find", lambda name: name)
+    monkeypatch.setattr(group, "find", lambda name: name)
     return seen
 
 

@@ -7,6 +7,7 @@ from commands import ended
 from mean import MeanPlan
 from PIL import Image
 
+from koniq.commands import sense as commands_sense
 from koniq.engines import plan as engines_plan
 from koniq.evaluation import sense
 from koniq.fetch import photographs
@@ -68,9 +69,9 @@ def test_rank_correlations_are_of_known_orders():
 
 
 def test_the_command_writes_scores_a_figure_and_rows_of_the_metrics(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sense, "find", lambda name: tmp_path / name)
-    monkeypatch.setattr(engines_plan, "decide", lambda *_: _Plan())
-    monkeypatch.setattr(sense, "RESULTS", tmp_path)
+    monkeypatch.setattr(commands_sense, "find", lambda name: tmp_path / name)
+    monkeypatch.setattr(engines_plan, "decide", lambda *_, **__: _Plan())
+    monkeypatch.setattr(commands_sense, "RESULTS", tmp_path)
     monkeypatch.setattr(photographs, "FETCHED", tmp_path / "none")
     monkeypatch.setenv("KONIQ_OFFLINE", "1")
     some = {name: PHOTOGRAPHS[name] for name in ("coffee", "hopper", "dune")}

@@ -10,6 +10,8 @@ import pytest
 from commands import ended
 from PIL import Image
 
+from koniq.commands import limits as commands_limits
+from koniq.engines import plan as engines_plan
 from koniq.evaluation import limits
 from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
@@ -122,9 +124,9 @@ def test_what_is_no_photograph_is_scored_as_it_is_and_blurred(tmp_path, monkeypa
 
     plan = MeanPlan()
     plan.engine, plan.facts = "openvino", lambda: {"device": "some"}
-    monkeypatch.setattr(limits, "find", lambda name: tmp_path / name)
-    monkeypatch.setattr(limits.engines, "plan", lambda *_: plan)
-    monkeypatch.setattr(limits, "RESULTS", tmp_path)
+    monkeypatch.setattr(commands_limits, "find", lambda name: tmp_path / name)
+    monkeypatch.setattr(engines_plan, "decide", lambda *_, **__: plan)
+    monkeypatch.setattr(commands_limits, "RESULTS", tmp_path)
     some = {name: limits.PICTURES[name] for name in ("chart", "screenshot", "plain")}
     monkeypatch.setattr(limits, "PICTURES", some)
     assert ended("limits", "--weights", "a", "--out", tmp_path / "limits.png", "--record", card.NAME) == 0
