@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ku.batch_norm import Reestimate, freeze_statistics, norms, replaced
+from ku.batch_norm import Reestimate, hold, norms, replaced
 from ku.virtual_batch import split
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow only")
@@ -85,7 +85,7 @@ def test_reestimating_leaves_no_other_trace(frozen):
     model = network()
     parts = split(model, "features")
     if frozen:
-        freeze_statistics(parts.body)
+        hold(parts.body)
     learned = [weight.path for weight in model.trainable_weights]
     before = {v.path: np.asarray(v) for layer in model.layers for v in layer.variables}
     Reestimate(parts.body, parts.head, batches(4), 2).on_test_begin()
@@ -102,7 +102,7 @@ def test_reestimating_leaves_no_other_trace(frozen):
 @pytest.mark.numerical
 def test_frozen_statistics_stay_and_are_used_while_scale_and_offset_learn():
     model = network()
-    freeze_statistics(split(model, "features").body)
+    hold(split(model, "features").body)
     first, second = model.get_layer("first"), model.get_layer("second")
     first.set_weights([np.ones(5), np.zeros(5), np.full(5, 7.0), np.full(5, 4.0)])
     normalised = first(ROWS, training=True)
