@@ -102,7 +102,7 @@ def by_hand(model, micro_batch, loss=plcc_loss, cut="gap"):
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, ROWS - 1, ROWS, ROWS + 1])
-def test_with_the_body_frozen_it_is_the_batch(micro_batch):
+def test_with_the_body_held_it_is_the_batch(micro_batch):
     plain, ours = build(), build()
     for model in (plain, ours):
         hold(split(model, "gap").body)
