@@ -25,6 +25,7 @@ def get_activations(im: np.ndarray, model: keras.Model, layer: str | int) -> np.
 
 
 def find_layer(model: keras.Model, layer: str | int) -> keras.Layer:
+    """The layer of that name or position."""
     return model.layers[get_layer_index(model, layer) if isinstance(layer, str) else layer]
 
 
@@ -40,5 +41,6 @@ def bare(model: keras.Model) -> keras.Model:
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes the weights of `model`, whole or not at all, and nothing of its optimiser."""
     with atomic_path(path) as temporary:
         bare(model).save_weights(temporary)
