@@ -1,7 +1,8 @@
 """Keras utilities: generators, image tools, rating models and a training helper, on Keras 3.
 
-Modules are imported when first used, under their names or their usual aliases:
-`import ku; ku.mh.ModelHelper`.
+The known API is seven modules, imported when first used, under their names or their usual aliases:
+`import ku; ku.mh.ModelHelper`. They stand on smaller ones of one idea each, such as `ku.hdf5`, and on what the API does
+not have: `ku.files`, `ku.modes`, `ku.optimizers`, `ku.batch_norm`, `ku.virtual_batch`. None knows of the study.
 """
 
 from importlib import import_module

@@ -1,19 +1,16 @@
-"""Networks for rating pictures: ImageNet bodies, the heads put on them, and how well their ratings agree.
+"""Networks for rating pictures: ImageNet bodies, and the heads and pooled features put on them.
 
-The architectures are exposed by name, as is `Model`; importing the module builds nothing.
+The architectures are exposed by name, as is `Model`, and with them what rates and divides: `ku.rating`, `ku.sets`.
+Importing the module builds nothing.
 """
 
-# ruff: noqa: PT028  (test_rating_model is no test)
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
-import pandas as pd
 from keras import KerasTensor, Model
 from keras.applications import (
     densenet,
@@ -43,11 +40,31 @@ from keras.layers import (
 )
 from keras.src.backend.config import keras_home
 
-from ku.generators import names_in
-from ku.generic import atomic_path, force_list, plcc, srocc
+from ku.rating import rating_metrics, test_rating_model
+from ku.sets import get_train_test_sets
 
-if TYPE_CHECKING:
-    from ku.model_helper import ModelHelper
+__all__ = [
+    "VGG16",
+    "DenseNet201",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "Model",
+    "NASNetMobile",
+    "ResNet50",
+    "conv2d_bn",
+    "fc_layers",
+    "get_model_imagenet",
+    "get_train_test_sets",
+    "inception_block",
+    "model_inception_multigap",
+    "model_inception_pooled",
+    "model_inceptionresnet_multigap",
+    "model_inceptionresnet_pooled",
+    "process_input",
+    "rating_metrics",
+    "source_module",
+    "test_rating_model",
+]
 
 source_module: dict[Callable, ModuleType] = {
     DenseNet201: densenet,
@@ -67,7 +84,6 @@ WEIGHTS_FILES = {  # as keras.applications names them in its cache
     VGG16: "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
 }
 FETCH_TIMEOUT = 20  # seconds without an answer
-SETS = ("training", "validation", "test")
 
 
 def get_model_imagenet(
@@ -273,117 +289,6 @@ def model_inceptionresnet_pooled(
     With `return_sizes` also the channels of each block.
     """
     return _multilevel(InceptionResNetV2, input_shape, indexes, pool_size, name, return_sizes, weights)
-
-
-def rating_metrics(y_true, y_pred, show_plot: bool = True) -> tuple[float, float, float, float]:
-    """Print and return SRCC, PLCC, MAE and RMSE of two equally long sets of ratings, rounded to 3 digits.
-
-    `show_plot` draws y_pred against y_true.
-    """
-    y_true, y_pred = (np.asarray(y, np.float64).ravel() for y in (y_true, y_pred))
-    if y_true.size != y_pred.size:
-        raise ValueError(f"y_pred should have {y_true.size} ratings. Received: {y_pred.size} ratings")
-    error = y_pred - y_true
-    metrics = srocc(y_true, y_pred), plcc(y_true, y_pred), np.abs(error).mean(), np.sqrt((error**2).mean())
-    metrics = tuple(round(float(m), 3) for m in metrics)
-    print("SRCC: {} | PLCC: {} | MAE: {} | RMSE: {}".format(*metrics))
-    if show_plot:
-        import matplotlib.pyplot as plt
-
-        _, axes = plt.subplots(figsize=(5, 5))
-        axes.plot(y_true, y_pred, ".", markersize=2)
-        axes.set(xlabel="ground truth", ylabel="predicted", title="SRCC {}, PLCC {}".format(*metrics))
-        plt.show()
-    return metrics
-
-
-def test_rating_model(
-    helper: "ModelHelper",
-    ids_test: pd.DataFrame | None = None,
-    output_layer: str | int | None = None,
-    output_column: str | None = None,
-    groups: int | Sequence[str] = 1,
-    remodel: bool = False,
-    show_plot: bool = True,
-) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Predict the rows `ids_test` and compare: (y_true, y_pred, SRCC, PLCC), in the order of the rows.
-
-    Args:
-        ids_test: default: the rows of `helper.ids` whose `set` is "test".
-        output_layer: the layer that rates; default: the model's first output.
-        output_column: the true rating; default: the first column of the helper's outputs.
-        groups: a number of passes, or a list of group names, one pass each; the predictions are averaged.
-        remodel: have the helper build its model for `output_layer` anew.
-    """
-    ids = helper.ids[helper.ids["set"] == "test"] if ids_test is None else ids_test
-    ids = ids.reset_index(drop=True)
-    if output_column is None:
-        columns = names_in(helper.gen_params["outputs"])
-        if not columns:
-            raise ValueError("output_column should name the true rating. Received: output_column=None")
-        output_column = columns[0]
-    passes = [{}] * groups if isinstance(groups, int) else [{"group_names": [g]} for g in force_list(groups)]
-    if not passes:
-        raise ValueError(f"groups should ask for at least one pass. Received: groups={groups}")
-    y_pred = np.zeros(len(ids))
-    for args in passes:
-        generator = helper.make_generator(ids, shuffle=False, fixed_batches=False, **args)
-        rows = generator.ids_index.index  # which differ from ids in order where the generator groups them
-        predicted = force_list(helper.predict(generator, output_layer=output_layer, remodel=remodel))[0]
-        y_pred[rows] += np.ravel(predicted) / len(passes)
-    y_true = ids[output_column].to_numpy()
-    return y_true, y_pred, *rating_metrics(y_true, y_pred, show_plot)[:2]
-
-
-test_rating_model.__test__ = False  # not a test, whatever pytest makes of its name
-
-
-def get_train_test_sets(
-    ids: pd.DataFrame,
-    stratify_on: str = "MOS",
-    test_size: tuple[float, float] = (0.2, 0.2),
-    save_path: str | Path | None = None,
-    show_histograms: bool = False,
-    stratify: bool = False,
-    random_state: int | np.random.Generator | None = None,
-) -> pd.DataFrame:
-    """A copy of `ids` with the column `set`, drawn at random: training, validation or test.
-
-    Args:
-        test_size: shares (below 1) or numbers of rows for (validation, test).
-        save_path: CSV to which the table is written.
-        show_histograms: draw `stratify_on` for each set.
-        stratify: take the sets evenly from the 10 quantile bins of `stratify_on`.
-        random_state: a seed or a Generator.
-    """
-    n = len(ids)
-    held_out = [size if isinstance(size, (int, np.integer)) else round(size * n) for size in test_size]
-    if len(held_out) != 2 or min(held_out) < 0 or sum(held_out) >= n:
-        raise ValueError(
-            f"test_size should be (validation, test) and leave some of the {n} rows. Received: {test_size=}"
-        )
-    counts = [n - sum(held_out), *held_out]
-    # Each set's rows stand evenly spread along the order, so that any stretch of it holds its share of each.
-    places = np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count])
-    sets = np.repeat(SETS, counts)[np.argsort(places, kind="stable")]
-    by_value = np.argsort(ids[stratify_on].to_numpy(), kind="stable") if stratify else np.arange(n)
-    bins = np.arange(n) * (10 if stratify else 1) // n
-    order = by_value[np.lexsort((np.random.default_rng(random_state).random(n), bins))]
-    ids = ids.assign(set=sets[np.argsort(order)])
-    if save_path is not None:
-        with atomic_path(save_path) as path:
-            ids.to_csv(path, index=False)
-    if show_histograms:
-        import matplotlib.pyplot as plt
-
-        _, axes = plt.subplots()
-        edges = np.histogram_bin_edges(ids[stratify_on], 30)
-        for name in SETS:
-            axes.hist(ids.loc[ids["set"] == name, stratify_on], edges, density=True, histtype="step", label=name)
-        axes.set(xlabel=stratify_on, ylabel="density")
-        axes.legend()
-        plt.show()
-    return ids
 
 
 def _architecture(net: Callable | str) -> Callable:

@@ -1,7 +1,7 @@
-"""The moving statistics of batch normalisation: frozen, trailing the training, or estimated over a data set."""
+"""The moving statistics of batch normalisation: held, trailing the training, or estimated over a data set."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     return _layers(model, keras.layers.BatchNormalization)
 
 
-def freeze_statistics(model: keras.Model) -> None:
+def hold(model: keras.Model) -> None:
     """Lets the batch normalisation of `model` go by its moving statistics in training, too, and never update them.
 
     Its scale and offset are learned as before. Compile the model after it.
@@ -38,18 +38,29 @@ def replaced(layers: Iterable[keras.Layer], attribute: str, value: Callable[[Any
             setattr(layer, attribute, old)
 
 
-@contextmanager
-def noted(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[list[Any]]:
-    """What batch normalisation sees in a with block: a list, which the block fills, with a tensor for each layer.
+class Trail(AbstractContextManager):
+    """In here `layers`, held, note the statistics of what they see; `update` then moves their own towards them.
 
-    It is (3, channels): the sums over the rows of the mean and of the mean square about the moving mean, and the rows.
-    About the moving mean, the squares of parts of a batch add up to those of the batch, however few rows each has.
+    `seen` has a tensor (3, channels) for each layer: the sums over the rows of the mean and of the mean square about
+    the moving mean, and the rows. About the moving mean, the squares of parts of a batch add up to those of the batch,
+    however few rows each has. A loop of TensorFlow's graph hands `seen` on from turn to turn.
     """
-    seen: list[Any] = [0] * len(layers)
 
-    def noting(call: Callable[..., Any]) -> Callable[..., Any]:
+    def __init__(self, layers: Sequence[keras.layers.BatchNormalization]):
+        self.layers = layers
+        self.seen = [keras.ops.zeros((3, *layer.moving_mean.shape), layer.moving_mean.dtype) for layer in layers]
+
+    def __enter__(self) -> "Trail":
+        self._notes = replaced(self.layers, "call", self._noting)
+        self._notes.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._notes.__exit__(*exception)
+
+    def _noting(self, call: Callable[..., Any]) -> Callable[..., Any]:
         layer = call.__self__
-        place = layers.index(layer)
+        place = self.layers.index(layer)
 
         def note(inputs: Any, *args: Any, **kw: Any) -> Any:
             x = keras.ops.cast(inputs, layer.moving_mean.dtype)
@@ -57,27 +68,23 @@ def noted(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[list[An
             mean, variance = keras.ops.moments(x, axes)
             square = variance + keras.ops.square(mean - layer.moving_mean)
             sums = keras.ops.stack([mean, square, keras.ops.ones_like(mean)])
-            seen[place] += sums * keras.ops.cast(keras.ops.shape(x)[0], sums.dtype)
+            self.seen[place] += sums * keras.ops.cast(keras.ops.shape(x)[0], sums.dtype)
             return call(inputs, *args, **kw)
 
         return note
 
-    with replaced(layers, "call", noting):
-        yield seen
-
-
-def follow(layers: Sequence[keras.layers.BatchNormalization], seen: Sequence[Any]) -> None:
-    """Moves the moving statistics towards what was `noted`, by the momentum of each layer."""
-    for layer, sums in zip(layers, seen, strict=True):
-        mean, square, rows = keras.ops.unstack(sums)
-        for moving, total in ((layer.moving_mean, mean), (layer.moving_variance, square)):
-            moving.assign(layer.momentum * moving + (1 - layer.momentum) * total / rows)
+    def update(self) -> None:
+        """Move the moving statistics, by the momentum of each layer."""
+        for layer, sums in zip(self.layers, self.seen, strict=True):
+            mean, square, rows = keras.ops.unstack(sums)
+            for moving, total in ((layer.moving_mean, mean), (layer.moving_variance, square)):
+                moving.assign(layer.momentum * moving + (1 - layer.momentum) * total / rows)
 
 
 class Reestimate(keras.callbacks.Callback):
     """Before each validation, sets all moving statistics to their averages over batches as training sees them.
 
-    The body normalises `micro_batch` pictures at a time, the head whole batches, frozen or not. Dropout is off: it
+    The body normalises `micro_batch` pictures at a time, the head whole batches, held or not. Dropout is off: it
     shifts the variance of what is normalised after it (Li et al., arXiv 1801.05134).
 
     Args:
@@ -126,7 +133,7 @@ def _averaged(model: keras.Model) -> Callable[[np.ndarray, int], np.ndarray]:
     def forward(inputs: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
         with ExitStack() as stack:
             stack.enter_context(replaced(norms(model), "momentum", lambda _: kept))
-            stack.enter_context(replaced(norms(model), "_trainable", lambda _: True))  # else frozen ones would stay
+            stack.enter_context(replaced(norms(model), "_trainable", lambda _: True))  # else those held would stay
             stack.enter_context(replaced(_layers(model, keras.layers.Dropout), "rate", lambda _: 0))
             return model(inputs, training=True)
 

@@ -16,13 +16,13 @@ import pandas as pd
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 from PIL import Image
 
-from ku.generic import H5Helper, force_list
+from ku.columns import Columns, column_sets, names_in, stack, tables
+from ku.containers import force_list
+from ku.hdf5 import H5Helper, joined
 from ku.image_utils import read_image
 from ku.modes import opaque
 
 __all__ = ["DataGenerator", "DataGeneratorDisk", "DataGeneratorHDF5", "GeneratorStack", "H5Helper"]
-
-Columns = str | Sequence[str] | Sequence[Sequence[str]] | Callable[[pd.DataFrame], object] | None
 
 
 class DataGenerator(keras.utils.PyDataset):
@@ -129,9 +129,9 @@ class DataGenerator(keras.utils.PyDataset):
             raise IndexError(f"index should be below {len(self)} batches. Received: index={index}")
         rows = self._planned_ids.iloc[self._batches[index]]
         pictures = self._pictures(rows, np.random.default_rng([self._seed, index % len(self)]))
-        tables = _tables(rows, self.inputs_df, "inputs_df")
-        inputs = [*pictures, *force_list(tables)] if pictures else tables
-        return inputs, _tables(rows, self.outputs, "outputs")
+        given = tables(rows, self.inputs_df, "inputs_df")
+        inputs = [*pictures, *force_list(given)] if pictures else given
+        return inputs, tables(rows, self.outputs, "outputs")
 
     def _plan(self) -> None:
         self._check()
@@ -194,7 +194,7 @@ class DataGenerator(keras.utils.PyDataset):
             values = rows[names_in(args)].to_numpy(object)
             for paths in self._grouped(names, rng):
                 pictures = [self._picture(path, row) for path, row in zip(paths, values, strict=True)]
-                stacks += [_stack(same_input, column) for same_input in zip(*pictures, strict=True)]
+                stacks += [stack(same_input, column) for same_input in zip(*pictures, strict=True)]
         return stacks
 
     def _grouped(self, names: Iterable[str], rng: np.random.Generator) -> list[list[str]]:
@@ -203,17 +203,17 @@ class DataGenerator(keras.utils.PyDataset):
         chosen = [group.rstrip("/") for group in groups[rng.integers(len(groups))]]
         if self.random_group:
             return [[self._drawn(group, name, rng) for name in names] for group in chosen]
-        return [[_join(group, name) for name in names] for group in chosen]
+        return [[joined(group, name) for name in names] for group in chosen]
 
     def _drawn(self, group: str, name: str, rng: np.random.Generator) -> str:
         """The path of `name` in a group inside `group`, drawn among those that hold it."""
         key = self.data_path, group
         if key not in self._groups_in:
-            self._groups_in[key] = [_join(group, inner) for inner in self.groups_in(group)]
+            self._groups_in[key] = [joined(group, inner) for inner in self.groups_in(group)]
         inside = self._groups_in[key]
         if not inside:
             raise ValueError(f"random_group should have groups to draw from, inside {group!r}. Received: none there")
-        paths = [_join(inside[i], name) for i in rng.permutation(len(inside))]
+        paths = [joined(inside[i], name) for i in rng.permutation(len(inside))]
         return next((path for path in paths if self.holds(path)), paths[0])
 
     def _picture(self, path: str, values: Iterable) -> Sequence[np.ndarray]:
@@ -343,63 +343,3 @@ def fixed_size(input_shape: Sequence | None) -> tuple[int, int] | None:
     """The (height, width) that pictures are resized to by an `input_shape`, or None where they keep their own."""
     size = tuple(input_shape or ())[:2]
     return size if len(size) == 2 and all(isinstance(length, (int, np.integer)) for length in size) else None
-
-
-def column_sets(spec: Columns, name: str) -> list[list[str]]:
-    """The lists of names in `spec`: one for a name or a flat list, several for a list of lists.
-
-    Raises AssertionError, with the `name` of the argument, where it mixes names and lists.
-    """
-    if spec is None or callable(spec):
-        return []
-    names = [spec] if isinstance(spec, str) else list(spec)
-    lists = [isinstance(part, (list, tuple)) for part in names]
-    if any(lists) and not all(lists):
-        raise AssertionError(
-            f"{name} should be a list of names, or a list of lists of names. Received: {name}={spec!r}"
-        )
-    if any(lists):
-        return [list(part) for part in names]
-    return [names] if names else []
-
-
-def names_in(spec: Columns) -> list[str]:
-    """Every name in `spec`, however nested."""
-    if spec is None or callable(spec):
-        return []
-    if isinstance(spec, str) or not isinstance(spec, Iterable):
-        return [spec]
-    return [name for part in spec for name in names_in(part)]
-
-
-def _join(group: str, name: str) -> str:
-    return f"{group}/{name}" if group else name
-
-
-def _tables(rows: pd.DataFrame, spec: Columns, name: str) -> Any:
-    """One float32 array for each list of columns in `spec`, or what a function makes of the rows."""
-    if callable(spec):
-        return spec(rows)
-    return [_table(rows, columns, name) for columns in column_sets(spec, name)]
-
-
-def _table(rows: pd.DataFrame, columns: list[str], name: str) -> np.ndarray:
-    values = rows[columns]
-    try:
-        if not any(isinstance(cell, (np.ndarray, list, tuple)) for cell in values.iloc[0]):
-            return values.to_numpy(np.float32)
-        cells = {column: [np.asarray(cell, np.float32) for cell in values[column]] for column in columns}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} should be columns of numbers or arrays. Received: {columns} ({error})") from error
-    stacks = [_stack(arrays, column) for column, arrays in cells.items()]
-    return stacks[0] if len(stacks) == 1 else _stack(stacks, columns, axis=1)
-
-
-def _stack(arrays: Sequence[np.ndarray], name: str | list[str], axis: int = 0) -> np.ndarray:
-    shapes = sorted({np.shape(array) for array in arrays})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"arrays of one batch should share a shape (see input_shape, group_by). "
-            f"Received: {name!r} with shapes {shapes}"
-        )
-    return np.stack(arrays, axis)

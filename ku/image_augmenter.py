@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from ku.generic import mapmm
+from ku.arrays import mapmm
 from ku.modes import as_image, as_uint8, opaque
 
 Size = Real | Sequence[Real]  # (height, width), or one number for both; up to 1 a share, above it pixels

@@ -19,9 +19,13 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ku.generic import H5Helper, ShortNameBuilder, atomic_path, chunks, force_list, minmax
+from ku.arrays import minmax
+from ku.containers import chunks, force_list
+from ku.files import atomic_path
+from ku.hdf5 import H5Helper
 from ku.image_augmenter import RESAMPLE, ImageAugmenter, resize_image
 from ku.modes import as_image, as_rgb, opaque, upright
+from ku.names import ShortNameBuilder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ku.generic import check_keys_exist
+from ku.containers import check_keys_exist
 
 Tensor = Any  # of the backend in use, or an array
 

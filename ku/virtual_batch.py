@@ -1,11 +1,15 @@
 """A batch of many pictures in the memory of a few: gradient caching (GradCache, Gao et al., arXiv 2101.06983)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from ku.batch_norm import follow, freeze_statistics, needs_tensorflow, norms, noted, replaced
+from ku.batch_norm import Trail, hold, needs_tensorflow, norms, replaced
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class VirtualBatch(keras.Model):
     Args:
         cut: the layer that ends the body, see `split`.
         micro_batch: rows at a time through the body; None: the batch, in a single pass.
-        trailing: whether the moving statistics of the body trail; it then stays frozen, see `freeze_statistics`.
+        trailing: whether the moving statistics of the body trail; it is then held, see `ku.batch_norm.hold`.
 
     TensorFlow only, on one device, without XLA, and without losses that layers of the body add (those of their weights
     count). A ValueError is raised for another backend, a `micro_batch` below 1, and by `split`.
@@ -69,74 +73,110 @@ class VirtualBatch(keras.Model):
         self._split = split(self, cut)  # in a plain object, lest Keras save the parts beside the layers
         self.trailing = trailing
         if trailing:
-            freeze_statistics(self._split.body)
+            hold(self._split.body)
 
     def train_step(self, data: tuple) -> dict[str, Any]:
         """Keras's own, but for how the gradients are come by."""
+        trail = Trail(norms(self._split.body) if self.trailing else [])
+        if self.micro_batch is None:
+            with trail:
+                logs = super().train_step(data)
+        else:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            features = self._look(x, trail)
+            y_pred, of_features, of_weights = self._judge(x, y, sample_weight, features)
+            through_body = self._send_back(x, of_features)
+            gradients = [_sum(*both) for both in zip(of_weights, through_body, strict=True)]
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            logs = self.compute_metrics(x, y, y_pred, sample_weight)
+        trail.update()
+        return logs
+
+    def _look(self, x: Any, trail: Trail) -> "tf.Tensor":
+        """The features of all rows, of which nothing is kept for the gradient. `trail` notes what the body sees."""
         import tensorflow as tf
 
-        trailing = norms(self._split.body) if self.trailing else []
-        if self.micro_batch is None:
-            with noted(trailing) as seen:
-                logs = super().train_step(data)
-            follow(trailing, seen)
-            return logs
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        body, head, step = self._split.body, self._split.head, self.micro_batch
-        rows = tf.shape(keras.tree.flatten(x)[0])[0]
-
-        def forward(start: tf.Tensor) -> tf.Tensor:
-            share = tf.cast(tf.minimum(step, rows - start) / rows, tf.float32)
-            with replaced(norms(body), "momentum", lambda momentum: momentum**share):
-                return body(keras.tree.map_structure(lambda tensor: tensor[start : start + step], x), training=True)
+        body, step = self._split.body, self.micro_batch
 
         def keep(start: tf.Tensor, kept: tuple[tf.TensorArray, list[tf.Tensor]]) -> tuple:
-            features, seen = kept
-            with noted(trailing) as now:
-                features = features.write(start // step, forward(start))
-            return start + step, (features, [total + sums for total, sums in zip(seen, now, strict=True)])
-
-        def send_back(start: tf.Tensor, sums: list[tf.Tensor]) -> tuple:
-            with tf.GradientTape() as tape:
-                features = forward(start)
-            gradients = tape.gradient(
-                features,
-                body_weights,
-                output_gradients=feature_gradients[start : start + step],
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
-            return start + step, [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
-
-        def over_micro_batches(function: Any, result: Any) -> Any:
-            return tf.while_loop(lambda start, _: start < rows, function, (0, result), parallel_iterations=1)[1]
+            features, trail.seen = kept
+            with trail:
+                features = features.write(start // step, self._features(x, start))
+            return features, trail.seen
 
         output = body.outputs[0]
-        features = tf.TensorArray(output.dtype, -(-rows // step), infer_shape=False, element_shape=output.shape)
+        features = tf.TensorArray(output.dtype, -(-_rows(x) // step), infer_shape=False, element_shape=output.shape)
         before = [tf.identity(variable.value) for variable in body.non_trainable_variables]
-        seen = [tf.zeros((3, *layer.moving_mean.shape)) for layer in trailing]
-        features, seen = over_micro_batches(keep, (features, seen))
+        features, trail.seen = self._over_micro_batches(x, keep, (features, trail.seen))
         features = features.concat()
         for variable, value in zip(body.non_trainable_variables, before, strict=True):
             variable.assign(value)  # statistics and draws: the second pass repeats the first one
-        weights = self.trainable_weights
+        return features
+
+    def _judge(self, x: Any, y: Any, sample_weight: Any, features: "tf.Tensor") -> tuple:
+        """What the head makes of the features, and the gradients of the loss: of the features, of each weight."""
+        import tensorflow as tf
+
         with tf.GradientTape() as tape:
             tape.watch(features)
-            y_pred = head(features, training=True)
+            y_pred = self._split.head(features, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
-            self._loss_tracker.update_state(loss, sample_weight=rows)
+            self._loss_tracker.update_state(loss, sample_weight=_rows(x))
             loss = self.optimizer.scale_loss(loss)
-        feature_gradients, gradients = tape.gradient(loss, (features, weights))
-        body_weights = body.trainable_weights
-        sums = over_micro_batches(send_back, [tf.zeros_like(weight.value) for weight in body_weights])
-        sums = {id(weight): total for weight, total in zip(body_weights, sums, strict=True)}
-        gradients = [_sum(gradient, sums.get(id(weight))) for gradient, weight in zip(gradients, weights, strict=True)]
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        follow(trailing, seen)
-        return self.compute_metrics(x, y, y_pred, sample_weight)
+        return y_pred, *tape.gradient(loss, (features, self.trainable_weights))
+
+    def _send_back(self, x: Any, of_features: "tf.Tensor") -> list["tf.Tensor | None"]:
+        """The gradient of each weight by way of the features, computed once more; None for those of the head."""
+        import tensorflow as tf
+
+        weights, step = self._split.body.trainable_weights, self.micro_batch
+
+        def add(start: tf.Tensor, sums: list[tf.Tensor]) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                features = self._features(x, start)
+            gradients = tape.gradient(
+                features,
+                weights,
+                output_gradients=of_features[start : start + step],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+            return [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+
+        sums = self._over_micro_batches(x, add, [tf.zeros_like(weight.value) for weight in weights])
+        sums = {id(weight): total for weight, total in zip(weights, sums, strict=True)}
+        return [sums.get(id(weight)) for weight in self.trainable_weights]
+
+    def _features(self, x: Any, start: "tf.Tensor") -> "tf.Tensor":
+        """Of the micro-batch that begins with row `start`. It moves the statistics by its share of the batch."""
+        import tensorflow as tf
+
+        step, rows = self.micro_batch, _rows(x)
+        share = tf.cast(tf.minimum(step, rows - start) / rows, tf.float32)
+        with replaced(norms(self._split.body), "momentum", lambda momentum: momentum**share):
+            return self._split.body(keras.tree.map_structure(lambda each: each[start : start + step], x), training=True)
+
+    def _over_micro_batches(self, x: Any, function: Callable[["tf.Tensor", Any], Any], result: Any) -> Any:
+        """The last of `result = function(start, result)`, with `start` the first row of each micro-batch."""
+        import tensorflow as tf
+
+        rows, step = _rows(x), self.micro_batch
+        return tf.while_loop(
+            lambda start, _: start < rows,
+            lambda start, result: (start + step, function(start, result)),
+            (0, result),
+            parallel_iterations=1,
+        )[1]
 
     def save(self, *args: Any, **kw: Any) -> None:
         """Saves `keras.Model(inputs, outputs)`: how it was trained is no part of it."""
         keras.Model(self.input, self.output, name=self.name).save(*args, **kw)
+
+
+def _rows(x: Any) -> "tf.Tensor":
+    """How many rows a batch has."""
+    import tensorflow as tf
+
+    return tf.shape(keras.tree.flatten(x)[0])[0]
 
 
 def _sum(gradient: Any, other: Any) -> Any:

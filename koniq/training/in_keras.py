@@ -19,7 +19,7 @@ from koniq.pictures.order import EpochPlan, flipped
 from koniq.training import start as training_start
 from koniq.training.run import Run, check_finite, epoch_line
 from ku import tensor_ops as ops
-from ku.batch_norm import Reestimate, freeze_statistics, norms
+from ku.batch_norm import Reestimate, hold, norms
 from ku.model_helper import ModelHelper
 from ku.optimizers import FusedAdam
 from ku.virtual_batch import VirtualBatch, split
@@ -176,7 +176,7 @@ def start(
     for layer in norms(model):
         layer.momentum = momentum
     if statistics in ("kept", "frozen"):
-        freeze_statistics(model if statistics == "kept" else split(model, network.features).body)
+        hold(model if statistics == "kept" else split(model, network.features).body)
     if micro_batch or statistics == "trailing":
         how = {"cut": network.features, "micro_batch": micro_batch or None, "trailing": statistics == "trailing"}
         model = VirtualBatch(model.input, model.output, **how, name=model.name)

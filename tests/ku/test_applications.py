@@ -1,16 +1,13 @@
-"""Bodies and heads of networks, the metrics of ratings, and the partition into sets."""
+"""Bodies and heads of networks."""
 
 import socket
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from keras.src.utils import file_utils
 
 from ku import applications as apps
-from ku.generators import DataGeneratorDisk
 
 any_backend = pytest.mark.any_backend
 
@@ -203,99 +200,3 @@ def test_koncept512_and_its_43_blocks(monkeypatch):
     assert sizes == [320, *[128] * 10, 1088, *[384] * 20, 2080, *[448] * 10]
     assert model.output_shape == (None, 16928)
     assert apps.model_inceptionresnet_pooled(indexes=[42]).output_shape == (None, 5, 5, 448)
-
-
-@any_backend
-def test_rating_metrics(capsys, monkeypatch):
-    shown = []
-    monkeypatch.setattr(plt, "show", lambda: shown.append(len(plt.gca().lines[0].get_xdata())))
-    assert apps.rating_metrics([1, 2, 3], [[2], [4], [6]]) == (1, 1, 2, 2.16)
-    assert capsys.readouterr().out == "SRCC: 1.0 | PLCC: 1.0 | MAE: 2.0 | RMSE: 2.16\n"
-    assert apps.rating_metrics([1, 2, 3, 4], [1, 4, 9, 0], show_plot=False)[:2] == (-0.2, 0.064)
-    assert shown == [3]
-    plt.close("all")
-    with pytest.raises(ValueError, match=r"3 ratings. Received: 2 ratings"):
-        apps.rating_metrics([1, 2, 3], [1, 2])
-
-
-class Helper:
-    """What a test of ratings asks of a ModelHelper; predicts the input plus the number of passes before."""
-
-    gen_params = {"outputs": [["MOS"]], "inputs_df": "MOS", "group_by": "size"}  # noqa: RUF012
-    ids = pd.DataFrame(
-        {"MOS": [3.0, 1, 4, 1.5, 9], "size": list("abaab"), "set": ["training"] + ["test"] * 4}, index=[7] * 5
-    )
-    passes = 0
-
-    def make_generator(self, ids, **kw):
-        return DataGeneratorDisk(ids, **self.gen_params | {"batch_size": 2} | kw)
-
-    def predict(self, generator, output_layer=None, remodel=False):
-        self.passes += 1
-        return np.concatenate([x for (x,), _ in generator]) + self.passes - 1
-
-
-@any_backend
-def test_ratings_come_in_the_order_of_the_rows():
-    y_true, y_pred, srcc, plcc = apps.test_rating_model(Helper(), show_plot=False)
-    np.testing.assert_array_equal(y_true, [1, 4, 1.5, 9])
-    np.testing.assert_array_equal(y_pred, y_true)
-    assert (srcc, plcc) == (1, 1)
-    y_pred = apps.test_rating_model(Helper(), Helper.ids, groups=["a", "b", "c"], show_plot=False)[1]
-    np.testing.assert_allclose(y_pred, Helper.ids.MOS + 1, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"at least one pass. Received: groups=0"):
-        apps.test_rating_model(Helper(), groups=0)
-    helper = Helper()
-    helper.gen_params = helper.gen_params | {"outputs": lambda rows: rows.MOS}
-    with pytest.raises(ValueError, match="name the true rating"):
-        apps.test_rating_model(helper)
-    y_pred = apps.test_rating_model(helper, output_column="MOS", show_plot=False)[1]
-    np.testing.assert_array_equal(y_pred, y_true)
-
-
-@any_backend
-@pytest.mark.parametrize("stratify", [False, True])
-@pytest.mark.parametrize(
-    ("n", "test_size", "counts"),
-    [
-        (10, (0.2, 0.2), (6, 2, 2)),
-        (11, (0.2, 0.2), (7, 2, 2)),
-        (9, (1, 3), (5, 1, 3)),
-        (9, (0, 0.5), (5, 0, 4)),
-    ],
-)
-def test_sizes_of_sets(n, test_size, counts, stratify):
-    ids = pd.DataFrame({"MOS": np.arange(n)}, index=np.arange(n) % 2)
-    result = apps.get_train_test_sets(ids, test_size=test_size, stratify=stratify)
-    assert tuple((result["set"] == name).sum() for name in apps.SETS) == counts
-    assert result.MOS.tolist() == list(range(n))
-    assert "set" not in ids
-
-
-@any_backend
-def test_stratified_sets_hold_every_quantile_alike(tmp_path):
-    rng = np.random.default_rng(0)
-    ids = pd.DataFrame({"MOS": rng.normal(size=200)})
-    sets = apps.get_train_test_sets(ids, stratify=True, random_state=1, save_path=tmp_path / "new" / "sets.csv")
-    for share in pd.crosstab(pd.qcut(sets.MOS, 10), sets["set"]).to_numpy():
-        np.testing.assert_array_equal(share, [4, 12, 4])
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "new" / "sets.csv"), sets)
-    again = apps.get_train_test_sets(ids, stratify=True, random_state=np.random.default_rng(1))
-    other = apps.get_train_test_sets(ids, stratify=True, random_state=2)
-    assert (sets["set"] == again["set"]).all()
-    assert (sets["set"] != other["set"]).any()
-
-
-@any_backend
-def test_histograms_of_sets(monkeypatch):
-    shown = []
-    monkeypatch.setattr(plt, "show", lambda: shown.append([t.get_text() for t in plt.gca().get_legend().texts]))
-    apps.get_train_test_sets(pd.DataFrame({"MOS": np.arange(20.0)}), show_histograms=True)
-    assert shown == [list(apps.SETS)]
-    plt.close("all")
-
-
-@any_backend
-def test_sets_leave_something_to_train_on():
-    with pytest.raises(ValueError, match=r"leave some of the 4 rows. Received: test_size=\(2, 2\)"):
-        apps.get_train_test_sets(pd.DataFrame({"MOS": range(4)}), test_size=(2, 2))

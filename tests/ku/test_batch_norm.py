@@ -1,10 +1,10 @@
-"""Moving statistics: frozen, and re-estimated before validation."""
+"""Moving statistics: held, and re-estimated before validation."""
 
 import keras
 import numpy as np
 import pytest
 
-from ku.batch_norm import Reestimate, freeze_statistics, norms, replaced
+from ku.batch_norm import Reestimate, hold, norms, replaced
 from ku.virtual_batch import split
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow only")
@@ -80,12 +80,12 @@ def test_reestimated_once_an_epoch_before_validation(micro_batch):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("frozen", [False, True])
-def test_reestimating_leaves_no_other_trace(frozen):
+@pytest.mark.parametrize("held", [False, True])
+def test_reestimating_leaves_no_other_trace(held):
     model = network()
     parts = split(model, "features")
-    if frozen:
-        freeze_statistics(parts.body)
+    if held:
+        hold(parts.body)
     learned = [weight.path for weight in model.trainable_weights]
     before = {v.path: np.asarray(v) for layer in model.layers for v in layer.variables}
     Reestimate(parts.body, parts.head, batches(4), 2).on_test_begin()
@@ -94,15 +94,15 @@ def test_reestimating_leaves_no_other_trace(frozen):
     assert changed == {f"{norm}/moving_{what}" for norm in ("first", "second") for what in ("mean", "variance")}
     assert [layer.momentum for layer in norms(model)] == [0.99, 0.99]
     assert model.layers[3].rate == 0.5
-    assert [layer.trainable for layer in norms(model)] == [not frozen, True]
+    assert [layer.trainable for layer in norms(model)] == [not held, True]
     assert [weight.path for weight in model.trainable_weights] == learned
 
 
 @pytest.mark.any_backend
 @pytest.mark.numerical
-def test_frozen_statistics_stay_and_are_used_while_scale_and_offset_learn():
+def test_held_statistics_stay_and_are_used_while_scale_and_offset_learn():
     model = network()
-    freeze_statistics(split(model, "features").body)
+    hold(split(model, "features").body)
     first, second = model.get_layer("first"), model.get_layer("second")
     first.set_weights([np.ones(5), np.zeros(5), np.full(5, 7.0), np.full(5, 4.0)])
     normalised = first(ROWS, training=True)

@@ -243,3 +243,30 @@ def test_a_disk_that_did_not_take_the_content_leaves_the_old_file(tmp_path, monk
     write(errno.EINVAL)  # of a file system that has no such thing
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_path_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "net_lr0.1_best.weights.h5"
+    with files.atomic_path(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.endswith(".weights.h5")
+        temporary.write_text("whole")
+        assert not path.exists()
+
+    def write_half():
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        write_half()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_make_dirs(tmp_path):
+    files.make_dirs(tmp_path / "a" / "b.txt")
+    files.make_dirs(f"{tmp_path}/c/d/")
+    assert (tmp_path / "a").is_dir()
+    assert not (tmp_path / "a" / "b.txt").exists()
+    assert (tmp_path / "c" / "d").is_dir()

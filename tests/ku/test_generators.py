@@ -389,11 +389,6 @@ def test_bad_batches(folder):
         generator[2]
     with pytest.raises(ValueError, match=r"outputs should be columns of numbers or arrays. Received: \['name'\]"):
         columns(outputs="name")[0]
-    ragged = table(2).assign(cell=[np.zeros(2), np.zeros(3)], other=[np.zeros(1), np.zeros(1)])
-    with pytest.raises(ValueError, match=r"share a shape .*'cell' with shapes \[\(2,\), \(3,\)\]"):
-        DataGeneratorDisk(ragged, None, inputs_df="cell")[0]
-    with pytest.raises(ValueError, match=r"share a shape .*\['cell', 'other'\] with shapes \[\(1, 1\), \(1, 2\)\]"):
-        DataGeneratorDisk(ragged[:1], None, inputs_df=["cell", "other"])[0]
     mixed = DataGeneratorDisk(table(2), folder, inputs="name", process_fn=lambda x: x[:, : 1 + int(x[0, 0, 0])])
     with pytest.raises(ValueError, match=r"share a shape .*'name' with shapes \[\(4, 1, 3\), \(4, 2, 3\)\]"):
         mixed[0]

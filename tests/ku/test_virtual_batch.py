@@ -8,7 +8,7 @@ import pytest
 from tiny import TINY
 
 from koniq.network import KONCEPT512
-from ku.batch_norm import freeze_statistics, norms
+from ku.batch_norm import hold, norms
 from ku.tensor_ops import plcc_loss
 from ku.virtual_batch import VirtualBatch, split
 
@@ -102,17 +102,17 @@ def by_hand(model, micro_batch, loss=plcc_loss, cut="gap"):
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, ROWS - 1, ROWS, ROWS + 1])
-def test_with_the_body_frozen_it_is_the_batch(micro_batch):
+def test_with_the_body_held_it_is_the_batch(micro_batch):
     plain, ours = build(), build()
     for model in (plain, ours):
-        freeze_statistics(split(model, "gap").body)
+        hold(split(model, "gap").body)
     assert_same(after_one_step(virtual(ours, micro_batch)), after_one_step(plain))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, None])
 def test_trailing_it_is_the_batch_and_statistics_move_towards_those_of_the_batch(micro_batch):
     plain, ours = build(), build()
-    freeze_statistics(split(plain, "gap").body)
+    hold(split(plain, "gap").body)
     expected = []
     for norm in norms(plain)[:2]:
         seen = keras.Model(plain.input, norm.input)(PICTURES).numpy().reshape(-1, norm.moving_mean.shape[0])
@@ -163,7 +163,7 @@ def test_in_one_micro_batch_it_trains_as_the_plain_model_does():
 def test_sample_weights_and_the_losses_of_weights_count():
     plain, ours = (build(lambda: small(kernel_regularizer="l2")) for _ in range(2))
     for model in (plain, ours):
-        freeze_statistics(model)
+        hold(model)
         model.layers[4].rate = 0
     weights = {"sample_weight": np.arange(ROWS, dtype=np.float32), "loss": "mse"}
     assert_same(after_one_step(virtual(ours, 2, "features"), **weights), after_one_step(plain, **weights))
@@ -239,7 +239,7 @@ def test_the_gradient_of_the_whole_network_is_that_of_the_batch():
     for layer in norms(body):
         layer.momentum = 0
     body(pictures, training=True)  # statistics that suit the weights
-    freeze_statistics(body)
+    hold(body)
     for layer in plain.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0
