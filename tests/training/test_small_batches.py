@@ -10,7 +10,7 @@ from tiny import TINY
 
 from koniq import torch_virtual_batch
 from koniq.network.layers import to_torch
-from koniq.torch_losses import LOSSES
+from koniq.training.in_torch_losses import LOSSES
 from ku import batch_norm
 from ku.tensor_ops import plcc_loss
 from ku.virtual_batch import VirtualBatch, split
