@@ -83,7 +83,7 @@ def photographs(tmp_path):
 
 
 def scored(*arguments, **environment):
-    command = [sys.executable, ROOT / "tests/tiny.py", "lifelog_predict", *map(str, arguments)]
+    command = [sys.executable, ROOT / "tests/helpers/tiny.py", "lifelog_predict", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=os.environ | environment)
 
 

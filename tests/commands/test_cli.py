@@ -110,7 +110,9 @@ def test_quiet_prints_errors_alone(capfd):
 
 
 def test_a_fault_of_the_program_is_no_secret_to_quiet():
-    code = "from koniq import cli, sample\ndef main(s): print(1 / 0)\ncli.run(main, sample.Settings, ['--quiet'])"
+    code = (
+        "from koniq.commands import cli, sample\ndef main(s): print(1 / 0)\ncli.run(main, sample.Settings, ['--quiet'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")

@@ -20,10 +20,12 @@ from koniq.evaluation import calibrating
 from koniq.evaluation.testing import test_report as write_report
 from koniq.ground import InputError
 from koniq.ground import files as ground_files
+from koniq.ground.facts import facts
 from koniq.measure import calibration
 from koniq.network import KONCEPT512, sidecar
 from koniq.pictures.decoding import Score
 from koniq.reports import distribution, lifelog_report, page
+from koniq.scoring.score_tables import read
 from koniq.training.run import Run
 
 OPINIONS = Scale(1, 5)
@@ -160,7 +162,7 @@ def test_the_axes_are_those_of_the_scale(monkeypatch, scored):
     monkeypatch.setattr("koniq.reports.figures.png", lambda figure: drawn.append(figure) or b"")
     monkeypatch.setattr(page, "data_uri", lambda content: "")
     five, _, _ = scored
-    files = lifelog_report.report(lifelog_report.read(five), lifelog_report.facts(five), [], "five")
+    files = lifelog_report.report(read(five), facts(five), [], "five")
     assert files[page.PAGE]
     histogram, by_day, by_hour = (figure.axes[0] for figure in drawn)
     assert histogram.get_xlim() == (1, 5)

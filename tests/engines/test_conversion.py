@@ -111,7 +111,7 @@ def test_onnx_that_differs_is_not_written(tiny, tmp_path, monkeypatch):
 
 
 def command(*arguments):
-    code = "import sys; sys.path.insert(0, 'tests'); import tiny; from koniq import cli, convert;"
+    code = "import sys; sys.path.insert(0, 'tests/helpers'); import tiny; from koniq.commands import cli, convert;"
     code += "cli.run(convert.main, convert.Settings, sys.argv[1:])"
     arguments = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=ROOT)

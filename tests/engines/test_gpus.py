@@ -126,8 +126,8 @@ def test_other_systems_show_theirs(machine, monkeypatch, tmp_path):
 def test_where_none_is_shown_nothing_is_imported_to_decide(machine, frameworks):
     frameworks(tensorflow=FINDS, torch=TORCH_FINDS, keras="", openvino="")
     code = (
-        "import sys; from pathlib import Path; from koniq import engines, gpus; "
-        f"gpus.DEVICES = Path({str(machine)!r}); print(engines.auto()); "
+        "import sys; from pathlib import Path; from koniq.engines import gpus, plan; "
+        f"gpus.DEVICES = Path({str(machine)!r}); print(plan.auto()); "
         "print({'tensorflow', 'torch', 'keras', 'openvino'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -385,8 +385,8 @@ def test_kuti_stops_alike(machine, frameworks):
     frameworks(kuti="", tensorflow=NONE)
     (machine / "nvidia0").touch()
     code = (
-        "from pathlib import Path; from koniq import gpus, kuti_bridge; "
-        f"gpus.DEVICES = Path({str(machine)!r}); kuti_bridge.load(device='auto', training=True)"
+        "from pathlib import Path; from koniq.engines import gpus; from koniq.training import in_kuti; "
+        f"gpus.DEVICES = Path({str(machine)!r}); in_kuti.load(device='auto', training=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "InputError: TensorFlow finds no GPU, though the system shows one" in done.stderr

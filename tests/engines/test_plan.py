@@ -163,7 +163,7 @@ def test_where_one_may_not_write_the_export_goes_to_the_cache(tiny, tmp_path, mo
 
 def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
     hashed = []
-    monkeypatch.setattr(files, "file_hash", lambda path: hashed.append(path) or "hash")
+    monkeypatch.setattr(engines_plan, "file_hash", lambda path: hashed.append(path) or "hash")
     plan = engines.decide(tiny, "keras")
     plan.start()
     assert hashed == []
@@ -215,7 +215,7 @@ def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, mo
 
 
 def in_another_process(code):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}"}
     code = f"import os, tiny; from pathlib import Path; from koniq import engines, openvino_engine; {code}"
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
 

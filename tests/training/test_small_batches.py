@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny import TINY
 
-from koniq import torch_virtual_batch
 from koniq.network.layers import to_torch
+from koniq.training import in_torch_batch
 from koniq.training.in_torch_losses import LOSSES
 from ku import batch_norm
 from ku.tensor_ops import plcc_loss
@@ -52,7 +52,7 @@ def pair():
     for layer in module.modules():
         if isinstance(layer, torch.nn.Dropout):
             layer.p = 0
-    for layer in torch_virtual_batch.norms(module):
+    for layer in in_torch_batch.norms(module):
         layer.momentum = 1 - KEPT
     weights = {name: torch.from_numpy(array) for name, array in state(model).items()}
     module.load_state_dict(module.state_dict() | weights)
@@ -79,14 +79,12 @@ def test_a_step_has_the_same_gradients_and_moves_the_statistics_alike(body, micr
     ours.train_on_batch(PICTURES, MOS[:, None])
 
     if body == "live":
-        torch_virtual_batch.share(module, BATCH // micro_batch)
+        in_torch_batch.share(module, BATCH // micro_batch)
     else:
-        torch_virtual_batch.hold(module.base)
-    trail = torch_virtual_batch.Trail(module) if body == "trailing" else nullcontext()
+        in_torch_batch.hold(module.base)
+    trail = in_torch_batch.Trail(module) if body == "trailing" else nullcontext()
     pictures, mos = torch.from_numpy(PICTURES), torch.from_numpy(MOS)
-    torch_virtual_batch.backward(
-        module, pictures, micro_batch, lambda scores: LOSSES[loss](scores, mos), nullcontext, trail
-    )
+    in_torch_batch.backward(module, pictures, micro_batch, lambda scores: LOSSES[loss](scores, mos), nullcontext, trail)
     if body == "trailing":
         trail.update()
 
@@ -107,7 +105,7 @@ def test_reestimated_statistics_are_the_same(micro_batch):
     batches = [([PICTURES], [MOS]), ([255 - PICTURES], [MOS])]
     batch_norm.Reestimate(parts.body, parts.head, batches, micro_batch).estimate()
     pictures = [torch.from_numpy(inputs) for (inputs,), _ in batches]
-    torch_virtual_batch.reestimate(module, pictures, micro_batch, nullcontext)
+    in_torch_batch.reestimate(module, pictures, micro_batch, nullcontext)
     found = module.state_dict()
     for name, expected in state(model).items():
         if name.endswith("running_var"):
