@@ -17,13 +17,12 @@ from PIL import Image
 
 from koniq import sample, splits, tables
 from koniq.ground import InputError, first_few
-from koniq.ground.paths import DATASETS, IMAGES, METADATA
+from koniq.ground.paths import IMAGES, METADATA, NEAR_COPIES
 from koniq.releases import BIQ_TABLES, LIVE_TABLES, RATER_TRAINING, RELEASES
 from koniq.scale import USUAL, Scale, given, guess
 from koniq.splits import SETS
 from ku.files import shown
 
-NEAR_COPIES = DATASETS / "near_copies.csv"  # dataset, image_name, group, scene: of official sets
 VALIDATION = (0.9, 0.1)  # shares of training and validation, where a release has training and test alone
 SEED = 1  # of that division, and of LIVE-itW's: the same for everybody, for ever
 LIVE_SETS, LIVE_SHARES = ("training", "calibration", "test"), (0.7, 0.1, 0.2)  # of what is trained on it, see below

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from koniq import gpus
-from koniq.ground.paths import ROOT
+from koniq.ground.built import commit as commit  # part of what a record says, as what is below
 
 PACKAGES = (
     *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),
@@ -123,17 +122,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def commit() -> str:
-    """The git commit of this repository, with "+" where files differ from it; "" outside git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -21,7 +21,7 @@ import tyro
 
 from koniq import archives, check, cli, datasets, seen, transfer
 from koniq.ground import InputError, RunStopped
-from koniq.ground.paths import DOWNLOADS, METADATA, ROOT
+from koniq.ground.paths import DOWNLOADS, HOME, METADATA
 from koniq.network import KONCEPT512, weights
 from koniq.releases import RELEASES, Release
 from koniq.sources import ITEMS, Item, Part, Source, named
@@ -43,7 +43,7 @@ class Settings:
     offline: bool = False  # use what is on disk only; so does KONIQ_OFFLINE=1 or HF_HUB_OFFLINE=1
     keep: bool = False  # keep a fetched archive after it was unpacked
     attempts: int = 5  # in a row that bring nothing new, before the next source is tried
-    root: str = str(ROOT)  # the folder that everything is put below (ImageNet's Keras file goes to ~/.keras)
+    root: str = str(HOME)  # the folder that everything is put below (ImageNet's Keras file goes to ~/.keras)
 
 
 def main(s: Settings) -> None:
@@ -332,7 +332,7 @@ def _alone(name: str, root: Path) -> Iterator[None]:
 
 def _below(root: Path, place: Path) -> Path:
     """A place of koniq.ground.paths, below another root."""
-    return root / place.relative_to(ROOT)
+    return root / place.relative_to(HOME)
 
 
 def show(root: Path) -> None:

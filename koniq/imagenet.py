@@ -9,7 +9,7 @@ from pathlib import Path
 
 from koniq import fetch
 from koniq.ground import InputError, RunStopped
-from koniq.ground.paths import ROOT
+from koniq.ground.paths import HOME
 from koniq.network import Network, find
 from koniq.sources import named
 
@@ -39,7 +39,7 @@ def initial(weights: str, network: Network, *names: str) -> Path | None:
         return None
 
 
-def body_weights(network: Network, *names: str, root: Path = ROOT) -> Path:
+def body_weights(network: Network, *names: str, root: Path = HOME) -> Path:
     """The file of the weights of a network's body, its hash checked: one that is there, else the first to be fetched.
 
     names: of InceptionResNetV2, "pytorch", "keras", in the order of trying; both if none is given. Raises
