@@ -16,7 +16,7 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 CORE := $(addprefix requirements/,scoring.txt tensorflow.txt photographs.txt)  # what requirements.txt names
-LISTS := $(wildcard requirements-*.txt requirements/*.txt)
+LISTS := $(wildcard requirements*.txt requirements/*.txt)
 # Threads of OpenMP that wait by spinning would take the cores from the other of two processes.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 MODEL := koncept_lite
@@ -108,7 +108,7 @@ wheel: .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/test: requirements-test.txt $(LISTS) .venv/core
+.venv/test: $(LISTS) .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import koniq
 from koniq import gpus
 from koniq.ground.built import commit as commit  # part of what a record says, as what is below
 
@@ -114,8 +115,8 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
+    """The versions of Python, of koniq, and of the packages that a result depends on."""
+    found = {"python": platform.python_version(), "koniq": koniq.__version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -72,16 +72,17 @@ def in_git(*folders: str) -> set[str]:
     return {name for name in done.stdout.splitlines() if (ROOT / name).is_file()}
 
 
+def named(path: Path) -> set[Path]:
+    """A requirements file and those that it names."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    below = [path.parent / line.removeprefix("-r ").strip() for line in lines if line.startswith("-r ")]
+    return {path}.union(*map(named, below))
+
+
 def required(path: Path) -> set[str]:
-    """The lines of a requirements file and of those that it names."""
-    found = set()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split("#")[0].split()
-        if words[:1] == ["-r"]:
-            found |= required(path.parent / words[1])
-        elif words:
-            found.add("".join(words))
-    return found
+    """The requirements of a file and of those that it names."""
+    lines = [line.strip() for file in named(path) for line in file.read_text(encoding="utf-8").splitlines()]
+    return {line for line in lines if line and not line.startswith(("#", "-r "))}
 
 
 def test_the_wheel_has_koniq_ku_and_what_comes_along_and_nothing_else(wheel):
@@ -135,6 +136,15 @@ def test_every_pin_stands_once():
     assert sorted(pinned) == sorted({*pinned})
     for path in ROOT.glob("requirements*.txt"):
         assert "==" not in "".join(line for line in path.read_text().splitlines() if not line.startswith("#")), path
+
+
+def test_an_environment_is_made_again_when_a_list_changes():
+    """By make: a list that it does not know of would go stale."""
+    done = subprocess.run(["make", "-pn", ".venv/core"], cwd=ROOT, capture_output=True, text=True, check=True)
+    needs = dict(line.split(":", 1) for line in done.stdout.splitlines() if line.startswith(".venv") and ":" in line)
+    for target, name in ((".venv/core", ""), (".venv/test", "-test"), (".venv-kuti/core", "-kuti")):
+        files = {path.relative_to(ROOT).as_posix() for path in named(ROOT / f"requirements{name}.txt")}
+        assert files <= {*needs[target].split()}, target
 
 
 @pytest.fixture(scope="module")

@@ -33,5 +33,6 @@ def commit() -> str:
 def install(extra: str = "") -> str:
     """What a person types to install an extra, or what everybody needs: in a clone, or beside other packages."""
     if IN_CLONE:
-        return f"pip install -r requirements{f'-{extra}' if extra not in ('', 'tensorflow') else ''}.txt"
+        own = f"requirements-{extra}.txt"
+        return f"pip install -r {own if (ROOT / own).is_file() else 'requirements.txt'}"
     return f'pip install "koniq[{extra}]"' if extra else "pip install koniq"
