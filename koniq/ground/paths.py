@@ -48,11 +48,14 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "koncept512")
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file comes along with the installed package: what pip put there, it replaces and takes away."""
+    return not IN_CLONE and _PACKED in path.resolve().parents
+
+
 def folder_beside(path: Path) -> Path:
     """The folder for what is made from a file and kept: the file's, or the user's cache if that is not to be written.
 
     It is not where one may not, nor in the package: what pip did not put there, it does not take away.
     """
-    folder = path.parent
-    packed = _PACKED in (real := folder.resolve(), *real.parents)
-    return user_cache() if packed or not os.access(folder, os.W_OK) else folder
+    return user_cache() if is_packed(path) or not os.access(path.parent, os.W_OK) else path.parent

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from koniq.ground import InputError
+from koniq.ground.paths import TRAINED_MODELS, is_packed
 from koniq.network.finding import BEST
 from koniq.network.spec import KONCEPT512, NETWORKS, Network
 from koniq.network.weight_files import SUFFIXES
@@ -25,7 +26,15 @@ def record(weights: Path) -> dict:
 
 
 def write_record(weights: Path, network: Network, /, **facts: object) -> None:
-    """Write beside a weights file what its scores depend on, and any other facts."""
+    """Write beside a weights file what its scores depend on, and any other facts.
+
+    Raises InputError if the weights came along with the package: the next version would forget it.
+    """
+    if is_packed(weights):
+        raise InputError(
+            f"Weights that something is kept beside should be yours: copy {weights.parent} into {TRAINED_MODELS}, "
+            f"where they are found first. Received: {weights}, of the package"
+        )
     with atomic_path(record_path(weights)) as path:
         path.write_text(json.dumps(network.record() | facts, indent=2) + "\n")
 
