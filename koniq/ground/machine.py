@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from koniq.ground.paths import ROOT
+import koniq
+from koniq.ground.built import commit as commit  # part of what a record says, as what is below
 
 PACKAGES = (
     *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),
@@ -67,28 +67,14 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
+    """The versions of Python, of koniq, and of the packages that a result depends on."""
+    found = {"python": platform.python_version(), "koniq": koniq.__version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
-
-
-def commit() -> str:
-    """The git commit of this repository, with "+" where files differ from it; "" outside git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def free_memory() -> int:

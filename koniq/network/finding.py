@@ -4,12 +4,12 @@ from pathlib import Path
 
 from koniq.ground import InputError
 from koniq.ground.log import LOG
-from koniq.ground.paths import MODELS, TRAINED_MODELS
+from koniq.ground.paths import MODELS, RELEASED_MODELS, TRAINED_MODELS
 from koniq.ground.typed import command
 from koniq.network.weight_files import SUFFIXES
 
 ORIGINAL = "koncep512-trained-model.h5"  # as its authors released it; the missing "t" is theirs
-RELEASED = "koncept_lite"  # comes with this repository
+RELEASED = "koncept_lite"  # comes with this repository, and with the package
 FETCH_ORIGINAL = f"`{command('fetch koncept512/original')}` gets the original"
 BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a training run
 
@@ -31,12 +31,14 @@ def find_or_default(name: str) -> Path:
 
 
 def find(name: str) -> Path:
-    """The weights file meant by a path, a folder, or a bare name: of `trained_models/` or of a run.
+    """The weights file meant by a path, a folder, or a bare name: of `trained_models/`, released, or of a run.
 
     A folder is a training run's, or that of a model, whose file has its name: koncept_lite/koncept_lite.safetensors.
     Raises InputError, saying where was looked, if there is none.
     """
-    for place in (Path(name), *(TRAINED_MODELS / f"{name}{suffix}" for suffix in ("", *SUFFIXES)), MODELS / name):
+    folders = dict.fromkeys((TRAINED_MODELS, RELEASED_MODELS))
+    trained = (folder / f"{name}{suffix}" for folder in folders for suffix in ("", *SUFFIXES))
+    for place in (Path(name), *trained, MODELS / name):
         if place.is_file():
             return place
         inside = [path for pattern in BEST for path in sorted(place.glob(pattern))]

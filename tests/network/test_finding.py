@@ -6,6 +6,7 @@ from koniq.network import finding, sidecar
 
 def test_find(tmp_path, monkeypatch):
     monkeypatch.setattr(finding, "TRAINED_MODELS", tmp_path / "trained")
+    monkeypatch.setattr(finding, "RELEASED_MODELS", tmp_path / "released")
     monkeypatch.setattr(finding, "MODELS", tmp_path / "models")
     named, run = tmp_path / "trained/mine.weights.h5", tmp_path / "models/run/x_best.weights.h5"
     for path in (named, run):
@@ -17,6 +18,13 @@ def test_find(tmp_path, monkeypatch):
     of_its_own.parent.mkdir()
     of_its_own.touch()
     assert finding.find("lite") == finding.find(str(of_its_own.parent)) == of_its_own
+    along = tmp_path / "released/along/along.safetensors"  # comes along, and is there where nothing was trained
+    along.parent.mkdir(parents=True)
+    along.touch()
+    assert finding.find("along") == along
+    own = tmp_path / "trained/along.h5"
+    own.touch()
+    assert finding.find("along") == own
     assert sidecar.title(named) == "mine"
     assert sidecar.title(run) == "run"
     with pytest.raises(InputError, match=r"Received: weights='absent'"):
@@ -27,6 +35,7 @@ def test_find(tmp_path, monkeypatch):
 
 def test_where_nothing_is_named_the_original_goes_before_the_released_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(finding, "TRAINED_MODELS", tmp_path)
+    monkeypatch.setattr(finding, "RELEASED_MODELS", tmp_path)
     monkeypatch.setattr(finding, "MODELS", tmp_path)
     with pytest.raises(InputError, match="Received: weights='koncept_lite'"):
         finding.find_or_default("")
