@@ -48,7 +48,7 @@ class Settings:
     batch_size: int | None = None  # pictures at a time, but where batches are compared; None: what suits the engine
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
-    engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py
+    engine: engines.EngineName = "keras"  # or openvino, faster on processors; auto: as lifelog_predict.py
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     workers: int = 2  # threads that decode pictures
     sheet: int = 24  # pictures on each of the contact sheets

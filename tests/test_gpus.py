@@ -5,7 +5,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from commands import ended
@@ -14,10 +13,10 @@ from tiny import TINY
 import koncept512_test
 import koncept512_train
 import pytorch_train_koncept512
-from koniq import engines, gpus, openvino_engine
+from koniq import engines, gpus
 from koniq.gpus import Answer
 from koniq.ground import InputError
-from koniq.network import NETWORKS, sidecar, weight_files, weights
+from koniq.network import NETWORKS, sidecar, weight_files
 from koniq.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -287,11 +286,12 @@ def test_the_order_is_tensorflows_gpu_pytorchs_gpu_openvino_keras(monkeypatch, c
     assert chosen(monkeypatch, None, without("openvino")) == ("keras", "cpu")
 
 
-def test_without_tensorflow_it_is_pytorch(monkeypatch):
+def test_without_tensorflow_it_is_pytorch_on_a_gpu_and_openvino_on_the_processor(monkeypatch):
     assert chosen(monkeypatch, {"torch": YES}, without("tensorflow")) == ("torch", "auto")
-    assert chosen(monkeypatch, {"torch": NO}, without("tensorflow")) == ("torch", "cpu")
-    assert chosen(monkeypatch, None, without("tensorflow")) == ("torch", "cpu")  # OpenVINO's export is made by Keras
-    assert chosen(monkeypatch, None, ["openvino"]) == ("openvino", "cpu")  # it may have been made
+    assert chosen(monkeypatch, {"torch": NO}, without("tensorflow")) == ("openvino", "cpu")
+    assert chosen(monkeypatch, None, without("tensorflow")) == ("openvino", "cpu")
+    assert chosen(monkeypatch, None, ["torch"]) == ("torch", "cpu")
+    assert chosen(monkeypatch, None, ["openvino"]) == ("openvino", "cpu")
 
 
 def test_what_is_asked_for_decides(monkeypatch):
@@ -304,16 +304,6 @@ def test_what_is_asked_for_decides(monkeypatch):
         chosen(monkeypatch, {"tensorflow": NO, "torch": NO}, device="cuda")
     with pytest.raises(InputError, match=r"Received: the system shows no GPU"):
         chosen(monkeypatch, None, device="cuda")
-
-
-def test_an_export_has_no_need_of_a_gpu_whatever_is_wrong_with_it(machine, monkeypatch, tmp_path):
-    (machine / "nvidia0").touch()
-    monkeypatch.setattr(openvino_engine, "_keep_to_ourselves", lambda: None)
-    seen = []
-    model = SimpleNamespace(export=lambda *arguments, **named: seen.append(gpus.shown()))
-    monkeypatch.setattr(weights, "load", lambda model, path: None)
-    openvino_engine._export(tmp_path, SimpleNamespace(build=lambda: model), tmp_path)
-    assert seen == [()]
 
 
 def test_the_record_of_scores_names_the_gpu_that_computed_them(monkeypatch, tmp_path):

@@ -145,11 +145,11 @@ def into_a_fetch(folder):
         pass
 
 
-def into_an_export(folder):
-    openvino_engine._make(folder / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
+def into_an_int8_model(folder):
+    openvino_engine._make(folder / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
 
 
-@pytest.mark.parametrize("write", [into_scores, into_a_run, into_a_prepared_file, into_a_fetch, into_an_export])
+@pytest.mark.parametrize("write", [into_scores, into_a_run, into_a_prepared_file, into_a_fetch, into_an_int8_model])
 def test_a_file_system_without_locks_ends_no_command(tmp_path, monkeypatch, capsys, write):
     def refuse(*arguments, **settings):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -179,7 +179,7 @@ def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
 
 
 def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypatch):
-    """The sample's folder, an export, a prepared file."""
+    """The sample's folder, an int8 model, a prepared file."""
     monkeypatch.setattr(sample, "PICTURES", {"training": 9, "validation": 2, "test": 3})
     monkeypatch.setattr(openvino_engine, "_apart", lambda work, folder: None)
     for name in ("sample", "a.openvino", "mine.h5"):
@@ -188,8 +188,8 @@ def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypat
     (other_disk / "sample/old").touch()
     for _ in range(2):  # the second time they are there
         sample.ensure(tmp_path / "sample")
-        openvino_engine._make(tmp_path / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
-        openvino_engine._make(tmp_path / "a.openvino", {"of": "b"}, "Exporting", os.listdir)
+        openvino_engine._make(tmp_path / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
+        openvino_engine._make(tmp_path / "a.openvino", {"of": "b"}, "Calibrating", os.listdir)
     into_a_prepared_file(tmp_path)
     assert sorted(path.name for path in other_disk.iterdir()) == ["a.openvino", "mine.h5", "sample"]
     assert len(list((other_disk / "sample" / sample.IMAGES_NAME).iterdir())) == 14
