@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from test_network_koncept_lite import SIZES, drawn, pictures
 
-from koniq import engines
+from koniq import engines, openvino_engine
 from koniq.network import KONCEPT512, KONCEPT_LITE, TOLERANCE, sidecar, weights
 from koniq.network.koncept_lite import EPSILON
 from koniq.prediction import decode, predict
@@ -115,6 +115,14 @@ def test_koncept512_scores_as_in_pytorch_at_any_size(koncept512, size):
     with torch.no_grad():
         np.testing.assert_allclose(found, module(torch.from_numpy(batch)), rtol=0, atol=TOLERANCE)
     assert np.ptp(found) > 1
+
+
+def test_what_int8_leaves_of_koncept512_is_its_stem_and_its_head(koncept512):
+    model = KONCEPT512.at((76, 100)).build_openvino(weights.read_state(koncept512, KONCEPT512))
+    names = [layer.get_friendly_name() for layer in openvino_engine._layers(model)]
+    assert len({*names}) == len(names) == sum(layer.kind in ("Conv2D", "Dense") for layer in KONCEPT512.layers)
+    assert names[: openvino_engine.STEM] == [f"base.{place}" for place in (0, 1, 2, 4, 5)]
+    assert names[-openvino_engine.HEAD :] == ["fc.0", "fc.4", "fc.8", "fc.12"]
 
 
 # Each file is scored as by the command itself, in a process that finds no framework that trains.

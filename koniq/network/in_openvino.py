@@ -1,4 +1,4 @@
-"""What the networks in OpenVINO are made of: no framework that trains is imported, and nothing is exported.
+"""What the networks in OpenVINO are made of, from arrays: no framework that trains is imported.
 
 Pictures enter as bytes. A batch normalisation is no layer of its own: it is folded into what it stands beside, so that
 what computes in 8 bits is a convolution with a bias.
