@@ -29,7 +29,7 @@ class Settings:
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
-    engine: engines.EngineName = "keras"  # or openvino, which exports the network first; auto: as lifelog_predict.py
+    engine: engines.EngineName = "keras"  # or openvino, faster on processors; auto: as lifelog_predict.py
     device: engines.DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one

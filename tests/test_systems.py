@@ -18,16 +18,16 @@ from tqdm import tqdm
 from koniq.commands import cli
 from koniq.commands import sample as commands_sample
 from koniq.data import datasets, sample
-from koniq.engines import in_openvino
-from koniq.fetch import installation
+from koniq.engines.plan import in_openvino
+from koniq.fetch.installation import installation
 from koniq.ground import machine
 from koniq.network import sidecar, weights
-from koniq.pictures import inputs, prepared
+from koniq.pictures.memory import inputs, prepared
 from koniq.scoring import score_file
-from koniq.training import run
+from koniq.training.in_keras import run
 from ku import files
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # Run as any Python starts: what is not there on macOS (no /proc, no sched_getaffinity) or Windows (no fcntl, ...).
 ELSEWHERE = """
 import builtins, io, os, sys
@@ -153,11 +153,11 @@ def into_a_fetch(folder):
         pass
 
 
-def into_an_export(folder):
-    in_openvino._make(folder / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
+def into_an_int8_model(folder):
+    in_openvino._make(folder / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
 
 
-@pytest.mark.parametrize("write", [into_scores, into_a_run, into_a_prepared_file, into_a_fetch, into_an_export])
+@pytest.mark.parametrize("write", [into_scores, into_a_run, into_a_prepared_file, into_a_fetch, into_an_int8_model])
 def test_a_file_system_without_locks_ends_no_command(tmp_path, monkeypatch, capsys, write):
     def refuse(*arguments, **settings):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -187,7 +187,7 @@ def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
 
 
 def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypatch):
-    """The sample's folder, an export, a prepared file."""
+    """The sample's folder, an int8 model, a prepared file."""
     monkeypatch.setattr(sample, "PICTURES", {"training": 9, "validation": 2, "test": 3})
     monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: None)
     for name in ("sample", "a.openvino", "mine.h5"):
@@ -198,6 +198,8 @@ def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypat
         sample.ensure(tmp_path / "sample")
         in_openvino._make(tmp_path / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
         in_openvino._make(tmp_path / "a.openvino", {"of": "b"}, "Exporting", os.listdir)
+        in_openvino._make(tmp_path / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
+        in_openvino._make(tmp_path / "a.openvino", {"of": "b"}, "Calibrating", os.listdir)
     into_a_prepared_file(tmp_path)
     assert sorted(path.name for path in other_disk.iterdir()) == ["a.openvino", "mine.h5", "sample"]
     assert len(list((other_disk / "sample" / sample.IMAGES_NAME).iterdir())) == 14

@@ -1,7 +1,7 @@
 """OpenVINO as an engine: float32, bf16 or int8.
 
-A network that can be is built from its weights each time, in less than a second; another one is exported from Keras
-once, and kept beside them. So is what int8 makes of either, which takes minutes.
+A network is built from its weights each time, in a second, by no framework that trains. What int8 makes of it, which
+takes minutes, is kept beside them.
 """
 
 import hashlib
@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from koniq.engines import gpus
 from koniq.engines.engine import Engine
-from koniq.ground import InputError, RunStopped, machine
+from koniq.ground import InputError, RunStopped
 from koniq.ground.log import LOG
 from koniq.ground.paths import folder_beside
 from koniq.network import Network, sidecar, weights
@@ -70,21 +69,19 @@ def best_precision() -> str:
 def start(
     path: Path, network: Network, about: dict, precision: str, batch_size: int, calibration: Calibration | None = None
 ) -> Engine:
-    """The engine for the weights at `path`: built, or exported first, and for int8 calibrated, unless it was before.
+    """The engine for the weights at `path`, for int8 calibrated first, unless it was before.
 
-    about: what an export depends on; one of anything else is made anew. Raises InputError if the processor has no such
-    precision or there are too few pictures to calibrate on, RunStopped if int8 disagrees with float32.
+    about: what a calibration depends on; one of anything else is made anew. Raises InputError if the processor has no
+    such precision or there are too few pictures to calibrate on, RunStopped if int8 disagrees with float32.
     """
     if ABILITIES[precision] not in abilities():
         raise InputError(
             f"precision should be one that this processor has ({', '.join(abilities())}). Received: {precision}"
         )
-    if not network.openvino_builder:
-        _make(kept(path, network), about, "Exporting the network to OpenVINO", _export, path, network)
     if not calibration:
         model = _model(path, network, bfloat16=precision == "mixed_bfloat16")
         return _engine(model, network, precision, batch_size)
-    folder = kept(path, network, "-int8")
+    folder = kept(path, network)
     if calibration.pictures:
         about = {**about, "calibrated_on": calibration.key}
         title = "Calibrating int8 on some of the pictures and checking it on others"
@@ -95,7 +92,7 @@ def start(
 
 def calibration(path: Path, network: Network, about: dict, pictures: Sequence[Path]) -> Calibration:
     """Some of `pictures`, evenly spread, to calibrate int8 on; or none if it was done for the same weights before."""
-    folder = kept(path, network, "-int8")
+    folder = kept(path, network)
     if _is_of(folder, about):
         return Calibration((), _about(folder)["calibrated_on"])
     wanted = 2 * (CALIBRATION + CHECK)  # some may not open
@@ -110,10 +107,10 @@ def calibration(path: Path, network: Network, about: dict, pictures: Sequence[Pa
     )
 
 
-def kept(path: Path, network: Network, suffix: str = "") -> Path:
-    """The folder of an export: beside the weights, or in the user's cache where that is not to be written."""
+def kept(path: Path, network: Network) -> Path:
+    """The folder of the int8 model: beside the weights, or in the user's cache where that is not to be written."""
     size = "x".join(map(str, network.input_size))
-    return folder_beside(path) / f"{sidecar.record_path(path).stem}-{size}{suffix}.openvino"
+    return folder_beside(path) / f"{sidecar.record_path(path).stem}-{size}-int8.openvino"
 
 
 def _about(folder: Path) -> dict:
@@ -148,25 +145,14 @@ def _apart(work: Callable, *arguments: Any) -> Any:
             return pool.submit(work, *arguments).result()
         except BrokenProcessPool as error:
             raise RunStopped(
-                "The process that prepares the network for OpenVINO was killed, perhaps for want of memory. "
-                "Give --engine keras to do without."
+                "The process that calibrates int8 was killed, perhaps for want of memory. Give --precision auto to do "
+                "without."
             ) from error
 
 
-def _export(path: Path, network: Network, folder: Path) -> None:
-    _keep_to_ourselves()
-    gpus.hide()  # whatever is wrong with one, the export has no need of it
-    with machine.quiet():
-        model = network.build()
-        weights.load(model, path)
-        model.export(str(folder / "model.xml"), format="openvino", verbose=False)
-
-
 def _model(path: Path, network: Network, bfloat16: bool = False) -> "openvino.Model":
-    """The network with the weights at `path`: built from them, or as it was exported."""
-    if network.openvino_builder:
-        return network.build_openvino(weights.read_state(path, network), bfloat16)
-    return _read(kept(path, network))
+    """The network with the weights at `path`."""
+    return network.build_openvino(weights.read_state(path, network), bfloat16)
 
 
 def _read(folder: Path) -> "openvino.Model":
@@ -241,57 +227,24 @@ def _engine(model: "openvino.Model", network: Network, precision: str, batch_siz
     import openvino
 
     model.reshape([batch_size, *network.input_size, 3])
-    if precision == "int8":  # its layers in floating point, too, at the best that the processor has
-        parts = [(model, HINTS[best_precision()])]
-    elif precision == "float32":
-        parts = [(model, "f32")]
-    elif network.openvino_builder:
-        parts = [(model, HINTS[precision])]
-    else:  # the first convolution sees what were bytes, which bf16 would round: a third of all its error
-        first, rest = _cut(model)
-        parts = [(first, "f32"), (rest, HINTS[precision])]
-    score, parallel = _compiled(parts)
-    name = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
-    return Engine(name, network, batch_size, score, parallel)
-
-
-def _compiled(parts: Sequence[tuple["openvino.Model", str]]) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
-    """A function that runs one model after another, each in its precision, and how many calls of it fill the cores."""
-    import openvino
-
-    core = openvino.Core()
-    compiled = [
-        core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT"})
-        for model, hint in parts
-    ]
+    # The layers of int8 in floating point, too, are at the best that the processor has.
+    hint = HINTS[best_precision() if precision == "int8" else precision]
+    config = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT"}
+    compiled = openvino.Core().compile_model(model, "CPU", config)
     own = threading.local()  # a request works for one thread at a time
 
     def score(pictures: np.ndarray) -> np.ndarray:
-        if not hasattr(own, "requests"):
-            own.requests = [model.create_infer_request() for model in compiled]
-            for before, after in zip(own.requests, own.requests[1:], strict=False):
-                after.set_input_tensor(before.get_output_tensor(0))
-        own.requests[0].set_input_tensor(openvino.Tensor(pictures, shared_memory=True))
-        for request in own.requests:
-            request.infer()
-        return own.requests[-1].get_output_tensor(0).data[:, 0].copy()
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        own.request.set_input_tensor(openvino.Tensor(pictures, shared_memory=True))
+        own.request.infer()
+        return own.request.get_output_tensor(0).data[:, 0].copy()
 
-    return score, compiled[-1].get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    name = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
+    parallel = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    return Engine(name, network, batch_size, score, parallel)
 
 
 def _layers(model: "openvino.Model") -> list["openvino.Node"]:
     """The convolutions and matrix products, in order."""
     return [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
-
-
-def _cut(model: "openvino.Model") -> tuple["openvino.Model", "openvino.Model"]:
-    """The model up to its second convolution, and from there."""
-    import openvino
-    from openvino import opset13
-
-    joint = _layers(model)[1].input_value(0)
-    entry = opset13.parameter(joint.get_partial_shape(), joint.get_element_type())
-    for target in list(joint.get_target_inputs()):
-        target.replace_source_output(entry.output(0))
-    results = [result.input_value(0) for result in model.get_results()]
-    return openvino.Model([joint], model.get_parameters()), openvino.Model(results, [entry])

@@ -128,7 +128,7 @@ def decide(
     """
     network = sidecar.network_of(path, input_size, resize)
     if engine == "auto":
-        engine, device = auto(precision, device, exported=not network.openvino_builder)
+        engine, device = auto(precision, device)
     if (engine, device) in {("openvino", "cuda"), ("openvino", "mps"), ("keras", "mps")}:
         raise InputError(f"device={device} should go with another engine, such as torch. Received: engine={engine}")
     if engine == "openvino":
@@ -136,11 +136,7 @@ def decide(
             raise InputError("openvino should be installed for this: pip install -r requirements.txt")
         if precision == "int8" and not find_spec("nncf"):
             raise InputError("nncf should be installed for this: pip install -r requirements-int8.txt")
-        if not (network.openvino_builder or has_keras()):
-            raise InputError(
-                f"Keras and TensorFlow, which export {network.name} for OpenVINO, should be installed for this: "
-                "pip install -r requirements.txt"
-            )
+        weight_files.needs_reader(path)
         precision = in_openvino.best_precision() if precision == "auto" else precision
     elif precision == "int8":
         raise InputError(f"precision=int8 should go with engine=openvino. Received: engine={engine}")
@@ -166,14 +162,13 @@ def decide(
     return chosen
 
 
-def auto(precision: str = "auto", device: DeviceName = "auto", exported: bool = True) -> tuple[str, DeviceName]:
+def auto(precision: str = "auto", device: DeviceName = "auto") -> tuple[str, DeviceName]:
     """The engine that suits this machine (keras, torch or openvino), and the device that it is for.
 
     In this order: Keras on a GPU that TensorFlow computes on, PyTorch on a GPU, OpenVINO, Keras on the processor, and
-    PyTorch there where Keras is not installed. int8 is OpenVINO's wherever it is. exported: whether OpenVINO has the
-    network from Keras, and nothing where that is not installed. Where the system shows a GPU that Keras does not score
-    on, a line says why. `koniq.engines.gpus` asks the frameworks; none is imported here. Raises InputError
-    where `device` is a GPU and neither computes on it.
+    PyTorch there where Keras is not installed. int8 is OpenVINO's wherever it is. Where the system shows a GPU that
+    Keras does not score on, a line says why. `gpus` asks the frameworks; none is imported here. Raises InputError where
+    `device` is a GPU and neither computes on it.
     """
     refused = []
     signs = gpus.shown() if device != "cpu" and precision != "int8" else ()
@@ -192,8 +187,7 @@ def auto(precision: str = "auto", device: DeviceName = "auto", exported: bool = 
             f"The processor scores, though the system shows a GPU ({first_few(signs)}): {'; '.join(refused)}. "
             f"What may help: {gpus.MENDS['tensorflow']}"
         )
-    able = not exported or has_keras() or not weight_files.has_torch()
-    if precision == "int8" or (find_spec("openvino") and able):
+    if precision == "int8" or find_spec("openvino"):
         return "openvino", "cpu"
     if not find_spec("openvino"):
         LOG.info("OpenVINO would be several times as fast here: pip install -r requirements.txt")

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from koniq.network import koncept_lite as lite
-
-EPSILON = 1e-3  # of every batch normalisation, as in Keras
+from koniq.network.koncept512 import EPSILON
 
 
 class ConvNorm(nn.Module):

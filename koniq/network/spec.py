@@ -23,6 +23,8 @@ TOLERANCE = 1e-3
 class Network:
     """A rating network, from uint8 pictures to one score in MOS: `build` gives it in Keras, `build_torch` in PyTorch.
 
+    In OpenVINO, which does not train, `build_openvino` gives it with its weights.
+
     output_bias: where the score starts.
     """
 
@@ -34,7 +36,7 @@ class Network:
     features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
     layers: tuple[Layer, ...] = ()  # those with weights, in Keras's order, by which a file is known without a framework
     own_name: Callable[[str], str] = str  # the name in `layers` of an array in a public port of the body; "" if none
-    openvino_builder: Callable[..., "openvino.Model"] | None = None  # None: it is exported from Keras
+    openvino_builder: Callable[..., "openvino.Model"] | None = None
     body: str = "InceptionResNetV2"  # whose weights of ImageNet a training may start from: see koniq.fetch.bodies
 
     @property
@@ -51,7 +53,7 @@ class Network:
         return self.torch_builder(output_bias)
 
     def build_openvino(self, state: State, bfloat16: bool = False) -> "openvino.Model":
-        """The model with the weights of `state`, as `build` has it; of those networks that have a builder for it.
+        """The model with the weights of `state`, as `build` has it.
 
         bfloat16: whether it is to compute in that.
         """
@@ -82,6 +84,7 @@ KONCEPT512 = Network(
     BuiltIn("in_keras", "koncept512"),
     input_size=(384, 512),
     torch_builder=BuiltIn("in_torch", "koncept512"),
+    openvino_builder=BuiltIn("in_openvino_koncept512", "koncept512"),
     features="final_gap",
     layers=tuple(koncept512_layers()),
     own_name=koncept512_name,
@@ -91,7 +94,7 @@ KONCEPT_LITE = Network(
     BuiltIn("in_keras", "koncept_lite"),
     input_size=(384, 512),
     torch_builder=BuiltIn("in_torch", "koncept_lite"),
-    openvino_builder=BuiltIn("in_openvino", "koncept_lite"),
+    openvino_builder=BuiltIn("in_openvino_koncept_lite", "koncept_lite"),
     features="features",
     layers=tuple(koncept_lite_layers()),
     own_name=koncept_lite_name,

@@ -37,10 +37,15 @@ def needs_torch() -> None:
         raise InputError(f"PyTorch should be installed for this: {install('torch')}")
 
 
+def needs_reader(path: Path) -> None:
+    """Raise InputError where PyTorch, which alone reads `.pth` and `.pt`, is needed for a file and not installed."""
+    if path.suffix in TORCH[1:] and not has_torch():
+        raise InputError(f"PyTorch should be installed to read {path}: pip install -r requirements-torch.txt")
+
+
 def read_torch(path: Path) -> State:
     """The arrays of a file of PyTorch by the names in it, as float32; only `.pth` and `.pt` need PyTorch for it."""
-    if path.suffix != ".safetensors":
-        needs_torch()
+    needs_reader(path)
     try:
         return _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     except Exception as error:  # PyTorch raises a dozen kinds for a file that is none of its own

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import keras
@@ -62,6 +63,8 @@ def test_one_file_gives_one_score_through_every_engine(tiny, folder, tmp_path):
     every = [(path, engine) for path in (tiny, *targets) for engine in ("keras", "torch")]
     # OpenVINO's export, in a process of its own, reads weights as Keras's engine does: once is enough.
     for path, engine in (*every, (targets[-1], "openvino")):
+        found = [score.mos for score in predict(engines.decide(path, engine, "float32").start(), paths)]
+    for path, engine in product((tiny, *targets), ("keras", "torch", "openvino")):
         found = [score.mos for score in predict(engines.decide(path, engine, "float32").start(), paths)]
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE, err_msg=f"{path.suffix} {engine}")
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from commands import ended
@@ -15,11 +14,11 @@ import koncept512_test
 import koncept512_train
 import pytorch_train_koncept512
 from koniq import engines
-from koniq.engines import gpus, in_openvino
+from koniq.engines import gpus
 from koniq.engines import plan as engines_plan
 from koniq.engines.gpus import Answer
 from koniq.ground import InputError
-from koniq.network import NETWORKS, sidecar, weight_files, weights
+from koniq.network import NETWORKS, sidecar, weight_files
 from koniq.training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +125,7 @@ def test_other_systems_show_theirs(machine, monkeypatch, tmp_path):
 def test_where_none_is_shown_nothing_is_imported_to_decide(machine, frameworks):
     frameworks(tensorflow=FINDS, torch=TORCH_FINDS, keras="", openvino="")
     code = (
-        "import sys; from pathlib import Path; from koniq.engines import gpus, plan; "
+        "import sys; from pathlib import Path; from koniq.engines.plan import gpus, plan; "
         f"gpus.DEVICES = Path({str(machine)!r}); print(plan.auto()); "
         "print({'tensorflow', 'torch', 'keras', 'openvino'} & sys.modules.keys())"
     )
@@ -289,11 +288,12 @@ def test_the_order_is_tensorflows_gpu_pytorchs_gpu_openvino_keras(monkeypatch, c
     assert chosen(monkeypatch, None, without("openvino")) == ("keras", "cpu")
 
 
-def test_without_tensorflow_it_is_pytorch(monkeypatch):
+def test_without_tensorflow_it_is_pytorch_on_a_gpu_and_openvino_on_the_processor(monkeypatch):
     assert chosen(monkeypatch, {"torch": YES}, without("tensorflow")) == ("torch", "auto")
-    assert chosen(monkeypatch, {"torch": NO}, without("tensorflow")) == ("torch", "cpu")
-    assert chosen(monkeypatch, None, without("tensorflow")) == ("torch", "cpu")  # OpenVINO's export is made by Keras
-    assert chosen(monkeypatch, None, ["openvino"]) == ("openvino", "cpu")  # it may have been made
+    assert chosen(monkeypatch, {"torch": NO}, without("tensorflow")) == ("openvino", "cpu")
+    assert chosen(monkeypatch, None, without("tensorflow")) == ("openvino", "cpu")
+    assert chosen(monkeypatch, None, ["torch"]) == ("torch", "cpu")
+    assert chosen(monkeypatch, None, ["openvino"]) == ("openvino", "cpu")
 
 
 def test_what_is_asked_for_decides(monkeypatch):
@@ -308,21 +308,11 @@ def test_what_is_asked_for_decides(monkeypatch):
         chosen(monkeypatch, None, device="cuda")
 
 
-def test_an_export_has_no_need_of_a_gpu_whatever_is_wrong_with_it(machine, monkeypatch, tmp_path):
-    (machine / "nvidia0").touch()
-    monkeypatch.setattr(in_openvino, "_keep_to_ourselves", lambda: None)
-    seen = []
-    model = SimpleNamespace(export=lambda *arguments, **named: seen.append(gpus.shown()))
-    monkeypatch.setattr(weights, "load", lambda model, path: None)
-    in_openvino._export(tmp_path, SimpleNamespace(build=lambda: model), tmp_path)
-    assert seen == [()]
-
-
 def test_the_record_of_scores_names_the_gpu_that_computed_them(monkeypatch, tmp_path):
     monkeypatch.setattr(gpus, "ask", lambda framework: YES)
     (tmp_path / "weights.pth").touch()
     named = {
-        (engine, device): engines.Plan(tmp_path / "weights.pth", TINY, engine, "float32", 8, device=device).facts()
+        (engine, device): plan.Plan(tmp_path / "weights.pth", TINY, engine, "float32", 8, device=device).facts()
         for engine, device in (("keras", "auto"), ("torch", "cuda"), ("keras", "cpu"), ("openvino", "auto"))
     }
     assert [facts["device"] == "a GPU" for facts in named.values()] == [True, True, False, False]
@@ -385,7 +375,7 @@ def test_kuti_stops_alike(machine, frameworks):
     frameworks(kuti="", tensorflow=NONE)
     (machine / "nvidia0").touch()
     code = (
-        "from pathlib import Path; from koniq.engines import gpus; from koniq.training import in_kuti; "
+        "from pathlib import Path; from koniq.engines.plan import gpus; from koniq.training.in_keras import in_kuti; "
         f"gpus.DEVICES = Path({str(machine)!r}); in_kuti.load(device='auto', training=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Engines: one score whatever computes it, exports kept and made anew, int8 that must agree with float32."""
+"""Engines: one score whatever computes it, int8 that is kept and must agree with float32."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lite import drawn
 from PIL import Image
 from tiny import DEEP, TINY
 
@@ -17,7 +16,7 @@ from koniq import engines
 from koniq.engines import in_openvino
 from koniq.engines import plan as engines_plan
 from koniq.ground import InputError, RunStopped, files
-from koniq.network import KONCEPT_LITE, TOLERANCE, sidecar, weights
+from koniq.network import TOLERANCE, sidecar, weight_files
 from koniq.scoring.loop import predict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,15 +80,15 @@ def test_without_openvino_auto_is_keras_and_says_what_is_missed(tiny, monkeypatc
         engines.decide(tiny, "openvino")
 
 
-def test_without_keras_openvino_is_for_the_network_that_needs_no_export(tiny, tmp_path, monkeypatch):
-    lite = tmp_path / "lite.safetensors"
-    weights.write_state(drawn(), lite, KONCEPT_LITE)
-    sidecar.write_record(lite, KONCEPT_LITE)
+def test_openvino_needs_no_keras_and_pytorch_for_a_pth_alone(tiny, tmp_path, monkeypatch):
+    pth = tmp_path / "mine.pth"
+    pth.touch()
     monkeypatch.setattr(engines_plan, "has_keras", lambda: False)
-    assert engines.decide(lite).engine == "openvino"
-    assert engines.decide(tiny).engine == "torch"
-    with pytest.raises(InputError, match="which export tiny for OpenVINO, should be installed"):
-        engines.decide(tiny, "openvino")
+    monkeypatch.setattr(weight_files, "has_torch", lambda: False)
+    assert engines.decide(tiny).engine == "openvino"
+    for choice in ("auto", "openvino"):
+        with pytest.raises(InputError, match=r"to read \S*mine\.pth: pip install -r requirements-torch\.txt"):
+            engines.decide(pth, choice)
 
 
 def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
@@ -135,30 +134,23 @@ def test_bfloat16_is_near_float32(deep, pictures):
     assert 0 < np.abs(near - exact).max() < 0.02 * np.ptp(exact)
 
 
-@pytest.mark.long
-def test_an_export_is_kept_and_made_anew_for_other_weights(tmp_path, capsys):
+@pytest.mark.numerical
+def test_other_weights_in_the_same_file_are_read_anew_and_nothing_is_kept(tmp_path):
     path = trained(tmp_path, TINY, output_bias=50)
     engines.decide(path, "openvino", "float32").start()
-    assert "Exporting the network to OpenVINO, once" in capsys.readouterr().out
-    folder = tmp_path / "tiny-24x32.openvino"
-    assert sorted(file.name for file in folder.iterdir()) == ["about.json", "model.bin", "model.xml"]
-    engines.decide(path, "openvino", "float32").start()
-    assert "Exporting" not in capsys.readouterr().out
     model = TINY.build(output_bias=20)
     model.save_weights(path)
     engine = engines.decide(path, "openvino", "float32").start()
     grey = np.full((engine.batch_size, 24, 32, 3), 128, np.uint8)
-    received = engine.score(grey)
-    assert "Exporting" in capsys.readouterr().out
-    np.testing.assert_allclose(received, model.predict_on_batch(grey)[:, 0], rtol=0, atol=TOLERANCE)
-    names = {"tiny.weights.h5", "tiny.json", folder.name}
-    assert {file.name for file in tmp_path.iterdir()} == names
+    expected = model.predict_on_batch(grey)[:, 0]
+    np.testing.assert_allclose(engine.score(grey), expected, rtol=0, atol=TOLERANCE)
+    assert {file.name for file in tmp_path.iterdir()} == {"tiny.weights.h5", "tiny.json"}
 
 
-def test_where_one_may_not_write_the_export_goes_to_the_cache(tiny, tmp_path, monkeypatch):
+def test_where_one_may_not_write_the_int8_model_goes_to_the_cache(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert in_openvino.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32.openvino"
+    assert in_openvino.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32-int8.openvino"
 
 
 def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
@@ -204,6 +196,8 @@ def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys)
     assert again.facts()["calibrated_on"] == plan.facts()["calibrated_on"]
     np.testing.assert_array_equal(scores(deep, pictures, engine="openvino", precision="int8"), received)
     assert "Calibrating" not in capsys.readouterr().out
+    other_weights = {**plan.about, "weights": "other"}
+    assert len(in_openvino.calibration(deep, DEEP, other_weights, pictures).pictures) == 60
 
 
 def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, monkeypatch):
@@ -216,31 +210,41 @@ def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, mo
 
 def in_another_process(code):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}"}
-    code = f"import os, tiny; from pathlib import Path; from koniq import engines, openvino_engine; {code}"
+    imports = (
+        "import os, tiny; from pathlib import Path; from koniq import engines; from koniq.engines import in_openvino"
+    )
+    code = f"{imports}; from koniq.ground.log import aloud; aloud()\n{code}"
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_killed_export_leaves_nothing_that_is_used(tmp_path):
-    path = trained(tmp_path, TINY)
+def start_of_int8(path, pictures):
+    pictures = f"sorted(Path({str(pictures[0].parent)!r}).iterdir())"
+    return f"engines.decide(Path({str(path)!r}), 'openvino', 'int8', pictures={pictures}).start()"
+
+
+def test_a_killed_calibration_leaves_nothing_that_is_used(tmp_path, pictures, monkeypatch):
+    path = trained(tmp_path, DEEP)
     killed = in_another_process(
-        "openvino_engine._export = os._exit; openvino_engine._apart = lambda work, *rest: work(9);"
-        f"engines.plan(Path({str(path)!r}), 'openvino').start()"
+        f"in_openvino._apart = lambda work, *rest: os._exit(9)\n{start_of_int8(path, pictures)}"
     )
     assert killed.wait() == 9
-    half = tmp_path / ".tiny-24x32.openvino.tmp"
+    half = tmp_path / ".deep-24x32-int8.openvino.tmp"
     assert half.is_dir()
-    plan = engines.decide(path, "openvino", "float32")
-    plan.start()
+    plan = engines.decide(path, "openvino", "int8", pictures=pictures)
+    assert len(plan.calibration.pictures) == 60
+    monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: work(folder))
+    folder = in_openvino.kept(path, DEEP)
+    in_openvino._make(folder, plan.about, "Calibrating", lambda folder: {"files": [*folder.iterdir()]})
     assert not half.exists()
-    assert in_openvino._is_of(in_openvino.kept(path, TINY), plan.about)
+    assert in_openvino._is_of(folder, {**plan.about, "files": []})
 
 
 @pytest.mark.long
-def test_of_two_processes_one_exports_and_the_other_waits(tmp_path):
-    path = trained(tmp_path, TINY)
-    both = [in_another_process(f"engines.plan(Path({str(path)!r}), 'openvino', 'float32').start()") for _ in range(2)]
+def test_of_two_processes_one_calibrates_and_the_other_waits(tmp_path, pictures):
+    path = trained(tmp_path, DEEP, output_bias=50)
+    both = [in_another_process(start_of_int8(path, pictures)) for _ in range(2)]
     said = sorted(process.communicate()[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
-    assert "Exporting" in said[0]
+    assert "Calibrating int8 on some of the pictures" in said[0]
     assert "Waiting for another process that prepares the same network" in said[1]
-    assert "Exporting" not in said[1]
+    assert "Calibrating" not in said[1]

@@ -54,6 +54,29 @@ def build_torch(output_bias, filters=(8, 16)):
     return in_torch.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
 
 
+def build_openvino(state, input_size, bfloat16):
+    """The same in OpenVINO."""
+    import numpy as np
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    from koniq.network import in_openvino as parts
+    from koniq.network.koncept512 import EPSILON
+
+    pictures, x = parts.entry(input_size, 127.5)
+    x = ops.multiply(x, np.float32(1 / 127.5))
+    for layer, norm in (("base.0", "base.2"), ("base.3", "base.5")):
+        kernel = state[f"{layer}.weight"], state[f"{layer}.bias"]
+        x = ops.relu(parts.convolution(x, kernel, layer, 2, padded=False))
+        scale, offset = (array[None, :, None, None] for array in parts.norm(state, norm, EPSILON))
+        x = ops.add(ops.multiply(x, scale), offset)
+    x, normalised = ops.reduce_mean(x, [2, 3], False, name="features"), ()
+    for layer, norm in (("fc.0", "fc.2"), ("fc.4", "fc.6")):
+        x = ops.relu(parts.linear(x, state, layer, *normalised))
+        normalised = parts.norm(state, norm, EPSILON)
+    return Model([parts.linear(x, state, "fc.8", *normalised)], [pictures], "tiny")
+
+
 def build_deep(input_size, output_bias):
     """Seven small convolutions: int8 leaves the first five and the last four layers as they are."""
     import keras
@@ -66,6 +89,25 @@ def build_deep(input_size, output_bias):
     for size in (16, 16, 16):
         x = keras.layers.Dense(size, activation="relu")(x)
     return keras.Model(pictures, keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(output_bias))(x))
+
+
+def build_deep_openvino(state, input_size, bfloat16):
+    """The same in OpenVINO."""
+    import numpy as np
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    from koniq.network import in_openvino as parts
+
+    pictures, x = parts.entry(input_size, 127.5)
+    x = ops.multiply(x, np.float32(1 / 127.5))
+    for number in range(7):
+        kernel = state[f"base.{number}.weight"], state[f"base.{number}.bias"]
+        x = ops.relu(parts.convolution(x, kernel, f"base.{number}", 2 if number in (0, 5) else 1))
+    x = ops.reduce_mean(x, [2, 3], False)
+    for number in range(3):
+        x = ops.relu(parts.linear(x, state, f"fc.{number}"))
+    return Model([parts.linear(x, state, "fc.3")], [pictures], "deep")
 
 
 def layers(first, second):
@@ -83,11 +125,28 @@ def layers(first, second):
     )
 
 
-TINY = Network("tiny", build, input_size=(24, 32), torch_builder=build_torch, features="gap", layers=layers(8, 16))
+TINY = Network(
+    "tiny",
+    build,
+    input_size=(24, 32),
+    torch_builder=build_torch,
+    features="gap",
+    layers=layers(8, 16),
+    openvino_builder=build_openvino,
+)
 NARROW = replace(  # PyTorch's alone
     TINY, name="narrow", torch_builder=partial(build_torch, filters=(4, 8)), layers=layers(4, 8)
 )
-DEEP = Network("deep", build_deep, input_size=(24, 32))
+DEEP = Network(
+    "deep",
+    build_deep,
+    input_size=(24, 32),
+    layers=(
+        *(Layer("Conv2D", f"base.{n}", ((3, 3, 16 if n else 3, 16), (16,))) for n in range(7)),
+        *(Layer("Dense", f"fc.{n}", ((16, 16 if n < 3 else 1), (16 if n < 3 else 1,))) for n in range(4)),
+    ),
+    openvino_builder=build_deep_openvino,
+)
 NETWORKS |= {"tiny": TINY, "narrow": NARROW, "deep": DEEP}
 
 
