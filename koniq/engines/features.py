@@ -33,34 +33,16 @@ def identity(path: Path) -> str:
 def start(path: Path) -> Body:
     """The body of the weights at `path`, whose record says which network they are of. Raises InputError if none is.
 
-    OpenVINO computes it where the network is built for it, else PyTorch.
+    OpenVINO computes it.
     """
-    network = network_of(path)
-    return Body(network, _in_openvino(path, network) if network.openvino_builder else _in_torch(path, network))
-
-
-def _in_openvino(path: Path, network: Network) -> Callable[[np.ndarray], np.ndarray]:
     import openvino
 
+    network = network_of(path)
     whole = network.build_openvino(weights.read_state(path, network))
     (features,) = (node for node in whole.get_ops() if node.get_friendly_name() == "features")
     body = openvino.Model([features.output(0)], whole.get_parameters(), "body")
     compiled = openvino.Core().compile_model(body, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda pictures: compiled(pictures)[0].copy()
-
-
-def _in_torch(path: Path, network: Network) -> Callable[[np.ndarray], np.ndarray]:
-    import torch  # takes a second
-
-    module = network.build_torch()
-    weights.load_module(module, path, network)
-    module.eval()
-
-    def see(pictures: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return module.features(torch.from_numpy(pictures)).numpy()
-
-    return see
+    return Body(network, lambda pictures: compiled(pictures)[0].copy())
 
 
 def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.ndarray, list[Score]]:

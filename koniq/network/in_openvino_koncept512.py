@@ -32,7 +32,7 @@ def koncept512(state: State, input_size: tuple[int, int], bfloat16: bool = False
         x = ops.relu(_residual(x, state, f"12.{number}", net.BLOCK8, 0.20))
     x = _residual(x, state, "13", net.BLOCK8, 1.0)
     x = _side_by_side(x, state, "", net.TOP)  # 1536, 10, 14
-    x = ops.reduce_mean(x, [2, 3], False, name="features")  # by which koniq.features finds them
+    x = ops.reduce_mean(x, [2, 3], False, name="features")  # by which koniq.engines.features finds them
     normalised = ()
     for layer, after, _ in net.HEAD:
         x = ops.relu(linear(x, state, layer, *normalised))

@@ -29,7 +29,7 @@ def koncept_lite(state: State, input_size: tuple[int, int], bfloat16: bool = Fal
         if number in lite.LEVELS:
             pooled += mean_and_spread(x)
     pooled += mean_and_spread(_relu6(_convolution(x, kernels, "base.top")))
-    features = ops.squeeze(ops.concat(pooled, 1), [2, 3], name="features")  # by which koniq.features finds them
+    features = ops.squeeze(ops.concat(pooled, 1), [2, 3], name="features")  # by which koniq.engines.features finds them
     hidden = ops.relu(linear(features, state, "fc.2", *norm(state, "fc.0", lite.EPSILON)))
     return openvino.Model([linear(hidden, state, "fc.5")], [pictures], "koncept_lite")
 

@@ -312,7 +312,7 @@ def test_the_record_of_scores_names_the_gpu_that_computed_them(monkeypatch, tmp_
     monkeypatch.setattr(gpus, "ask", lambda framework: YES)
     (tmp_path / "weights.pth").touch()
     named = {
-        (engine, device): plan.Plan(tmp_path / "weights.pth", TINY, engine, "float32", 8, device=device).facts()
+        (engine, device): engines.Plan(tmp_path / "weights.pth", TINY, engine, "float32", 8, device=device).facts()
         for engine, device in (("keras", "auto"), ("torch", "cuda"), ("keras", "cpu"), ("openvino", "auto"))
     }
     assert [facts["device"] == "a GPU" for facts in named.values()] == [True, True, False, False]
