@@ -1,6 +1,6 @@
-"""The card of the released weights, and the table of aims in the README, from what was measured.
+"""The card of the released weights, and the table of aims in docs/results.md, from what was measured.
 
-python -m koniq.card                 # writes trained_models/koncept_lite/card.md, and between the marks in README.md
+python -m koniq.card                 # writes trained_models/koncept_lite/card.md, and a block of docs/results.md
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, TRAINED_MODELS
 from koniq.network import sidecar
 from koniq.network.finding import RELEASED
-from koniq.replication_report import README, fill, number
+from koniq.replication_report import PAGE, fill, number
 from koniq.report import markdown_table
 from ku.files import atomic_path
 
@@ -71,7 +71,7 @@ SENSE_AIM = 0.95
 class Settings:
     weights: tyro.conf.Positional[Path] = TRAINED_MODELS / NAME / f"{NAME}.safetensors"  # with its record beside it
     metrics: Path = RESULTS / "metrics.csv"
-    out: Path | None = None  # None: card.md beside the weights, and the table in the README
+    out: Path | None = None  # None: card.md beside the weights, and the table in docs/results.md
 
 
 def main(s: Settings) -> None:
@@ -83,8 +83,8 @@ def main(s: Settings) -> None:
         temporary.write_text(card(s.weights, table), encoding="utf-8")
     print(f"Written: {out}")
     if not s.out:
-        fill(README, {"aims": aims(table)})
-        print(f"Written: {README}")
+        fill(PAGE, {"aims": aims(table)})
+        print(f"Written: {PAGE}")
 
 
 def card(weights: Path, table: pd.DataFrame) -> str:

@@ -21,7 +21,7 @@ from koniq import cli, sample, sense
 from koniq.distortions import STEPS, distorted
 from koniq.ground import InputError, first_few
 from koniq.page import label
-from koniq.replication_report import README, fill
+from koniq.replication_report import PAGE, fill
 from koniq.report import write_csv
 from koniq.score_tables import read
 from koniq.scores import facts
@@ -37,7 +37,7 @@ QUALITY = 95  # of the JPEGs written, as of the weakest step of jpeg
 class Settings:
     folder: tyro.conf.Positional[Path] = Path("demo")  # where photos/ and training.csv go
     scores: Path | None = None  # a CSV of lifelog_predict.py with scores of those photos: show how they fall
-    readme: bool = False  # put that into the README of this repository, too
+    readme: bool = False  # put that into docs/results.md of this repository, too
 
 
 def main(s: Settings) -> None:
@@ -45,7 +45,7 @@ def main(s: Settings) -> None:
         text = shown(read(s.scores), facts(s.scores))
         print(f"\n{text}\n")
         if s.readme:
-            fill(README, {"demo": f"```\n{text}\n```"})
+            fill(PAGE, {"demo": f"```text\n{text}\n```"})
         return
     count = write(s.folder)
     print(

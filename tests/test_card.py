@@ -13,8 +13,8 @@ from PIL import Image
 from koniq import card, limits, results
 from koniq.distortions import STEPS
 from koniq.ground import InputError
-from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
-from koniq.replication_report import filled
+from koniq.ground.paths import RESULTS, TRAINED_MODELS
+from koniq.replication_report import PAGE, filled
 
 RELEASED = TRAINED_MODELS / card.NAME / f"{card.NAME}.safetensors"
 CARD = RELEASED.with_name("card.md")
@@ -89,8 +89,8 @@ def test_the_command_writes_where_it_is_told_and_names_a_file_that_is_not_there(
     assert "should be the released file" in capsys.readouterr().err
 
 
-def test_the_readme_has_a_place_for_the_aims_and_what_it_says_is_what_was_measured():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_results_has_a_place_for_the_aims_and_what_it_says_is_what_was_measured():
+    text = PAGE.read_text(encoding="utf-8")
     table = card.aims(results.read(RESULTS / "metrics.csv"))
     assert filled(text, {"aims": table}) == text
 
