@@ -18,7 +18,7 @@ import skimage.data
 import tyro
 from commands import ended
 from made import LIVE_NAMES, koncept512, live_tables, picture, tarred
-from PIL import Image
+from PIL import Image, ImageFilter
 from scored import write_scores
 from served import served
 
@@ -57,7 +57,7 @@ RUN_LONG = {  # of make test-long
     "koniq score my_photos --out my_photos.csv --intervals": ("my_photos.csv",),
     "koniq report my_photos.csv": ("my_photos_report/report.html",),
     "koniq group mine.csv --images my_folder": ("mine-groups.csv",),
-    "koniq calibrate --weights my_run --dataset mine.csv --images my_folder --engine auto": (),
+    "koniq calibrate --weights my_run --dataset rated.csv --images my_folder --engine auto": (),
     "koniq test --weights koncept_lite --dataset mine.csv --images my_folder --out my_test": ("my_test/metrics.csv",),
     "koniq diagnose --weights koncept_lite --engine openvino --dataset mine.csv --images my_folder"
     " --out my_diagnosis": ("my_diagnosis/report.html",),
@@ -331,12 +331,13 @@ def prepared(tmp_path_factory):
         photos["coffee"].save(folder / name)
     rng, rows = np.random.default_rng(5), []
     for number in range(120):  # of which the test part has 24
-        pixels = np.asarray(photos[list(photos)[number % 3]], float) * rng.uniform(0.3, 1) + rng.normal(
-            0, 9, (120, 160, 3)
-        )
-        Image.fromarray(np.uint8(np.clip(pixels, 0, 255))).save(folder / "my_folder" / f"{number}.jpg")
-        rows.append((f"{number}.jpg", rng.uniform(20, 80), number // 2))
-    pd.DataFrame(rows, columns=["image_name", "MOS", "scene"]).to_csv(folder / "mine.csv", index=False)
+        blur = rng.uniform(0, 6)
+        photo = list(photos.values())[number % 3].filter(ImageFilter.GaussianBlur(blur))
+        photo.save(folder / "my_folder" / f"{number}.jpg")
+        rows.append((f"{number}.jpg", 80 - 10 * blur, number // 2))
+    table = pd.DataFrame(rows, columns=["image_name", "MOS", "scene"])
+    table.to_csv(folder / "mine.csv", index=False)
+    table[:24].assign(set="validation").to_csv(folder / "rated.csv", index=False)
     scores = [(f"my_photos/{name}.jpg", 40.0 + 10 * number) for number, name in enumerate(photos)]
     for name, more in (("my_photos", 0), ("lifelog_mos", 0), ("by_another_model", 5)):
         write_scores(
@@ -385,13 +386,13 @@ def run(folder: Path, text: str, made: tuple[str, ...]) -> None:
     return None
 
 
-@pytest.mark.parametrize("text", RUN)
+@pytest.mark.parametrize("text", RUN, ids=[*RUN])
 def test_it_runs(folder, text):
     run(folder, text, RUN[text])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("text", RUN_LONG)
+@pytest.mark.parametrize("text", RUN_LONG, ids=[*RUN_LONG])
 def test_it_runs_and_takes_longer(folder, text):
     run(folder, text, RUN_LONG[text])
 
