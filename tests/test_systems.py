@@ -18,13 +18,13 @@ from tqdm import tqdm
 from koniq.commands import cli
 from koniq.commands import sample as commands_sample
 from koniq.data import datasets, sample
-from koniq.engines.plan import in_openvino
-from koniq.fetch.installation import installation
+from koniq.engines import in_openvino
+from koniq.fetch import installation
 from koniq.ground import machine
 from koniq.network import sidecar, weights
-from koniq.pictures.memory import inputs, prepared
+from koniq.pictures import inputs, prepared
 from koniq.scoring import score_file
-from koniq.training.in_keras import run
+from koniq.training import run
 from ku import files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,6 +1,6 @@
-"""The card of the released weights, and the table of aims in the README, from what was measured.
+"""The card of the released weights, and the table of aims in docs/results.md, from what was measured.
 
-python -m koniq card                 # writes trained_models/koncept_lite/card.md, and between the marks in README.md
+python -m koniq card                 # writes trained_models/koncept_lite/card.md, and a block of docs/results.md
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from koniq.study.card import (
     aims,
     card,
 )
-from koniq.study.report import README, fill
+from koniq.study.report import PAGE, fill
 from ku.files import atomic_path
 
 
@@ -24,7 +24,7 @@ from ku.files import atomic_path
 class Settings:
     weights: tyro.conf.Positional[Path] = TRAINED_MODELS / NAME / f"{NAME}.safetensors"  # with its record beside it
     metrics: Path = RESULTS / "metrics.csv"
-    out: Path | None = None  # None: card.md beside the weights, and the table in the README
+    out: Path | None = None  # None: card.md beside the weights, and the table in docs/results.md
 
 
 def main(s: Settings) -> None:
@@ -36,5 +36,5 @@ def main(s: Settings) -> None:
         temporary.write_text(card(s.weights, table), encoding="utf-8")
     print(f"Written: {out}")
     if not s.out:
-        fill(README, {"aims": aims(table)})
-        print(f"Written: {README}")
+        fill(PAGE, {"aims": aims(table)})
+        print(f"Written: {PAGE}")

@@ -13,14 +13,14 @@ import tyro
 from koniq.evaluation.demo import PHOTOS, shown, write
 from koniq.ground.facts import facts
 from koniq.scoring.score_tables import read
-from koniq.study.report import README, fill
+from koniq.study.report import PAGE, fill
 
 
 @dataclass(frozen=True)
 class Settings:
     folder: tyro.conf.Positional[Path] = Path("demo")  # where photos/ and training.csv go
     scores: Path | None = None  # a CSV of lifelog_predict.py with scores of those photos: show how they fall
-    readme: bool = False  # put that into the README of this repository, too
+    readme: bool = False  # put that into docs/results.md of this repository, too
 
 
 def main(s: Settings) -> None:
@@ -28,7 +28,7 @@ def main(s: Settings) -> None:
         text = shown(read(s.scores), facts(s.scores))
         print(f"\n{text}\n")
         if s.readme:
-            fill(README, {"demo": f"```\n{text}\n```"})
+            fill(PAGE, {"demo": f"```text\n{text}\n```"})
         return
     count = write(s.folder)
     print(

@@ -260,7 +260,7 @@ class LiteBody(nn.Module):
     def before(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The map after the first `count` parts (blocks, then the top), and the features of the levels on the way."""
         x = self.stem(x)
-        return self._through(x, x.new_zeros((len(x), 0), dtype=torch.float32), range(count))
+        return self._through(x, x.new_zeros((x.shape[0], 0), dtype=torch.float32), range(count))
 
     def after(self, x: torch.Tensor, pooled: torch.Tensor, count: int) -> torch.Tensor:
         """The features of pictures from what `before` gave of them."""

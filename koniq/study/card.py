@@ -1,4 +1,4 @@
-"""The card of the released weights, and the table of aims in the README, from what was measured."""
+"""The card of the released weights, and the table of aims in docs/results.md, from what was measured."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """What people look at of the matrix: tables from metrics.csv and what was published, and figures.
 
-In the README, `replicate.py` writes what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
+In the README and in docs/results.md, `replicate.py` writes what stands between `<!-- begin: NAME -->` and
+`<!-- end: NAME -->`.
 """
 
 import json
@@ -31,20 +32,21 @@ SECTION = ["network", "trained_on", "dataset", "label", "set", "input_size", "we
 ARM = ["framework", "loss", "batch_size", "micro_batch", "statistics"]
 HOW = [*ARM, "epochs", "learning_rates"]  # what a line is; its runs differ by seed
 FIGURE = "srcc_by_batch.png"
-README = ROOT / "README.md"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 
 
 def write(table: pd.DataFrame, runs: Sequence[Path], folder: Path) -> None:
-    """Tables and figures of the measurements in `table` and of finished `runs` into `folder`, and into the README.
+    """Tables and figures of the measurements in `table` and of finished `runs` into `folder`, and into README and PAGE.
 
-    The README is written where `folder` is the repository's own results; elsewhere the tables are in report.md.
+    These are written where `folder` is the repository's own results; elsewhere the tables are in report.md.
     """
     draw_by_batch(table, folder / FIGURE)
     if runs:
         draw_curves(runs, folder / "curves.png")
         draw_scatters(runs, folder / "scatter.png")
     if folder.resolve() == RESULTS:
-        fill(README, blocks(table, "results/"))
+        fill(README, {"study": first_screen(table)})
+        fill(PAGE, blocks(table, "../results/"))
         return
     with atomic_path(folder / "report.md") as temporary:
         temporary.write_text("\n\n".join(blocks(table).values()) + "\n", encoding="utf-8")
@@ -92,6 +94,22 @@ def _study(table: pd.DataFrame, column: str) -> str:
             line += [number(published), *cells]
         lines.append(line)
     return markdown_table(heads, lines)
+
+
+def first_screen(table: pd.DataFrame) -> str:
+    """The study's table of KonIQ-10k in short, and a sentence that names the rows that are not run here."""
+    heads = [f"{NAMES['koniq10k']} ({PICTURES['koniq10k']:,} pictures)"]
+    heads += [head for metric in COMPARED for head in (f"{metric.upper()}, published", "ours")]
+    lines, lacking = [], []
+    for row in PUBLISHED:
+        ours, line = _replicas(table, row, "koniq10k"), [row.model]
+        for metric, published in zip(COMPARED, row.koniq10k, strict=True):
+            runs = ours[ours.metric == metric]
+            line += [number(published), number(runs.value.mean()) if len(runs) else ""]
+        lines.append(line)
+        lacking += [] if len(ours) else [row.model]
+    which = f"all of the {len(lines)} rows" if len(lacking) == len(lines) else "; ".join(lacking)
+    return markdown_table(heads, lines) + (f"\n\nNot yet run here, for want of KonIQ-10k: {which}." if lacking else "")
 
 
 def _replicas(table: pd.DataFrame, row: Published, column: str) -> pd.DataFrame:

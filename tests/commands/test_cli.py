@@ -133,7 +133,7 @@ def test_every_command_has_quiet_version_and_exit_codes(capsys, name):
     assert capsys.readouterr().out == f"koniq {__version__}, commit {machine.commit() or 'unknown'}\n"
 
 
-def test_the_readme_has_the_exit_codes():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_commands_has_the_exit_codes():
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
     for code in (0, exits.STOPPED, exits.BAD_INPUT, exits.UNSCORED, exits.INTERRUPTED):
         assert f"| {code} |" in text

@@ -125,7 +125,7 @@ def test_other_systems_show_theirs(machine, monkeypatch, tmp_path):
 def test_where_none_is_shown_nothing_is_imported_to_decide(machine, frameworks):
     frameworks(tensorflow=FINDS, torch=TORCH_FINDS, keras="", openvino="")
     code = (
-        "import sys; from pathlib import Path; from koniq.engines.plan import gpus, plan; "
+        "import sys; from pathlib import Path; from koniq.engines import gpus, plan; "
         f"gpus.DEVICES = Path({str(machine)!r}); print(plan.auto()); "
         "print({'tensorflow', 'torch', 'keras', 'openvino'} & sys.modules.keys())"
     )
@@ -375,7 +375,7 @@ def test_kuti_stops_alike(machine, frameworks):
     frameworks(kuti="", tensorflow=NONE)
     (machine / "nvidia0").touch()
     code = (
-        "from pathlib import Path; from koniq.engines.plan import gpus; from koniq.training.in_keras import in_kuti; "
+        "from pathlib import Path; from koniq.engines import gpus; from koniq.training import in_kuti; "
         f"gpus.DEVICES = Path({str(machine)!r}); in_kuti.load(device='auto', training=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

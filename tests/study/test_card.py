@@ -14,10 +14,10 @@ from koniq.commands import limits as commands_limits
 from koniq.engines import plan as engines_plan
 from koniq.evaluation import limits
 from koniq.ground import InputError
-from koniq.ground.paths import RESULTS, ROOT, TRAINED_MODELS
+from koniq.ground.paths import RESULTS, TRAINED_MODELS
 from koniq.pictures.distortions import STEPS
 from koniq.study import card, results
-from koniq.study.report import filled
+from koniq.study.report import PAGE, filled
 
 RELEASED = TRAINED_MODELS / card.NAME / f"{card.NAME}.safetensors"
 CARD = RELEASED.with_name("card.md")
@@ -92,8 +92,8 @@ def test_the_command_writes_where_it_is_told_and_names_a_file_that_is_not_there(
     assert "should be the released file" in capsys.readouterr().err
 
 
-def test_the_readme_has_a_place_for_the_aims_and_what_it_says_is_what_was_measured():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_results_has_a_place_for_the_aims_and_what_it_says_is_what_was_measured():
+    text = PAGE.read_text(encoding="utf-8")
     table = card.aims(results.read(RESULTS / "metrics.csv"))
     assert filled(text, {"aims": table}) == text
 

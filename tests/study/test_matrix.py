@@ -283,11 +283,28 @@ def test_numbers_have_three_decimals(value, text):
     assert study_report.number(value) == text
 
 
-def test_the_readme_says_what_was_measured():
+def test_readme_and_page_say_what_was_measured():
     """Else: python replicate.py --render"""
-    text = (ROOT / "README.md").read_text()
-    blocks = study_report.blocks(results.read(RESULTS / "metrics.csv"), "results/")
-    assert study_report.filled(text, blocks) == text
+    table = results.read(RESULTS / "metrics.csv")
+    for path, blocks in (
+        (study_report.README, {"study": study_report.first_screen(table)}),
+        (study_report.PAGE, study_report.blocks(table, "../results/")),
+    ):
+        text = path.read_text(encoding="utf-8")
+        assert study_report.filled(text, blocks) == text
+
+
+def test_the_first_screen_has_eight_rows_and_names_those_that_are_not_run():
+    none = study_report.first_screen(both(measured(0.9, 0.01, dataset="mine")))
+    assert len(none.split("\n\n")[0].splitlines()) == 2 + len(PUBLISHED) == 10
+    assert none.endswith("\n\nNot yet run here, for want of KonIQ-10k: all of the 8 rows.")
+    assert line(none, "PyTorch, MSE, batch 8") == "| PyTorch, MSE, batch 8 | .892 |  | .913 |  |"
+    two = [measured(0.9, 0.01), measured(0.904, 0.01, seed="2"), measured(0.8, 0.01, batch_size="4")]
+    some = study_report.first_screen(both(*two))
+    assert line(some, "TensorFlow, MSE, batch 8") == "| TensorFlow, MSE, batch 8 | .889 | .902 | .903 | .902 |"
+    said = some.split("\n\n")[1]
+    assert said.startswith("Not yet run here, for want of KonIQ-10k: original, batch 16; TensorFlow, MSE, batch 2; ")
+    assert "batch 8;" not in said.replace("PLCC loss, batch 8;", "").replace("kuti, MSE, batch 8;", "")
 
 
 def test_a_block_without_a_place_is_an_error():

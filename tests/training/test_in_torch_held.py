@@ -7,7 +7,7 @@ import torch
 
 from koniq.ground import InputError
 from koniq.network.in_torch import koncept512, koncept_lite
-from koniq.pictures.memory import Seen
+from koniq.pictures.order import Seen
 from koniq.training.in_torch_held import Held, Tail
 
 SIZE = (64, 80)
