@@ -25,7 +25,7 @@ from koniq.measure.calibration import Calibration
 from koniq.measure.conformal import Intervals
 from koniq.network import Network, finding, sidecar
 from koniq.reports.figures import new_figure, save_figure
-from koniq.scoring.loop import predict
+from koniq.scoring.loop import Reading, predict
 
 
 def calibrate(
@@ -70,7 +70,7 @@ class _Rated:
 
 def _rated(path: Path, engine: Engine, data: DataSet, part: str, workers: int) -> _Rated:
     rows = data.part(part)
-    scores = predict(replace(engine, to_mos=None), rows.image_path.tolist(), workers, "calibrating")
+    scores = predict(engine, rows.image_path.tolist(), workers, "calibrating")
     predicted = np.array([score.mos for score in scores])
     scored = np.isfinite(predicted)
     groups = splits.groups(rows, "group").to_numpy()[scored] if "group" in rows else None
@@ -178,8 +178,8 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
         to_mos = None
     if data.has("test"):
         intervals = conformal.kept(path, engine.network, digest, to_mos)
-        engine = replace(engine, to_mos=to_mos, interval=intervals)
-        scores = predict(engine, data.part("test").image_path, workers, "testing")
+        paths, reading = data.part("test").image_path, Reading(to_mos, intervals)
+        scores = predict(engine, paths, workers, "testing", reading=reading)
         test_report(run / "test", data, "test", scores, run.name, intervals)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from koniq.ground import InputError
 from koniq.ground.log import LOG
+from koniq.ground.typed import command
 from koniq.network import Network
 from koniq.pictures.decoding import decode
 
@@ -15,8 +16,8 @@ NAMED = 100  # pictures that do not open, in one message
 
 def opened(path: Path, network: Network) -> tuple[np.ndarray | None, str]:
     """The pixels of a picture as the network takes them, see `decode`, and ""; or None, and why it has none."""
-    score, pixels = decode(path, network)
-    return pixels, "" if pixels is not None else f"{score.status}: {score.error}"
+    found = decode(path, network)
+    return found.pixels, f"{found.status}: {found.error}" if found.pixels is None else ""
 
 
 def check_whole(broken: Mapping[str, str], count: int, skip: bool, quiet: bool = False) -> None:
@@ -32,7 +33,7 @@ def check_whole(broken: Mapping[str, str], count: int, skip: bool, quiet: bool =
         others = ", or give --skip-missing to go on without them" if len(broken) < count else ""
         raise InputError(
             f"Pictures of the table should be whole. Received: {len(broken):,} of {count:,} that are not, {named}. "
-            f"Replace them, take their rows out of the table{others}; python -m koniq check lists all that is wrong."
+            f"Replace them, take their rows out of the table{others}; {command('check')} lists all that is wrong."
         )
     if not quiet:
         LOG.info(f"{len(broken):,} of {count:,} pictures do not open, and are left out: {named}")
