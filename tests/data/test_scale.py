@@ -22,8 +22,8 @@ from koniq.ground import InputError
 from koniq.ground import files as ground_files
 from koniq.measure import calibration
 from koniq.network import KONCEPT512, sidecar
-from koniq.pictures.decoding import Score
 from koniq.reports import distribution, lifelog_report, page
+from koniq.scoring.score import Score
 from koniq.training.run import Run
 
 OPINIONS = Scale(1, 5)

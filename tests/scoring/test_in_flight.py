@@ -20,6 +20,7 @@ from koniq.pictures import apart
 from koniq.pictures.apart import Apart
 from koniq.pictures.decoding import decode
 from koniq.pictures.faults import Place
+from koniq.pictures.inputs import Input
 from koniq.pictures.room import ROOM, Room, size_in_memory
 from koniq.scoring import in_flight, loop, score_file
 from koniq.scoring.in_flight import EVERY, InFlight
@@ -140,7 +141,7 @@ def test_apart_is_where_the_system_should_end_a_process_first(pictures):
 
 def journal(out, count=100):
     names = [f'{number}, "é\udce9"\n.jpg' for number in range(count)]
-    return InFlight(out, names, [Path("root", name) for name in names])
+    return InFlight(out, [Input(name, Path("root")) for name in names])
 
 
 def test_names_are_known_before_they_are_handed_out_and_forgotten_once_they_have_rows(tmp_path):
