@@ -17,6 +17,7 @@ from koniq.pictures.contents import Content
 from koniq.pictures.faults import Place, is_machine, is_missing, said, stopped, wants_memory, wants_room
 from koniq.pictures.room import ROOM, size_in_memory
 from ku.image_utils import resize_image, to_rgb
+from ku.modes import as_rgb, upright
 
 UNSCORED = ("missing", "unreadable", "truncated", "too_large", "not_finite")  # what a picture without a score may be
 
@@ -97,7 +98,7 @@ def _rgb(picture: Picture) -> Iterator[Image.Image]:
         yield Image.fromarray(np.ascontiguousarray(picture))
     elif isinstance(picture, Image.Image):
         with ROOM.taken(size_in_memory(picture)):
-            yield to_rgb(picture.copy())  # it is turned upright in place
+            yield as_rgb(upright(picture))
     else:
         source = BytesIO(picture) if isinstance(picture, bytes | bytearray | memoryview) else picture
         if not (isinstance(source, str | PathLike) or hasattr(source, "read")):

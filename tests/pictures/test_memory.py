@@ -5,7 +5,7 @@ from PIL import Image
 from tiny import TINY
 
 from koniq.ground import InputError, machine
-from koniq.pictures import decoding, memory
+from koniq.pictures import decoding, memory, whole
 from koniq.pictures.memory import Pictures
 
 
@@ -20,7 +20,7 @@ def ids(tmp_path):
 
 @pytest.mark.parametrize("free", [1 << 40, 5 * 24 * 32 * 3])
 def test_pictures_are_what_the_prediction_loop_sees_in_memory_or_mapped(ids, tmp_path, monkeypatch, free):
-    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
     kept = Pictures(ids, TINY, tmp_path / "run")
     assert kept.in_memory == (free == 1 << 40)
     assert isinstance(kept.pixels, np.memmap) != kept.in_memory
@@ -31,7 +31,7 @@ def test_pictures_are_what_the_prediction_loop_sees_in_memory_or_mapped(ids, tmp
 
 def test_each_is_decoded_once(ids, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(memory, "decode", lambda path, network: decoded.append(path) or decoding.decode(path, network))
+    monkeypatch.setattr(whole, "decode", lambda path, network: decoded.append(path) or decoding.decode(path, network))
     kept = Pictures(ids, TINY, tmp_path)
     for _ in range(3):
         for name in ids.image_name:
