@@ -23,7 +23,7 @@ from koniq.pictures.decoding import decode
 from koniq.pictures.faults import Place
 from koniq.pictures.inputs import Input
 from koniq.pictures.room import ROOM, Room, size_in_memory
-from koniq.scoring import in_flight, loop, score_file
+from koniq.scoring import in_flight, score_file
 from koniq.scoring.in_flight import EVERY, InFlight
 from koniq.scoring.loop import predict
 
@@ -202,7 +202,7 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_beside_each_oth
     sizes = [(400, 400) if number % 5 == 2 else (100, 200) for number in range(40)]
     for number, size in enumerate(sizes):
         Image.new("RGB", size, (number,) * 3).save(tmp_path / f"{number:02}.png")
-    monkeypatch.setattr(loop, "ROOM", Room(400 * 400 * 8))
+    monkeypatch.setattr(decoding, "ROOM", Room(400 * 400 * 8))
     at_work, most, lock, real = [], [0, 0], threading.Lock(), decoding.to_rgb
 
     def slow(picture):

@@ -17,6 +17,7 @@ import koniq
 from koniq.engines import numbers
 from koniq.engines.engine import Engine
 from koniq.ground import InputError
+from koniq.ground.log import LOG
 from koniq.scoring import scorer as scoring_scorer
 from koniq.scoring.score_file import read
 from koniq.scoring.scorer import Scorer
@@ -54,6 +55,7 @@ def same(one, other):
 
 def test_the_examples_of_the_docstring_hold(folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(LOG, "disabled", True)  # what it says is no output of the examples
     failed, tried = doctest.testmod(scoring_scorer)
     assert tried > 4
     assert not failed
@@ -113,7 +115,9 @@ def test_scores_and_the_table_are_those_of_the_csv(lite, folder, tmp_path, monke
     assert len(file.unscored) == 2
     pd.testing.assert_frame_equal(lite.table(folder / "my_photos"), expected, check_exact=True)
     paths = [folder / "my_photos" / name for name in expected.image_path]
-    pd.testing.assert_frame_equal(lite.table(paths), expected.assign(image_path=[*map(str, paths)]), check_exact=True)
+    pd.testing.assert_frame_equal(
+        lite.table(paths), expected.assign(image_path=pd.Series([*map(str, paths)], dtype=object)), check_exact=True
+    )
     streamed = list(lite.scores(iter(paths)))
     assert [score.name for score in streamed] == [*map(str, paths)]
     for score, path in zip(streamed, paths, strict=True):
