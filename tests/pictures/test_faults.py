@@ -17,7 +17,7 @@ from koniq.fetch import inspection
 from koniq.ground import InputError, RunStopped
 from koniq.pictures import faults, inputs
 from koniq.pictures.decoding import decode
-from koniq.scoring import loop, score_file
+from koniq.scoring import score_file
 from koniq.scoring.loop import predict
 from koniq.scoring.scorer import Scorer
 
@@ -66,7 +66,7 @@ def failing(monkeypatch, error, *names):
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(loop.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     return asked
 
 
@@ -209,7 +209,7 @@ def test_all_of_them_stop_the_run(folder, whole, tmp_path, monkeypatch, error, s
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(loop.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     match = r"could not be read, .* which opened just before, does not any more"
     plan = {"then": after(5, lambda: gone.append(True))}
     out = check_stopped(folder, tmp_path / "out.csv", whole, monkeypatch, match, **plan)
@@ -242,7 +242,7 @@ def test_what_was_no_room_beside_others_is_opened_alone(folder, tmp_path, monkey
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(loop.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     assert (score(folder, tmp_path / "out.csv").status == "ok").sum() == COUNT - 1
 
 
