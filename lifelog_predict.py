@@ -5,18 +5,17 @@ Edit a setting here or give it on the command line:  python lifelog_predict.py m
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import tyro
 
+import koniq
 from koniq import engines
 from koniq.commands import cli
 from koniq.ground import exits
 from koniq.ground.paths import LIFELOG
 from koniq.network import find_or_default
 from koniq.pictures import inputs as pictures_inputs
-from koniq.scoring import lifelog, score_file
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,21 @@ def main(s: Settings) -> int:
     path = find_or_default(s.weights)
     inputs = pictures_inputs.inputs(s.pictures, s.images)
     print(f"{len(inputs):,} pictures")
-    columns = score_file.columns(s.columns, s.intervals)
-    chosen = {"device": s.device, "calibrate": s.calibrate, "intervals": s.intervals}
-    plan = engines.decide(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, inputs, **chosen)
-    without = lifelog.score(inputs, plan, Path(s.out), s.workers, s.overwrite, s.retry, columns)
-    return exits.UNSCORED if without else 0
+    scorer = koniq.load(
+        path,
+        batch_size=s.batch_size,
+        input_size=s.input_size,
+        resize=s.resize,
+        workers=s.workers,
+        engine=s.engine,
+        device=s.device,
+        precision=s.precision,
+        int8_pictures=inputs,
+        calibrate=s.calibrate,
+        intervals=s.intervals,
+    )
+    file = scorer.write(inputs, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
+    return exits.UNSCORED if file.unscored else 0
 
 
 if __name__ == "__main__":

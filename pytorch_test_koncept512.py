@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import koniq
 from koniq import engines
 from koniq.commands import cli
 from koniq.data import datasets
@@ -16,7 +17,6 @@ from koniq.ground import exits
 from koniq.ground.paths import RESULTS
 from koniq.ground.text import slug
 from koniq.network import find_or_default, title
-from koniq.scoring.loop import predict
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,22 @@ def main(s: Settings) -> int:
     print(data.summary())
     rows = data.part(s.set)
     paths = rows.image_path.tolist()
-    chosen = {"device": s.device, "compiled": s.compile, "calibrate": s.calibrate, "intervals": None}
-    plan = engines.decide(path, "torch", s.precision, s.batch_size, s.input_size, s.resize, **chosen)
-    scores = predict(plan.start(), paths, s.workers, "testing")
+    scorer = koniq.load(
+        path,
+        batch_size=s.batch_size,
+        input_size=s.input_size,
+        resize=s.resize,
+        workers=s.workers,
+        engine="torch",
+        device=s.device,
+        precision=s.precision,
+        compiled=s.compile,
+        calibrate=s.calibrate,
+        intervals=None,
+    )
+    scores = scorer.scores(paths, progress="testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}-pytorch"
-    found = test_report(out, data, s.set, scores, title(path), plan.intervals)
+    found = test_report(out, data, s.set, scores, title(path), scorer.intervals)
     return exits.UNSCORED if found.n.min() < len(rows) else 0
 
 

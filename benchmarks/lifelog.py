@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +36,8 @@ from koniq.ground.files import write_csv
 from koniq.ground.paths import ROOT
 from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
-from koniq.pictures.decoding import decode
-from koniq.scoring.lifelog import Opened, with_content
+from koniq.pictures.decoding import Opened, decode
+from koniq.scoring.lifelog import with_content
 from koniq.scoring.loop import predict
 from koniq.scoring.score_file import ScoreFile
 from koniq.training import in_kuti
@@ -141,7 +141,7 @@ def decoding(network: Network, paths: Sequence[Path], workers: int) -> float:
 
 
 def alone(engine: Engine, paths: Sequence[Path]) -> float:
-    pixels = np.stack([decode(path, engine.network)[1] for path in paths[: engine.batch_size]])
+    pixels = np.stack([decode(path, engine.network).pixels for path in paths[: engine.batch_size]])
     calls = -(-len(paths) // engine.batch_size)
     with ThreadPoolExecutor(engine.parallel) as pool:
         list(pool.map(engine.score, [pixels] * engine.parallel))  # its requests are made
@@ -159,8 +159,8 @@ def whole(engine: Engine, facts: dict, paths: Sequence[Path], out: Path, workers
 
     with ScoreFile(out, facts, overwrite=True) as file:
         scores = predict(engine, paths, workers, decoded=decoded)
-        for path, score in zip(paths, scores, strict=True):
-            file.append(path.name, score)
+        for score in scores:
+            file.append(replace(score, name=Path(score.name).name))
     return len(paths) / (time.perf_counter() - began)
 
 

@@ -43,7 +43,7 @@ class Settings:
 
 def main(s: Settings) -> None:
     ids = datasets.load(s.dataset, s.table, s.images, skip_missing=True).ids.head(s.pictures)
-    pixels = [decode(path, KONCEPT512)[1] for path in ids.image_path]
+    pixels = [decode(path, KONCEPT512).pixels for path in ids.image_path]
     names = [f"{number}" for number in range(len(pixels))]
     order = np.random.default_rng(1).permutation(len(names))
     rows = []

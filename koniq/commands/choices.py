@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from koniq import engines
 from koniq.data import datasets
-from koniq.engines import DeviceName, EngineName, Plan, Precision
+from koniq.engines import DeviceName, EngineName, Precision
+from koniq.scoring import Scorer, load
 
 Resize = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
 Part = Literal["training", "validation", "test"]
@@ -44,8 +44,6 @@ class How:
     precision: Precision = "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
     workers: int = 2  # threads that decode pictures
 
-    def decide(self, path: Path, pictures: Sequence[Path], **chosen: bool | None) -> Plan:
-        """The engine for the weights at `path`. chosen: calibrate and intervals, see koniq.engines.decide."""
-        how = asdict(self)
-        del how["workers"]
-        return engines.decide(path, pictures=pictures, **how, **chosen)
+    def load(self, path: Path, pictures: Sequence[Path], **chosen: bool | None) -> Scorer:
+        """What scores by the weights at `path`. chosen: calibrate and intervals, see koniq.scoring.load."""
+        return load(path, int8_pictures=pictures, **asdict(self), **chosen)

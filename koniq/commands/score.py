@@ -6,7 +6,6 @@ python -m koniq score my_photos --weights my_run --intervals
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import tyro
@@ -15,7 +14,6 @@ from koniq.commands.choices import How
 from koniq.ground.exits import UNSCORED
 from koniq.network import find_or_default
 from koniq.pictures import inputs
-from koniq.scoring import lifelog, score_file
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ def main(s: Settings) -> int:
     path = find_or_default(s.weights)
     pictures = inputs.inputs(s.pictures, s.images)
     print(f"{len(pictures):,} pictures")
-    columns = score_file.columns(s.columns, s.intervals)
-    plan = s.how.decide(path, pictures, calibrate=s.calibrate, intervals=s.intervals)
-    without = lifelog.score(pictures, plan, Path(s.out), s.how.workers, s.overwrite, s.retry, columns)
-    return UNSCORED if without else 0
+    scorer = s.how.load(path, pictures, calibrate=s.calibrate, intervals=s.intervals)
+    file = scorer.write(pictures, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
+    return UNSCORED if file.unscored else 0

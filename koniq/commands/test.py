@@ -16,7 +16,6 @@ from koniq.ground.exits import UNSCORED
 from koniq.ground.paths import RESULTS
 from koniq.ground.text import slug
 from koniq.network import find_or_default, title
-from koniq.scoring.loop import predict
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ def main(s: Settings) -> int:
     data = s.data.load()
     rows = data.part(s.set)
     paths = rows.image_path.tolist()
-    plan = s.how.decide(path, paths, calibrate=s.calibrate, intervals=None)
-    scores = predict(plan.start(), paths, s.how.workers, "testing")
+    scorer = s.how.load(path, paths, calibrate=s.calibrate, intervals=None)
+    scores = scorer.scores(paths, progress="testing")
     out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
-    found = test_report(out, data, s.set, scores, title(path), plan.intervals)
+    found = test_report(out, data, s.set, scores, title(path), scorer.intervals)
     return UNSCORED if found.n.min() < len(rows) else 0

@@ -13,6 +13,7 @@ _HOME = {
     "Precision": "plan",
     "convert": "conversion",
     "decide": "plan",
+    "numbers": "engine",
     "scored_by": "plan",
     "to_onnx": "conversion",
 }

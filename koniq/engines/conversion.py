@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from koniq.engines import in_onnx
-from koniq.engines.engine import Engine
+from koniq.engines.engine import Engine, numbers
 from koniq.engines.plan import decide
 from koniq.ground import InputError, RunStopped, files
 from koniq.ground.files import write_json
@@ -73,7 +73,7 @@ def some_pictures(network: Network, folder: Path | None, count: int) -> np.ndarr
             rng.uniform(1, 60, (count, 1, 1, 1))
         )
         return colours.clip(0, 255).astype(np.uint8)
-    opened = (decode(folder / name, network)[1] for name in pictures_in(folder))
+    opened = (decode(folder / name, network).pixels for name in pictures_in(folder))
     pixels = [picture for picture, _ in zip((each for each in opened if each is not None), range(count), strict=False)]
     if not pixels:
         raise InputError(f"{folder} should hold pictures that open. Received: none")
@@ -82,8 +82,4 @@ def some_pictures(network: Network, folder: Path | None, count: int) -> np.ndarr
 
 def difference(first: Engine, second: Engine, pixels: np.ndarray) -> float:
     """The largest difference of two engines' scores of pictures (count, height, width, 3), in MOS."""
-    apart = [0.0]
-    for start in range(0, len(pixels), 8):
-        batch = pixels[start : start + 8]
-        apart.append(float(np.abs(first.score(batch) - second.score(batch)).max()))
-    return max(apart)
+    return float(np.abs(numbers(first, pixels) - numbers(second, pixels)).max(initial=0))

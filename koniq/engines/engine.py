@@ -1,6 +1,6 @@
 """The contract of an engine: what computes scores of batches of pictures, whatever it is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,5 +17,18 @@ class Engine:
     batch_size: int
     score: Callable[[np.ndarray], np.ndarray]  # uint8 (batch_size, height, width, 3), RGB, to float32 (batch_size,)
     parallel: int = 1  # calls of `score` that may run at a time, and should, to keep it busy
-    to_mos: Callable[[float], float] | None = None  # from what `score` gives to MOS: see koniq.measure.calibration
-    interval: Callable[[float], tuple[float, float]] | None = None  # about a MOS: see koniq.measure.conformal
+    any_batch: bool = False  # whether `score` takes smaller batches, too, and takes less time for them
+
+
+def numbers(engine: Engine, pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """The scores of pictures as the network gives them, float32 (pictures,), in batches of the engine's size.
+
+    pictures: of each its pixels as the network takes them, uint8 (height, width, 3), RGB. The last batch is filled up
+    with black where the engine wants it whole.
+    """
+    size, found = engine.batch_size, [np.empty(0, np.float32)]
+    for start in range(0, len(pictures), size):
+        batch = np.stack(pictures[start : start + size])
+        room = 0 if engine.any_batch else size - len(batch)
+        found.append(engine.score(np.pad(batch, [(0, room), (0, 0), (0, 0), (0, 0)]))[: len(batch)])
+    return np.concatenate(found)

@@ -1,7 +1,7 @@
 """What the body of a network sees in pictures: its features, by which pictures are compared."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from koniq.ground.files import digest_of
 from koniq.ground.threads import ahead, threads
 from koniq.network import Network, network_of, weights
-from koniq.pictures.decoding import Score, decode
+from koniq.pictures.decoding import Opened, decode
 from koniq.pictures.faults import Place
 
 BATCH = 8  # pictures at a time
@@ -45,7 +45,7 @@ def start(path: Path) -> Body:
     return Body(network, lambda pictures: compiled(pictures)[0].copy())
 
 
-def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.ndarray, list[Score]]:
+def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.ndarray, list[Opened]]:
     """The features of pictures, float32 (pictures, features), and what became of each; nan where one did not open.
 
     Threads decode the next pictures while these are seen, so that the memory depends on the features alone. Raises
@@ -56,10 +56,10 @@ def extract(body: Body, paths: Sequence[Path], workers: int = 2) -> tuple[np.nda
     with bar, threads(workers) as pool:
         opening = ahead(pool, lambda path: decode(path, body.network, place), paths, 2 * BATCH)
         while batch := list(islice(opening, BATCH)):
-            rows += [row for row, _ in batch]
-            opened = [number for number, (_, pixels) in enumerate(batch, len(rows) - len(batch)) if pixels is not None]
+            opened = [number for number, row in enumerate(batch, len(rows)) if row.pixels is not None]
+            rows += [replace(row, pixels=None) for row in batch]
             if opened:
-                seen = body.see(np.stack([pixels for _, pixels in batch if pixels is not None]))
+                seen = body.see(np.stack([row.pixels for row in batch if row.pixels is not None]))
                 if found is None:
                     found = np.full((len(paths), seen.shape[1]), np.nan, np.float32)
                 found[opened] = seen

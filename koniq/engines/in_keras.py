@@ -11,6 +11,7 @@ from koniq.network import Network
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 
 def prepare(seed: int | None = None, precision: str = "float32", device: str = "auto", training: bool = False) -> str:
@@ -65,4 +66,8 @@ def of_model(model: "keras.Model", network: Network, batch_size: int = 8) -> Eng
     import keras
 
     name = f"Keras {keras.__version__} on {keras.backend.backend()}, {keras.mixed_precision.dtype_policy().name}"
-    return Engine(name, network, batch_size, lambda pictures: model.predict_on_batch(pictures)[:, 0].astype("float32"))
+
+    def score(pictures: "np.ndarray") -> "np.ndarray":
+        return model.predict_on_batch(pictures)[:, 0].astype("float32")
+
+    return Engine(name, network, batch_size, score, any_batch=True)

@@ -54,4 +54,4 @@ def start(path: Path, network: Network, batch_size: int = 8) -> Engine:
     def score(pictures: np.ndarray) -> np.ndarray:
         return session.run(["mos"], {"pictures": pictures})[0][:, 0]
 
-    return Engine(f"ONNX Runtime {onnxruntime.__version__}, float32", network, batch_size, score)
+    return Engine(f"ONNX Runtime {onnxruntime.__version__}, float32", network, batch_size, score, any_batch=True)

@@ -207,7 +207,7 @@ def _quantize(path: Path, network: Network, pictures: Sequence[Path], batch_size
 def _opened(pictures: Sequence[Path], network: Network) -> list[np.ndarray]:
     """The pixels of those pictures that have any. One that ends the process that decodes it has none."""
     with Apart(network, Place()) as apart:
-        return [pixels for path in pictures if (pixels := apart.decode(path)[1]) is not None]
+        return [pixels for path in pictures if (pixels := apart.decode(path).pixels) is not None]
 
 
 def _keep_to_ourselves() -> None:

@@ -99,7 +99,7 @@ def of_module(
         with torch.inference_mode(), precise(device, precision):
             return module(torch.from_numpy(pictures).to(device))[:, 0].float().cpu().numpy()
 
-    return Engine(describe(precision, compiled), network, batch_size, score)
+    return Engine(describe(precision, compiled), network, batch_size, score, any_batch=not compiled)
 
 
 def start(path: Path, network: Network, precision: str, batch_size: int, compiled: bool, device: str) -> Engine:

@@ -8,14 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from koniq.data import scale
 from koniq.engines import gpus, in_keras, in_openvino
 from koniq.engines.engine import Engine
 from koniq.fetch import seen
 from koniq.ground import InputError, first_few, machine
 from koniq.ground.log import LOG
-from koniq.measure import conformal
-from koniq.measure.calibration import KEY, Calibration, kept
+from koniq.measure import calibration, conformal
 from koniq.network import Network, sidecar, weight_files, weights
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ class Plan:
     calibration: in_openvino.Calibration | None = None  # of int8
     device: DeviceName = "auto"  # of Keras and PyTorch
     compiled: bool = False  # by PyTorch
-    to_mos: Calibration | None = None  # applied to the network's scores
-    intervals: conformal.Intervals | None = None  # about what comes of that
 
     @cached_property
     def about(self) -> dict:
@@ -53,23 +49,18 @@ class Plan:
         return {"weights": found, **self.network.record()}
 
     def facts(self) -> dict:
-        """What a score depends on besides its picture; and, for the reader, the model's name, versions and device."""
+        """What a score depends on besides its picture; and, for the reader, the model's name, versions and device.
+
+        That is the network's own score: what is kept beside the weights to be made of it is left out.
+        """
         record = sidecar.record(self.weights)
-        for key in (KEY, conformal.KEY):
-            record.pop(key, None)
-        if self.to_mos:  # first, where a message that shows the beginning shows it
-            record.pop(scale.KEY, None)
-            record = {KEY: str(self.to_mos), **record, **self.to_mos.scale.record()}
-            if self.to_mos.label != record.get("label", "MOS"):  # it was made on other labels than the training's
-                record["label"] = self.to_mos.label
         return {
             "model": sidecar.title(self.weights),
             **self.about,
-            "record": record,
+            "record": {key: said for key, said in record.items() if key not in (calibration.KEY, conformal.KEY)},
             "engine": self.engine,
             "precision": self.precision,
             "calibrated_on": self.calibration.key if self.calibration else None,
-            **({conformal.KEY: str(self.intervals)} if self.intervals else {}),
             "versions": machine.versions(),
             "device": ", ".join(self._gpus()) or machine.machine(),
         }
@@ -78,15 +69,23 @@ class Plan:
         framework: gpus.Framework | None = {"keras": "tensorflow", "torch": "torch"}.get(self.engine)
         return gpus.ask(framework).gpus if framework and self.device != "cpu" else ()
 
+    def settled(self) -> "Plan":
+        """With what only its framework can say, which is imported for it: the best precision here, and the device.
+
+        Raises InputError if there is no such precision or device.
+        """
+        if self.engine == "openvino" and self.precision == "auto":
+            return replace(self, precision=in_openvino.best_precision())
+        if self.engine == "torch":
+            from koniq.engines import in_torch
+
+            found = in_torch.choose(self.device)
+            precision, _, _ = in_torch.settle(found, self.precision, "yes" if self.compiled else "no")
+            return replace(self, device=found.type, precision=precision)
+        return self
+
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
-        if self.to_mos:
-            LOG.info(f"In {self.to_mos.label}: {self.to_mos}; --no-calibrate gives the network's own scores")
-        if self.intervals:
-            LOG.info(f"With {self.intervals}")
-        return replace(self._start(), to_mos=self.to_mos, interval=self.intervals)
-
-    def _start(self) -> Engine:
         if self.engine == "keras":
             in_keras.prepare(precision=self.precision, device=self.device)
             model = self.network.build()
@@ -115,17 +114,28 @@ def decide(
     pictures: Sequence[Path] = (),
     device: DeviceName = "auto",
     compiled: bool = False,
-    calibrate: bool = False,
-    intervals: bool | None = False,
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment.
 
     engine, device: see `auto`. precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at
     it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE
-    of the engine. compiled: of PyTorch. calibrate: scores in MOS, where the record beside the weights says how.
-    intervals: about each score, see koniq.measure.conformal; None: where the weights have them. Raises InputError if an
-    engine is not there or has no such precision or device, or where intervals are wanted and the weights have none.
+    of the engine. compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision or device.
     """
+    return outline(path, engine, precision, batch_size, input_size, resize, pictures, device, compiled).settled()
+
+
+def outline(
+    path: Path,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    batch_size: int | None = None,
+    input_size: tuple[int, int] | None = None,
+    resize: str | None = None,
+    pictures: Sequence[Path] = (),
+    device: DeviceName = "auto",
+    compiled: bool = False,
+) -> Plan:
+    """As `decide`, and no framework is imported: what takes one to say, `Plan.settled` says."""
     network = sidecar.network_of(path, input_size, resize)
     if engine == "auto":
         engine, device = auto(precision, device)
@@ -137,28 +147,17 @@ def decide(
         if precision == "int8" and not find_spec("nncf"):
             raise InputError("nncf should be installed for this: pip install -r requirements-int8.txt")
         weight_files.needs_reader(path)
-        precision = in_openvino.best_precision() if precision == "auto" else precision
     elif precision == "int8":
         raise InputError(f"precision=int8 should go with engine=openvino. Received: engine={engine}")
     elif engine == "keras" and not has_keras():
         raise InputError("Keras and TensorFlow should be installed for this: pip install -r requirements.txt")
     elif engine == "torch":
         weight_files.needs_torch()
-        from koniq.engines import in_torch
-
-        found = in_torch.choose(device)
-        device = found.type
-        precision, _, _ = in_torch.settle(found, precision, "yes" if compiled else "no")
     elif precision == "auto":
         precision = "float32"
     chosen = Plan(path, network, engine, precision, batch_size or BATCH_SIZE[engine], None, device, compiled)
     if precision == "int8":
         chosen = replace(chosen, calibration=in_openvino.calibration(path, network, chosen.about, pictures))
-    if calibrate and KEY in sidecar.record(path):
-        chosen = replace(chosen, to_mos=kept(path, network, chosen.about["weights"]))
-    if intervals or (intervals is None and conformal.KEY in sidecar.record(path)):
-        found = conformal.kept(path, network, chosen.about["weights"], chosen.to_mos, needed=bool(intervals))
-        chosen = replace(chosen, intervals=found)
     return chosen
 
 

@@ -70,7 +70,7 @@ class _Rated:
 
 def _rated(path: Path, engine: Engine, data: DataSet, part: str, workers: int) -> _Rated:
     rows = data.part(part)
-    scores = predict(replace(engine, to_mos=None), rows.image_path.tolist(), workers, "calibrating")
+    scores = predict(engine, rows.image_path.tolist(), workers, "calibrating")
     predicted = np.array([score.mos for score in scores])
     scored = np.isfinite(predicted)
     groups = splits.groups(rows, "group").to_numpy()[scored] if "group" in rows else None

@@ -1,6 +1,5 @@
 """What a run of training ends with: its network calibrated and tested."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from koniq.data.datasets import DataSet
@@ -11,7 +10,7 @@ from koniq.ground import InputError, files
 from koniq.ground.log import LOG
 from koniq.measure import calibration, conformal
 from koniq.network import finding
-from koniq.scoring.loop import predict
+from koniq.scoring.loop import Reading, predict
 
 
 def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
@@ -30,6 +29,6 @@ def conclude(run: Path, engine: Engine, data: DataSet, workers: int) -> None:
         to_mos = None
     if data.has("test"):
         intervals = conformal.kept(path, engine.network, digest, to_mos)
-        engine = replace(engine, to_mos=to_mos, interval=intervals)
-        scores = predict(engine, data.part("test").image_path, workers, "testing")
+        paths, reading = data.part("test").image_path, Reading(to_mos, intervals)
+        scores = predict(engine, paths, workers, "testing", reading=reading)
         test_report(run / "test", data, "test", scores, run.name, intervals)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from koniq import engines
 from koniq.data import sample
 from koniq.engines.engine import Engine
-from koniq.pictures.decoding import Score, as_seen
+from koniq.pictures.decoding import Opened, as_seen
 from koniq.pictures.distortions import distorted
 from koniq.reports.page import THUMBNAIL, Cell
 from koniq.scoring.loop import predict
@@ -28,10 +28,10 @@ def scored(pictures: Mapping[str, Image.Image], engine: Engine) -> pd.DataFrame:
     """The score of each picture: picture, sharp (as it is), blurred."""
     variants = {Path(name, how): (name, how) for name in pictures for how in ("sharp", "blurred")}
 
-    def opened(variant: Path) -> tuple[Score, np.ndarray]:
+    def opened(variant: Path) -> Opened:
         name, how = variants[variant]
         picture = pictures[name] if how == "sharp" else blurred(pictures[name])
-        return Score(variant), as_seen(picture, engine.network)
+        return Opened(as_seen(picture, engine.network))
 
     found = [score.mos for score in predict(engine, list(variants), decoded=opened)]
     return pd.DataFrame({"picture": list(pictures), "sharp": found[::2], "blurred": found[1::2]})

@@ -20,7 +20,7 @@ from koniq.ground.log import LOG
 from koniq.ground.text import markdown_table
 from koniq.measure.metrics import METRICS, measure
 from koniq.pictures import inputs
-from koniq.pictures.decoding import Score, as_seen
+from koniq.pictures.decoding import Opened, as_seen
 from koniq.pictures.distortions import STEPS, distorted
 from koniq.reports.figures import new_figure, save_figure
 from koniq.scoring.loop import predict
@@ -67,11 +67,11 @@ def scored(pictures: Mapping[str, Path], engine: Engine, seed: int = 0, workers:
             continue
         variants = {Path(name, kind, str(step)): (kind, step) for kind in STEPS for step in range(len(STEPS[kind]))}
 
-        def opened(variant: Path, pixels=pixels, name=name, variants=variants) -> tuple[Score, np.ndarray]:
+        def opened(variant: Path, pixels=pixels, name=name, variants=variants) -> Opened:
             kind, step = variants[variant]
             rng = np.random.default_rng([seed, step, *name.encode()])
             picture = Image.fromarray(distorted(pixels, kind, STEPS[kind][step], rng))
-            return Score(variant), as_seen(picture, engine.network)
+            return Opened(as_seen(picture, engine.network))
 
         for score, (kind, step) in zip(
             predict(engine, list(variants), workers, decoded=opened), variants.values(), strict=True

@@ -16,8 +16,8 @@ from koniq.ground.log import LOG
 from koniq.ground.text import markdown_table
 from koniq.measure.conformal import Intervals
 from koniq.measure.metrics import mae, measure, rmse
-from koniq.pictures.decoding import Score
 from koniq.reports.figures import draw_scatter
+from koniq.scoring.score import Score
 from koniq.scoring.score_file import INTERVAL
 from ku.files import atomic_path
 

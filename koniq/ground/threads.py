@@ -4,24 +4,43 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from tqdm import tqdm
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
+class Ahead(Generic[Item, Result]):
+    """Work in a pool, in order, with at most `count` done or on their way at a time.
+
+    Who has the items puts them in and takes the results: nobody below asks for the next one.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Item], Result], count: int):
+        self.pool, self.work, self.count = pool, work, count
+        self._coming: deque[Future] = deque()
+
+    def put(self, item: Item) -> Iterator[Result]:
+        """Begin an item. Gives the result that there is no more room for: one, or none."""
+        self._coming.append(self.pool.submit(self.work, item))
+        if len(self._coming) == self.count:
+            yield self._coming.popleft().result()
+
+    def rest(self) -> Iterator[Result]:
+        """The results of what is on its way."""
+        while self._coming:
+            yield self._coming.popleft().result()
+
+
 def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], count: int
 ) -> Iterator[Result]:
     """`work` of each item in order, done in the pool, with at most `count` done or on their way at a time."""
-    coming: deque[Future] = deque()
+    coming = Ahead(pool, work, count)
     for item in items:
-        coming.append(pool.submit(work, item))
-        if len(coming) == count:
-            yield coming.popleft().result()
-    while coming:
-        yield coming.popleft().result()
+        yield from coming.put(item)
+    yield from coming.rest()
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from koniq.ground.lazy import names_of
 
 _HOME = {
     "EpochPlan": "order",
+    "Input": "inputs",
     "Inputs": "inputs",
+    "Opened": "decoding",
     "Pictures": "memory",
     "Prepared": "prepared",
     "as_seen": "decoding",

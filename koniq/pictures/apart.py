@@ -11,12 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from koniq.ground import RunStopped
 from koniq.ground.paths import ROOT
 from koniq.network import KONCEPT512, Network
-from koniq.pictures.decoding import Score, decode
+from koniq.pictures.decoding import Opened, decode
 from koniq.pictures.faults import Place
 from koniq.pictures.room import ROOM
 
@@ -34,7 +32,7 @@ class Apart:
         self._process: subprocess.Popen | None = None
         self._one = threading.Lock()
 
-    def decode(self, path: Path) -> tuple[Score, np.ndarray | None]:
+    def decode(self, path: Path) -> Opened:
         """As `decode` here; a picture that ends the process twice, or takes too long, is unreadable."""
         with self._one, ROOM.entered(alone=True):
             for _ in range(2):  # twice, for the system may end a process that it has no memory for on any picture
@@ -42,15 +40,15 @@ class Apart:
                 if isinstance(found, RunStopped):
                     raise found
                 if found:
-                    if found[1] is not None:
+                    if found.pixels is not None:
                         self.place.opened = path, os.stat(path).st_dev  # noqa: PTH116
                     return found
                 if not cause:
                     break
         error = f"decoding it ended the process ({cause})" if cause else f"decoding it took over {self.limit:g} s"
-        return Score(path, status="unreadable", error=error), None
+        return Opened(status="unreadable", error=error)
 
-    def _ask(self, path: Path) -> tuple[tuple[Score, np.ndarray | None] | RunStopped | None, str]:
+    def _ask(self, path: Path) -> tuple[Opened | RunStopped | None, str]:
         """What the process says of a picture, or else None and how it ended: "" if it was for taking too long."""
         process = self._process = self._process or self._started()
         late = threading.Event()

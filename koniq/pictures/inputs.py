@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -20,24 +21,35 @@ from ku.files import shown
 OTHER_ENDINGS = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 
 
+class Input(NamedTuple):
+    """A picture to score: what it is called, and where it is."""
+
+    name: str  # image_path, as the CSV has it
+    folder: Path  # that the name starts from
+
+    @property
+    def path(self) -> Path:
+        """Its path, made when it is asked for, as paths take more than names."""
+        return tables.place(self.name, self.folder)
+
+
 @dataclass(frozen=True)
 class Inputs(Sequence[Path]):
-    """The paths of the pictures to score, in order; each made when it is asked for, as paths take more than names."""
+    """The pictures to score, in order; as a sequence, their paths."""
 
-    pictures: list[tuple[str, Path]]  # image_path, as the CSV names it, and the folder that it starts from
+    pictures: list[Input]
     places: tuple[Path, ...] = ()  # the folders that were given: if one goes away, so do its pictures
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, number: int) -> Path:
-        name, folder = self.pictures[number]
-        return tables.place(name, folder)
+        return self.pictures[number].path
 
     @property
     def roots(self) -> list[str]:
         """The folders that image_path starts from, absolute."""
-        return [str(folder.resolve()) for folder in dict.fromkeys(folder for _, folder in self.pictures)]
+        return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
 
 
 def inputs(sources: Sequence[str], images: str = "") -> Inputs:
@@ -49,26 +61,26 @@ def inputs(sources: Sequence[str], images: str = "") -> Inputs:
     file. A path in a list or a single file need not exist: that it is missing is a result. Raises InputError if there
     is nothing to score.
     """
-    found: list[tuple[str, Path]] = []
+    found: list[Input] = []
     places: list[Path] = []
     here = Path()
     for source in sources:
         path = Path(source)
         if path.is_dir():
             folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
-            found += [(prefix + name, folder) for name in pictures_in(path)]
+            found += [Input(prefix + name, folder) for name in pictures_in(path)]
             places.append(path)
         elif path.suffix.lower() == ".csv":
             found += (listed := _listed(path, images))
-            places.append(listed[0][1])
+            places.append(listed[0].folder)
         elif glob.has_magic(source) and not path.exists():
             names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
             if not names:
                 raise InputError(f"A glob should match pictures. Received: {source!r}, which matches nothing")
-            found += [(name, here) for name in names]
+            found += [Input(name, here) for name in names]
             places.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
         else:
-            found.append((source, here))
+            found.append(Input(source, here))
     if not found:
         raise InputError("pictures should name a list (.csv), a folder, a glob or a file. Received: nothing")
     return Inputs(found, tuple(dict.fromkeys(places)))
@@ -132,7 +144,7 @@ def _is_picture(path: str) -> bool:
         return False
 
 
-def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
+def _listed(table: Path, images: str) -> list[Input]:
     if not table.is_file():
         raise InputError(
             f"The list of pictures should be {table}, which is not there. Name a list, a folder or a picture instead; "
@@ -147,7 +159,7 @@ def _listed(table: Path, images: str) -> list[tuple[str, Path]]:
     folder = Path(images) if images else beside if beside.is_dir() else table.parent
     roots = [] if images else facts(table).get("roots", [])
     if not roots:
-        return [(name, folder) for name in listed.image_path]
+        return [Input(name, folder) for name in listed.image_path]
     found = (placed(name, [*roots, str(folder)]) or (name, roots[0]) for name in listed.image_path)
     folders = {root: Path(root) for root in (*roots, str(folder))}
-    return [(name, folders[root]) for name, root in found]
+    return [Input(name, folders[root]) for name, root in found]

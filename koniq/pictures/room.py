@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from os import PathLike
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -56,9 +57,9 @@ class Room:
                 self._changed.notify_all()
 
     @contextmanager
-    def opened(self, path: Path) -> Iterator[Image.Image]:
+    def opened(self, source: str | PathLike[str] | BinaryIO) -> Iterator[Image.Image]:
         """An open picture, of which no more than the header was read, with room for what it takes to decode it."""
-        with Image.open(path) as picture, self.taken(size_in_memory(picture)):
+        with Image.open(source) as picture, self.taken(size_in_memory(picture)):
             yield picture
 
 

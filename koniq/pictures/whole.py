@@ -16,8 +16,8 @@ NAMED = 100  # pictures that do not open, in one message
 
 def opened(path: Path, network: Network) -> tuple[np.ndarray | None, str]:
     """The pixels of a picture as the network takes them, see `decode`, and ""; or None, and why it has none."""
-    score, pixels = decode(path, network)
-    return pixels, "" if pixels is not None else f"{score.status}: {score.error}"
+    found = decode(path, network)
+    return found.pixels, f"{found.status}: {found.error}" if found.pixels is None else ""
 
 
 def check_whole(broken: Mapping[str, str], count: int, skip: bool, quiet: bool = False) -> None:

@@ -5,9 +5,12 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
+
+from koniq.scoring.loop import Named
 
 EVERY = 16  # pictures between two writes
+Item = TypeVar("Item", bound=Named)
 
 
 def path_of(out: Path) -> Path:
@@ -15,19 +18,19 @@ def path_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.inflight")
 
 
-class InFlight(Sequence[Path]):
-    """The paths of the pictures to score, in order, of which those handed out and not scored yet are known on the disk.
+class InFlight(Sequence[Item], Generic[Item]):
+    """The pictures to score, in order, of which those handed out and not scored yet are known on the disk.
 
-    names: of each, its image_path. `suspects` are the paths among them that an earlier run was at when it was
-    killed. The file is an aid: a run that cannot write it goes on. A context manager; however it is left, no process
-    was killed, and nothing is kept but the suspects that still have no row.
+    Each has its image_path as `name`. `suspects` are those among them that an earlier run was at when it was killed.
+    The file is an aid: a run that cannot write it goes on. A context manager; however it is left, no process was
+    killed, and nothing is kept but the suspects that still have no row.
     """
 
-    def __init__(self, out: Path, names: Sequence[str], paths: Sequence[Path]):
-        self.path, self.names, self.paths = path_of(out), names, paths
+    def __init__(self, out: Path, items: Sequence[Item]):
+        self.path, self.items = path_of(out), items
         kept = set(_read(self.path))
-        self._suspects = [number for number, name in enumerate(names) if name in kept] if kept else []
-        self.suspects = frozenset(paths[number] for number in self._suspects)
+        self._suspects = [number for number, item in enumerate(items) if item.name in kept] if kept else []
+        self.suspects = frozenset(items[number] for number in self._suspects)
         self._scored = 0
 
     def scored(self) -> None:
@@ -35,21 +38,21 @@ class InFlight(Sequence[Path]):
         self._scored += 1
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.items)
 
-    def __getitem__(self, number: int) -> Path:
-        return self.paths[number]
+    def __getitem__(self, number: int) -> Item:
+        return self.items[number]
 
-    def __iter__(self) -> Iterator[Path]:
-        for start in range(0, len(self.paths), EVERY):
-            after = min(start + EVERY, len(self.paths))
+    def __iter__(self) -> Iterator[Item]:
+        for start in range(0, len(self.items), EVERY):
+            after = min(start + EVERY, len(self.items))
             self._write([*range(self._scored, after), *(number for number in self._suspects if number >= after)])
             for number in range(start, after):
-                yield self.paths[number]
+                yield self.items[number]
 
     def _write(self, numbers: Sequence[int]) -> None:
         # In place, by one call: a rename each time would be as much work as the rows. A torn line is passed over.
-        lines = "".join(json.dumps(self.names[number]) + "\n" for number in numbers).encode()
+        lines = "".join(json.dumps(self.items[number].name) + "\n" for number in numbers).encode()
         with contextlib.suppress(OSError), self.path.open("r+b" if self.path.exists() else "wb", buffering=0) as file:
             file.write(lines)
             file.truncate()

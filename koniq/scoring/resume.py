@@ -11,41 +11,61 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from koniq.ground import InputError, first_few, tables
+from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
 from koniq.pictures.contents import Content, at
 from koniq.pictures.decoding import UNSCORED
+from koniq.pictures.inputs import Input
 from koniq.scoring.journal import Row
 from koniq.scoring.score_file import ScoreFile
 from ku.files import shown
 
-Input = tuple[str, Path]  # image_path, and the folder that it starts from
 COMPARED = 10  # pictures whose old and new files are compared where nothing else is known of them
+
+
+class Wanted(NamedTuple):
+    """An input and its row."""
+
+    row: Row
+    input: Input
+
+    @property
+    def name(self) -> str:
+        """Its image_path, as the row has it."""
+        return self.row.image_path
 
 
 @dataclass(frozen=True)
 class Todo:
     """Inputs and their rows, in the order of the inputs."""
 
-    kept: list[tuple[Row, Input]]  # these rows stay as they are
-    again: list[tuple[Row, Input]]  # these rows are to be replaced
-    new: list[tuple[Row, Input]]  # these rows are not there yet
+    kept: list[Wanted]  # these rows stay as they are
+    again: list[Wanted]  # these rows are to be replaced
+    new: list[Wanted]  # these rows are not there yet
     why: Counter[str]  # of `again`
 
     def __str__(self) -> str:
         return ", ".join(f"{count:,} {reason}" for reason, count in self.why.items())
 
 
-def todo(file: ScoreFile, inputs: Sequence[Input], retry: Sequence[str] | None = None, workers: int = 2) -> Todo:
+def todo(
+    file: ScoreFile,
+    inputs: Sequence[Input],
+    retry: Sequence[str] | None = None,
+    workers: int = 2,
+    progress: bool = True,
+) -> Todo:
     """What is to be scored for each input to have its row in `file`, in which the roots are noted if they changed.
 
     An input has a row if its file is the one that the row was of, or, where its folder is none of the recorded roots,
     if its name is. Scored again are pictures that were missing and are there now, pictures whose content is another
-    than when they were scored, and by `retry` rows without a score: of these statuses, or all of them by (). Raises
-    InputError if `retry` names something else, or if the inputs are other pictures than those of the file.
+    than when they were scored, and by `retry` rows without a score: of these statuses, or all of them by (). progress:
+    with a bar, where files are read. Raises InputError if `retry` names something else, or if the inputs are other
+    pictures than those of the file.
     """
     if retry and (unknown := set(retry) - {*UNSCORED, *file.unscored.values()}):
         raise InputError(
@@ -59,15 +79,16 @@ def todo(file: ScoreFile, inputs: Sequence[Input], retry: Sequence[str] | None =
         name, has_moved = places.name(item, file.done)
         row = Row(name, seen[name])
         seen[name] += 1
-        rows.append((row, item))
+        rows.append(Wanted(row, item))
         if has_moved and row.nth < file.done[name]:
             moved.add(row)
-    kept = [(row, item) for row, item in rows if row.nth < file.done[row.image_path]]
+    kept = [wanted for wanted in rows if wanted.row.nth < file.done[wanted.name]]
     if file.done and file.roots and places.foreign and not kept and not places.hold(file.done):
         raise _other(file, "and none of the pictures in the file lies there")
     known = file.journal.read()
     why = {row: "no longer missing" for row, item in kept if file.unscored.get(row) == "missing" and _is_there(item)}
-    edited, same = _edited([(row, item, known[row]) for row, item in kept if row in known and row not in why], workers)
+    doubtful = [(row, item, known[row]) for row, item in kept if row in known and row not in why]
+    edited, same = _edited(doubtful, workers, progress)
     _check_moved(file, {row: item for row, item in kept if row in moved}, known, {row for row, _ in edited}, places)
     why |= dict.fromkeys((row for row, _ in edited), "edited since")
     if retry is not None:
@@ -76,9 +97,9 @@ def todo(file: ScoreFile, inputs: Sequence[Input], retry: Sequence[str] | None =
     file.remember(same)
     file.note_roots(places.now(bool(moved)))
     return Todo(
-        [pair for pair in kept if pair[0] not in why],
-        [pair for pair in kept if pair[0] in why],
-        [pair for pair in rows if pair[0].nth >= file.done[pair[0].image_path]],
+        [wanted for wanted in kept if wanted.row not in why],
+        [wanted for wanted in kept if wanted.row in why],
+        [wanted for wanted in rows if wanted.row.nth >= file.done[wanted.name]],
         Counter(why.values()),
     )
 
@@ -132,7 +153,7 @@ def _other(file: ScoreFile, why: str) -> InputError:
 
 
 def _path(item: Input) -> str:
-    return str(tables.place(*item))
+    return str(item.path)
 
 
 def _is_there(item: Input) -> bool:
@@ -144,7 +165,7 @@ def _is_there(item: Input) -> bool:
 
 
 def _edited(
-    rows: Sequence[tuple[Row, Input, Content]], workers: int
+    rows: Sequence[tuple[Row, Input, Content]], workers: int, progress: bool
 ) -> tuple[list[tuple[Row, Content]], list[tuple[Row, Content]]]:
     """The rows whose pictures were edited, and those whose pictures have another time only, each with the content now.
 
@@ -160,7 +181,7 @@ def _edited(
     edited, same = [], []
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda suspect: at(_path(suspect[1])), suspects)
-        bar = tqdm(found, "comparing", len(suspects), unit="pic", disable=None if suspects else True)
+        bar = tqdm(found, "comparing", len(suspects), unit="pic", disable=None if suspects and progress else True)
         for (row, _, content), now in zip(suspects, bar, strict=True):
             if now:
                 (same if now.digest and now.digest == content.digest else edited).append((row, now))

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,8 @@ import pandas as pd
 from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.facts import facts, facts_path
 from koniq.pictures.contents import Content
-from koniq.pictures.decoding import Score
 from koniq.scoring.journal import Journal, Row, append_whole
+from koniq.scoring.score import Score
 from ku.files import atomic_path, lock_file, lock_path, shown
 
 COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
@@ -31,20 +31,9 @@ COLUMN_SETS = {  # study: as its authors' result files; an empty MOS is no score
     "intervals": (*COLUMNS[:2], *INTERVAL, *COLUMNS[2:]),
 }
 NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
-ABOUT = (
-    "model",
-    "versions",
-    "device",
-    "roots",
-)  # facts that may differ when a file is gone on with; see koniq.scoring.resume
+# Facts that may differ when a file is gone on with; see koniq.scoring.resume.
+ABOUT = ("model", "versions", "device", "roots")
 STEP = 30  # seconds of replaced rows that a killed run loses at most
-
-
-def columns(chosen: str, intervals: bool) -> str:
-    """Which of COLUMN_SETS a CSV has: the chosen one, or that with intervals. Raises InputError if both are wanted."""
-    if intervals and chosen != "all":
-        raise InputError(f"intervals should go with columns=all. Received: columns={chosen}")
-    return "intervals" if intervals else chosen
 
 
 def read(out: Path) -> pd.DataFrame:
@@ -61,6 +50,17 @@ def read(out: Path) -> pd.DataFrame:
     else:
         with out.open("rb") as file:
             rows = [row for row, _ in _records(file, out, columns)]
+    return _table(rows, columns, out)
+
+
+def table(scores: Iterable[Score], intervals: bool = False) -> pd.DataFrame:
+    """The table that `read` would give of a CSV of these scores."""
+    columns = COLUMN_SETS["intervals" if intervals else "all"]
+    said = (score.fields() for score in scores)
+    return _table([[fields[name] for name in columns] for fields in said], columns, Path("these scores"))
+
+
+def _table(rows: Iterable[Sequence[str]], columns: Sequence[str], out: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(columns), dtype=object)
     if "status" not in table:
         table = table.assign(status=np.where(table.MOS != "", "ok", NO_SCORE), width=0, height=0, error="")
@@ -239,18 +239,26 @@ class ScoreFile:
         else:
             self.unscored[row] = status
 
-    def append(self, name: str, score: Score) -> None:
+    def put(self, row: Row, score: Score) -> None:
+        """Write the score of a row: in the place of the one that is there, or as the next."""
+        if row.nth < self.done[row.image_path]:
+            self.replace(row, score)
+        else:
+            self.append(score)
+
+    def append(self, score: Score) -> None:
         """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
         self.flush()
-        row = Row(shown(name), self.done[shown(name)])
+        name = shown(score.name)
+        row = Row(name, self.done[name])
         if score.content:  # before its row, so that no content is taken for that of an earlier score
             self.remember([(row, score.content)])
-        self._write(self._line_of(row, score))
+        self._write(self._line_of(score))
         self._count(row, score.status, score.mos)
 
     def replace(self, row: Row, score: Score) -> None:
         """Put a score in the place of a row that is there: in the file after STEP seconds, or by `flush`."""
-        self._replaced[row] = self._line_of(row, score), score.content
+        self._replaced[row] = self._line_of(score), score.content
         if time.monotonic() - self._stepped > STEP:
             self.flush()
 
@@ -291,8 +299,8 @@ class ScoreFile:
             if self._file.closed:
                 self._file = self.path.open("r+b", buffering=0)
 
-    def _line_of(self, row: Row, score: Score) -> bytes:
-        said = _row(row.image_path, score)
+    def _line_of(self, score: Score) -> bytes:
+        said = score.fields()
         return _line(said[name] for name in self.columns)
 
     def _write(self, data: bytes) -> None:
@@ -341,15 +349,6 @@ class ScoreFile:
         if self.journal:
             self.journal.close()
         self._lock.close()
-
-
-def _row(name: str, score: Score) -> dict[str, str]:
-    # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
-    mos = score.mos if math.isfinite(score.raw) else np.float32(score.mos)
-    numbers = zip(("MOS", *INTERVAL), (mos, score.low, score.high), strict=True)
-    sizes = {"width": str(score.width), "height": str(score.height)}
-    said = {key: "" if math.isnan(number) else str(number) for key, number in numbers}
-    return {"image_path": name, **said, "status": score.status, **sizes, "error": shown(score.error)}
 
 
 def _line(fields: Iterable[str]) -> bytes:

@@ -17,7 +17,6 @@ from typing import Protocol
 
 import pandas as pd
 
-from koniq import engines
 from koniq.data import datasets, splits
 from koniq.data.datasets import DataSet
 from koniq.data.scale import Scale
@@ -26,10 +25,9 @@ from koniq.ground import facts as ground_facts
 from koniq.ground.files import write_csv
 from koniq.ground.log import LOG
 from koniq.network import find, title
-from koniq.pictures.inputs import Inputs, pictures_in
+from koniq.pictures.inputs import Input, Inputs, pictures_in
 from koniq.reports.distribution import is_scored
-from koniq.scoring import score_file
-from koniq.scoring.lifelog import score
+from koniq.scoring import score_file, scorer
 from ku.files import lock_path, shown, turn
 
 SCORES, TABLE = "teacher.csv", "teacher_table.csv"  # in the run's folder
@@ -103,10 +101,10 @@ def taught(data: DataSet, run: Path, s: Chosen) -> DataSet:
 
 def _score(data: DataSet, run: Path, s: Chosen) -> None:
     below = [path.relative_to(data.folder).as_posix() for path in data.ids.image_path]
-    pictures = Inputs([(name, data.folder) for name in below], (data.folder,))
-    plan = engines.decide(find(s.teacher), "auto", "float32", pictures=pictures, device=s.device, calibrate=True)
-    LOG.info(f"The teacher, {title(plan.weights)}, scores {len(pictures):,} pictures")
-    score(pictures, plan, run / SCORES, s.workers)
+    pictures = Inputs([Input(name, data.folder) for name in below], (data.folder,))
+    teacher = scorer.load(find(s.teacher), precision="float32", device=s.device, workers=s.workers)
+    LOG.info(f"The teacher, {title(teacher.plan.weights)}, scores {len(pictures):,} pictures")
+    teacher.write(pictures, run / SCORES, progress="scoring")
     said = score_file.read(run / SCORES)
     said = said.assign(image_name=said.image_path.map(dict(zip(map(shown, below), data.ids.image_name, strict=True))))
     ok = is_scored(said)

@@ -23,9 +23,10 @@ from koniq.ground import files as ground_files
 from koniq.ground.facts import facts
 from koniq.measure import calibration
 from koniq.network import KONCEPT512, sidecar
-from koniq.pictures.decoding import Score
 from koniq.reports import distribution, lifelog_report, page
+from koniq.scoring.score import Score
 from koniq.scoring.score_tables import read
+from koniq.scoring.scorer import Scorer
 from koniq.training.run import Run
 
 OPINIONS = Scale(1, 5)
@@ -92,10 +93,10 @@ def test_the_scale_goes_from_a_table_to_the_record_and_the_facts(tmp_path, capsy
     assert found.scale == OPINIONS
     kept = calibration.kept(path, KONCEPT512, ground_files.file_hash(path))
     assert kept == found
-    about = dataclasses.replace(plan, to_mos=kept).facts()
+    about = Scorer(plan, kept).facts
     assert about["record"]["scale"] == [1, 5]
     usual = dataclasses.replace(kept, scale=USUAL)  # a calibration on KonIQ-10k of a network trained on opinions
-    assert "scale" not in dataclasses.replace(plan, to_mos=usual).facts()["record"]
+    assert "scale" not in Scorer(plan, usual).facts["record"]
 
 
 def test_an_old_record_is_of_0_to_100(tmp_path):

@@ -31,6 +31,7 @@ from koniq.measure.metrics import rmse
 from koniq.network import NETWORKS, TOLERANCE, finding, sidecar
 from koniq.reports import comparison, distribution, page
 from koniq.scoring import score_file
+from koniq.scoring.scorer import Scorer
 from koniq.study import results
 from ku.generic import srocc
 
@@ -165,9 +166,9 @@ def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys, monkeypat
     said = capsys.readouterr().out
     assert "| map | RMSE in synthetic MOS, cross-validated |" in said
     plan = engines.Plan(path, TINY, "keras", "float32", 8)
-    plan = replace(plan, to_mos=calibration.kept(path, TINY, files.file_hash(path)))
-    assert plan.facts()["record"]["label"] == "synthetic MOS"  # the training's was MOS
-    about = json.loads(json.dumps(plan.facts()))
+    scorer = Scorer(plan, calibration.kept(path, TINY, files.file_hash(path)))
+    assert scorer.facts["record"]["label"] == "synthetic MOS"  # the training's was MOS
+    about = json.loads(json.dumps(scorer.facts))
     assert not page.is_calibrated(about)
     assert page.scale(about).startswith("The scores are synthetic MOS: the model learnt labels that follow from known")
     (warning,) = comparison.warnings([about, {"record": {"calibrated": "x"}}])

@@ -151,7 +151,7 @@ def test_the_features_of_a_network_are_those_of_its_body(mine, tmp_path):
     seen, rows = features.extract(body, paths)
     assert [row.status for row in rows] == ["ok"] * 4 + ["missing"] + ["ok"] * 6
     assert np.isnan(seen[4]).all()
-    pixels = np.stack([features.decode(path, body.network)[1] for path in (paths[9], paths[10])])
+    pixels = np.stack([features.decode(path, body.network).pixels for path in (paths[9], paths[10])])
     with torch.inference_mode():
         expected = module.features(torch.from_numpy(pixels)).numpy()
     np.testing.assert_allclose(seen[9:], expected, atol=1e-4)
@@ -167,7 +167,7 @@ def test_openvino_sees_what_pytorch_sees(mine, tmp_path):
     (tmp_path / "lite.json").write_text(json.dumps(network.record()))
     body = features.start(tmp_path / "lite.safetensors")
     seen, _ = features.extract(body, [mine.parent / f"images/{number}.png" for number in range(9)])
-    pixels = np.stack([features.decode(mine.parent / f"images/{number}.png", body.network)[1] for number in (0, 8)])
+    pixels = np.stack([features.decode(mine.parent / f"images/{number}.png", body.network).pixels for number in (0, 8)])
     assert seen.shape == (9, 4096)
     np.testing.assert_allclose(
         seen[[0, 8]], features._in_torch(tmp_path / "lite.safetensors", network)(pixels), atol=1e-3

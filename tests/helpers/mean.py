@@ -16,9 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tiny import TINY
 
 from koniq.commands import cli
-from koniq.engines import plan
 from koniq.engines.engine import Engine
-from koniq.scoring import score_file
+from koniq.scoring import score_file, scorer
 
 
 class MeanPlan:
@@ -28,6 +27,9 @@ class MeanPlan:
 
     def __init__(self, pause=0.0, then=None):
         self.pause, self.then, self.scored = pause, then, 0
+
+    def settled(self):
+        return self
 
     def facts(self):
         return {"model": "mean", "weights": "abc"}
@@ -48,6 +50,6 @@ if __name__ == "__main__":
     import lifelog_predict
 
     score_file.STEP = float(os.environ.get("STEP", score_file.STEP))
-    lifelog_predict.find = Path
-    plan.decide = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
+    lifelog_predict.find_or_default = scorer.find_or_default = lambda name: Path(name or "mean.h5")
+    scorer.outline = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
     cli.run(lifelog_predict.main, lifelog_predict.Settings, sys.argv[1:])

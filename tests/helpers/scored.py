@@ -1,8 +1,6 @@
 """A CSV of scores as lifelog_predict.py writes it, without a network."""
 
-from pathlib import Path
-
-from koniq.pictures.decoding import Score
+from koniq.scoring.score import Score
 from koniq.scoring.score_file import ScoreFile
 
 
@@ -20,5 +18,5 @@ def write_scores(out, rows, **facts):
             else:
                 mos, half = (*what, float("nan"))[:2]
                 known = {"mos": mos, "low": mos - half, "high": mos + half}
-            file.append(name, Score(Path(name), **known))
+            file.append(Score(name, **known))
     return out

@@ -171,8 +171,8 @@ def limited(start):
 
 def slow_down(pause):
     """From now on, each score takes `pause` seconds longer."""
-    score = loop._scored
-    loop._scored = lambda *found: (time.sleep(pause), score(*found))[1]
+    score = loop.Reading.score
+    loop.Reading.score = lambda *found: (time.sleep(pause), score(*found))[1]
 
 
 def small(commands):

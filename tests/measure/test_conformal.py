@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 from tiny import TINY
 
-from koniq import engines
 from koniq.ground import InputError, files
 from koniq.measure import calibration, conformal, keeping
 from koniq.measure.conformal import Intervals, bound, made, rank
 from koniq.network import sidecar
+from koniq.scoring.scorer import load
 
 
 def scored(count, seed=0):
@@ -170,18 +170,19 @@ def test_where_they_do_not_hold_they_are_not_used_and_why_is_said(beside, capsys
 def test_a_plan_has_them_where_they_are_wanted_or_there(beside, tmp_path):
     path, _ = beside
     conformal.keep(path, TINY, files.file_hash(path), made(np.arange(20.0), np.arange(20.0), "x"))
-    chosen = [engines.decide(path, "openvino", "float32", intervals=wanted) for wanted in (True, None, False)]
+    how = {"engine": "openvino", "precision": "float32"}
+    chosen = [load(path, intervals=wanted, **how) for wanted in (True, None, False)]
     kept = conformal.kept(path, TINY, files.file_hash(path))
-    assert [plan.intervals for plan in chosen] == [kept, kept, None]
-    facts = [plan.facts() for plan in chosen]
+    assert [scorer.intervals for scorer in chosen] == [kept, kept, None]
+    facts = [scorer.facts for scorer in chosen]
     assert [each.get("intervals") for each in facts] == [str(kept), str(kept), None]
     assert "intervals" not in facts[0]["record"]
     none = tmp_path / "none.h5"
     none.write_bytes(b"weights")
     sidecar.write_record(none, TINY)
-    assert engines.decide(none, "openvino", "float32", intervals=None).intervals is None
+    assert load(none, intervals=None, **how).intervals is None
     with pytest.raises(InputError, match=r"The weights should have intervals, made by `.*python -m koniq calibrate"):
-        engines.decide(none, "openvino", "float32", intervals=True)
+        load(none, intervals=True, **how)
 
 
 @pytest.mark.parametrize("broken", [True, {"halves": [1]}, {"for": 3}])

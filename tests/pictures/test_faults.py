@@ -17,8 +17,9 @@ from koniq.fetch import inspection
 from koniq.ground import InputError, RunStopped
 from koniq.pictures import faults, inputs
 from koniq.pictures.decoding import decode
-from koniq.scoring import lifelog, loop, score_file
+from koniq.scoring import score_file
 from koniq.scoring.loop import predict
+from koniq.scoring.scorer import Scorer
 
 COUNT = 40
 
@@ -43,7 +44,7 @@ def fill(root):
 
 def score(root, out, **plan):
     """The table that scoring the list into `out` gives."""
-    lifelog.score(inputs.inputs([str(root.parent / "list.csv")], str(root)), MeanPlan(**plan), out, workers=2)
+    Scorer(MeanPlan(**plan)).write(inputs.inputs([str(root.parent / "list.csv")], str(root)), out)
     return score_file.read(out)
 
 
@@ -65,7 +66,7 @@ def failing(monkeypatch, error, *names):
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(loop.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     return asked
 
 
@@ -169,11 +170,11 @@ def test_another_drive_in_its_place_is_known(folder, monkeypatch):
 
 def test_a_picture_that_is_missing_is_no_drive_that_is(folder):
     place = faults.Place([folder])
-    assert decode(folder / "2016-08-11/08.png", TINY, place)[0].status == "ok"
-    assert decode(folder / "2016-08-11/09.png", TINY, place)[0].status == "missing"
-    assert decode(folder / "no such day/09.png", TINY, place)[0].status == "missing"
+    assert decode(folder / "2016-08-11/08.png", TINY, place).status == "ok"
+    assert decode(folder / "2016-08-11/09.png", TINY, place).status == "missing"
+    assert decode(folder / "no such day/09.png", TINY, place).status == "missing"
     (folder / "2016-08-11/08.png").unlink()  # somebody took it, once it was scored
-    assert decode(folder / "2016-08-11/09.png", TINY, place)[0].status == "missing"
+    assert decode(folder / "2016-08-11/09.png", TINY, place).status == "missing"
 
 
 def test_a_folder_that_is_not_there_to_begin_with_is_said(folder, tmp_path):
@@ -208,7 +209,7 @@ def test_all_of_them_stop_the_run(folder, whole, tmp_path, monkeypatch, error, s
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(loop.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     match = r"could not be read, .* which opened just before, does not any more"
     plan = {"then": after(5, lambda: gone.append(True))}
     out = check_stopped(folder, tmp_path / "out.csv", whole, monkeypatch, match, **plan)
@@ -241,7 +242,7 @@ def test_what_was_no_room_beside_others_is_opened_alone(folder, tmp_path, monkey
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(loop.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     assert (score(folder, tmp_path / "out.csv").status == "ok").sum() == COUNT - 1
 
 
@@ -257,7 +258,8 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from tiny import TINY
 from PIL import Image, ImageFile
-from koniq.scoring.loop import Engine, predict
+from koniq.engines.engine import Engine
+from koniq.scoring.loop import predict
 load = ImageFile.ImageFile.load
 ImageFile.ImageFile.load = lambda *which: (time.sleep(0.1), load(*which))[1]  # a slow drive: all are open at a time
 Image.init()
@@ -279,7 +281,7 @@ def test_what_libraries_say_without_a_number_is_asked_of_the_file(folder, monkey
     """libtiff reads by itself, and says "decoder error" of a server that does not answer."""
     failing(monkeypatch, lambda: OSError("decoder error -2"), "23")
     path = folder / "2016-08-12/23.png"
-    assert decode(path, TINY)[0].error == "OSError: decoder error -2"
+    assert decode(path, TINY).error == "OSError: decoder error -2"
     monkeypatch.setattr(faults, "unread", lambda path: OSError(errno.ESTALE, "Stale file handle"))
     with pytest.raises(RunStopped, match="Stale file handle"):
         decode(path, TINY)

@@ -103,7 +103,7 @@ def test_the_first_score_waits_for_no_framework(folder):
     weights.write_state(drawn(), path, KONCEPT_LITE)
     sidecar.write_record(path, KONCEPT_LITE)
     code = (
-        "import sys, lifelog_predict; from koniq import cli\n"
+        "import sys, lifelog_predict; from koniq.commands import cli\n"
         "cli.run(lifelog_predict.main, lifelog_predict.Settings)\n"
         f"print('imported:', *{SLOW} & sys.modules.keys())"
     ).replace(str(SLOW), str({*SLOW}))

@@ -5,7 +5,7 @@ from PIL import Image
 from tiny import TINY
 
 from koniq.ground import InputError, machine
-from koniq.pictures import decoding, memory
+from koniq.pictures import decoding, memory, whole
 from koniq.pictures.memory import Pictures
 
 
@@ -20,18 +20,18 @@ def ids(tmp_path):
 
 @pytest.mark.parametrize("free", [1 << 40, 5 * 24 * 32 * 3])
 def test_pictures_are_what_the_prediction_loop_sees_in_memory_or_mapped(ids, tmp_path, monkeypatch, free):
-    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
     kept = Pictures(ids, TINY, tmp_path / "run")
     assert kept.in_memory == (free == 1 << 40)
     assert isinstance(kept.pixels, np.memmap) != kept.in_memory
     for row in ids.itertuples():
-        np.testing.assert_array_equal(kept[row.image_name], decoding.decode(row.image_path, TINY)[1])
+        np.testing.assert_array_equal(kept[row.image_name], decoding.decode(row.image_path, TINY).pixels)
     assert not list(tmp_path.glob("run/*"))  # the mapped file has no name, so nothing is left when the process dies
 
 
 def test_each_is_decoded_once(ids, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(memory, "decode", lambda path, network: decoded.append(path) or decoding.decode(path, network))
+    monkeypatch.setattr(whole, "decode", lambda path, network: decoded.append(path) or decoding.decode(path, network))
     kept = Pictures(ids, TINY, tmp_path)
     for _ in range(3):
         for name in ids.image_name:
@@ -55,7 +55,7 @@ def test_all_that_do_not_open_are_named_at_once_in_the_order_of_the_table(ids, t
     kept = Pictures(ids, TINY, tmp_path, skip_broken=True)
     assert list(kept.broken) == ["1.png", "3.png"]
     assert "2 of 5 pictures do not open, and are left out: 1.png (missing" in capsys.readouterr().out
-    np.testing.assert_array_equal(kept["4.png"], decoding.decode(ids.image_path[4], TINY)[1])
+    np.testing.assert_array_equal(kept["4.png"], decoding.decode(ids.image_path[4], TINY).pixels)
 
 
 def test_of_very_many_the_first_are_named_and_none_whole_is_no_data_set(capsys):

@@ -54,7 +54,7 @@ def test_the_file_holds_what_the_network_takes_and_what_it_was_made_from(prepare
     made = Prepared(path)
     assert sorted(made.places) == sorted(data.ids.image_name)
     for row in data.ids.itertuples():
-        np.testing.assert_array_equal(made[row.image_name], decoding.decode(row.image_path, TINY)[1])
+        np.testing.assert_array_equal(made[row.image_name], decoding.decode(row.image_path, TINY).pixels)
     with h5py.File(path) as file:
         assert dict(file.attrs) | {"input_size": [24, 32]} == {
             "version": 1,
@@ -225,7 +225,7 @@ def test_a_file_from_before_hashes_is_checked_as_it_was(bitmaps):
     Image.new("RGB", (40, 31)).save(data.ids.image_path[1], "BMP")
     pictures_prepared.prepare(data, TINY, path)
     assert Prepared(path).hash_places == {}
-    np.testing.assert_array_equal(Prepared(path)["0.png"], decoding.decode(data.ids.image_path[0], TINY)[1])
+    np.testing.assert_array_equal(Prepared(path)["0.png"], decoding.decode(data.ids.image_path[0], TINY).pixels)
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_training_names_all_or_leaves_them_out(broken, tmp_path, monkeypatch, ca
     counts = "2 training, 1 validation, 2 test (MOS from 0 to 10)"
     assert found.summary() == f"mine: {counts}; 2 of the table's 7 do not open"
     for name in ("0.png", "2.png", "4.png"):
-        np.testing.assert_array_equal(opened[name], decoding.decode(data.folder / name, TINY)[1])
+        np.testing.assert_array_equal(opened[name], decoding.decode(data.folder / name, TINY).pixels)
     Image.new("RGB", (40, 30)).save(data.folder / "3.png")  # mended: it is no longer left out
     assert "3.png" not in memory.of_training(data, TINY, tmp_path / "run", 2)[0].broken
     assert (f"{path} is stale (it lacks 3.png)" in capsys.readouterr().out) == is_prepared
@@ -383,7 +383,7 @@ def test_what_a_stopped_process_left_is_used_only_where_it_is_right(prepared, mi
                 file.seek(Prepared(part).places["1.png"])
                 file.write(bytes(100))
         pictures_prepared.prepare(data, TINY, out)
-        np.testing.assert_array_equal(Prepared(out)["1.png"], decoding.decode(data.ids.image_path[1], TINY)[1])
+        np.testing.assert_array_equal(Prepared(out)["1.png"], decoding.decode(data.ids.image_path[1], TINY).pixels)
 
 
 def psnr(a, b):
@@ -399,5 +399,5 @@ def test_from_the_full_size_it_is_nearly_the_official_512x384(test_data, tmp_pat
         made[source] = Prepared(tmp_path / f"{source}.h5")[name]
     np.testing.assert_array_equal(made["512x384"], np.asarray(Image.open(folder / "512x384" / name)))
     assert psnr(made["1024x768"], made["512x384"]) >= 36
-    box = decoding.decode(folder / "1024x768" / name, KONCEPT512.at(resize="box"))[1]
+    box = decoding.decode(folder / "1024x768" / name, KONCEPT512.at(resize="box")).pixels
     assert psnr(box, made["512x384"]) < 33  # the policy matters

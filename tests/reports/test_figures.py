@@ -12,8 +12,8 @@ from koniq.evaluation import testing
 from koniq.ground import InputError
 from koniq.ground import text as ground_text
 from koniq.measure import conformal
-from koniq.pictures.decoding import Score
 from koniq.reports import figures
+from koniq.scoring.score import Score
 from koniq.study import results
 
 
@@ -22,7 +22,7 @@ def rated(tmp_path):
     mos = np.linspace(0, 100, 12)
     paths = [tmp_path / f"{n}.jpg" for n in range(12)]
     ids = pd.DataFrame({"image_name": [path.name for path in paths], "MOS": mos, "set": "test", "image_path": paths})
-    scores = [Score(path, value + 5, width=4, height=3) for path, value in zip(paths, mos, strict=True)]
+    scores = [Score(str(path), value + 5, width=4, height=3) for path, value in zip(paths, mos, strict=True)]
     return ids, scores
 
 
@@ -66,7 +66,7 @@ def test_synthetic_labels_are_called_so(rated, tmp_path):
 
 def test_subsets_and_what_has_no_near_copy_are_given_by_themselves(rated, tmp_path, capsys):
     ids, scores = rated
-    scores[4] = Score(scores[4].path, status="missing", error="no such file")
+    scores[4] = Score(scores[4].name, status="missing", error="no such file")
     scores = [replace(score, mos=100 - score.mos) if number in (0, 1) else score for number, score in enumerate(scores)]
     training = ids.iloc[:2].assign(image_name=["x.jpg", "y.jpg"], set="training")
     ids = pd.concat([training, ids], ignore_index=True)
@@ -86,7 +86,7 @@ def test_subsets_and_what_has_no_near_copy_are_given_by_themselves(rated, tmp_pa
 
 def test_nothing_that_opens_is_an_error(rated, tmp_path):
     ids, scores = rated
-    scores = [Score(score.path, status="missing", error="no such file") for score in scores]
+    scores = [Score(score.name, status="missing", error="no such file") for score in scores]
     with pytest.raises(InputError, match=r"should open. Received: 0 of 12 \(no such file\)"):
         testing.test_report(tmp_path, DataSet("mine", ids), "test", scores, "mine")
 

@@ -41,7 +41,7 @@ def grey(tmp_path):
 def test_one_score_each_in_order_in_whole_batches(grey, count, parallel):
     model = Mean(4, parallel)
     scores = list(predict(model.engine, grey[:count]))
-    assert [score.path for score in scores] == grey[:count]
+    assert [score.name for score in scores] == [*map(str, grey[:count])]
     assert [score.mos for score in scores] == [10 * number for number in range(count)]
     assert set(model.shapes) <= {(4, 24, 32, 3)}
     assert len(model.shapes) == -(-count // 4)
@@ -67,7 +67,7 @@ def test_every_broken_picture_has_its_place_and_reason(grey, tmp_path):
     paths = [broken["missing"], grey[1], broken["truncated"], broken["unreadable"], grey[2], broken["folder"]]
     paths += [broken["empty"], broken["circle"], grey[3]]
     scores = list(predict(Mean(2).engine, paths))
-    assert [score.path for score in scores] == paths
+    assert [score.name for score in scores] == [*map(str, paths)]
     assert [score.status for score in scores] == [
         *("missing", "ok", "truncated", "unreadable", "ok"),
         *("unreadable", "unreadable", "unreadable", "ok"),
@@ -83,9 +83,9 @@ def test_nothing_but_broken_pictures(tmp_path):
 
 def test_a_bomb_is_too_large(grey, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    score, pixels = decode(grey[0], TINY)
-    assert (score.status, pixels) == ("too_large", None)
-    assert "3072 pixels" in score.error
+    found = decode(grey[0], TINY)
+    assert (found.status, found.pixels) == ("too_large", None)
+    assert "3072 pixels" in found.error
 
 
 def test_a_picture_is_seen_upright_and_resized_as_the_network_says(tmp_path):
@@ -93,17 +93,17 @@ def test_a_picture_is_seen_upright_and_resized_as_the_network_says(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     picture.save(tmp_path / "turned.png", exif=exif)
-    score, pixels = decode(tmp_path / "turned.png", TINY)
-    assert (score.width, score.height) == (48, 64)
+    found = decode(tmp_path / "turned.png", TINY)
+    assert (found.width, found.height) == (48, 64)
     upright = picture.transpose(Image.Transpose.ROTATE_270)
-    np.testing.assert_array_equal(pixels, np.asarray(upright.resize((32, 24), Image.Resampling.LANCZOS)))
-    _, nearest = decode(tmp_path / "turned.png", TINY.at(resize="nearest"))
+    np.testing.assert_array_equal(found.pixels, np.asarray(upright.resize((32, 24), Image.Resampling.LANCZOS)))
+    nearest = decode(tmp_path / "turned.png", TINY.at(resize="nearest")).pixels
     np.testing.assert_array_equal(nearest, np.asarray(upright.resize((32, 24), Image.Resampling.NEAREST)))
 
 
 def test_a_picture_with_broken_exif_is_scored(tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=b"Exif\0\0\xff\xff\xff\xff\0\0\0\x08")
-    assert decode(tmp_path / "a.jpg", TINY)[0].status == "ok"
+    assert decode(tmp_path / "a.jpg", TINY).status == "ok"
 
 
 @pytest.mark.numerical
@@ -130,12 +130,12 @@ def test_a_score_that_is_no_number_is_a_status(grey):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert decode(tmp_path / "pipe.jpg", TINY)[0].error == "neither a file nor a link to one"
+    assert decode(tmp_path / "pipe.jpg", TINY).error == "neither a file nor a link to one"
 
 
 def test_a_name_that_no_file_can_have(tmp_path):
-    assert decode(tmp_path / ("x" * 300 + ".jpg"), TINY)[0].error == "File name too long"
-    assert decode(tmp_path / "nul\0.jpg", TINY)[0].status == "unreadable"
+    assert decode(tmp_path / ("x" * 300 + ".jpg"), TINY).error == "File name too long"
+    assert decode(tmp_path / "nul\0.jpg", TINY).status == "unreadable"
 
 
 def test_decoding_keeps_ahead_by_no_more_than_two_batches_and_a_bit(grey, monkeypatch):
@@ -183,7 +183,7 @@ def test_real_pictures_of_every_kind(test_data):
         :: 1 if os.cpu_count() > 8 else 9
     ]
     scores = list(predict(Mean(8).engine, paths))
-    assert [score.path for score in scores] == paths
+    assert [score.name for score in scores] == [*map(str, paths)]
     for score in scores:
         assert (score.status == "ok") == (score.error == "") == (not np.isnan(score.mos))
     assert {"ok", "unreadable"} <= {score.status for score in scores}

@@ -16,11 +16,11 @@ from PIL import Image
 
 import lifelog_predict
 from koniq.commands import select
-from koniq.engines import plan as engines_plan
 from koniq.ground import InputError, RunStopped, exits, facts
 from koniq.pictures import contents, inputs
-from koniq.pictures.decoding import Score
-from koniq.scoring import lifelog, score_file
+from koniq.scoring import score_file, scorer
+from koniq.scoring.score import Score
+from koniq.scoring.scorer import Scorer
 
 MEAN = Path(__file__).resolve().parents[1] / "helpers/mean.py"
 
@@ -42,7 +42,7 @@ def photos(tmp_path):
 def run(out, *sources, retry=None, images="", overwrite=False):
     """Score, and return how many pictures the network saw."""
     plan = MeanPlan()
-    lifelog.score(inputs.inputs(list(map(str, sources)), images), plan, out, 2, overwrite, retry)
+    Scorer(plan).write(inputs.inputs(list(map(str, sources)), images), out, overwrite=overwrite, retry=retry)
     return plan.scored
 
 
@@ -96,8 +96,9 @@ def test_retry_replaces_rows_without_a_score_all_or_by_status(photos, tmp_path, 
 
 
 def test_retry_on_the_command_line(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lifelog_predict, "find_or_default", Path)
-    monkeypatch.setattr(engines_plan, "decide", lambda *_, **__: MeanPlan())
+    for module in (lifelog_predict, scorer):
+        monkeypatch.setattr(module, "find_or_default", lambda _: tmp_path / "mean.h5")
+    monkeypatch.setattr(scorer, "outline", lambda *_, **__: MeanPlan())
 
     def call(*arguments):
         code = ended(lifelog_predict, photos, "--out", tmp_path / "s.csv", *arguments)
@@ -445,7 +446,7 @@ def test_every_name_comes_back_from_the_journal(tmp_path):
     names = ["a", "a", "b,\n\"'.jpg", "größe\r.jpg", "\\xff.jpg", ""]
     with score_file.ScoreFile(tmp_path / "s.csv", {}) as file:
         for number, name in enumerate(names):
-            file.append(name, Score(Path(name), 1, content=contents.Content(number, 2**62, "ab")))
+            file.append(Score(name, 1, content=contents.Content(number, 2**62, "ab")))
         found = file.journal.read()
     assert [content.size for content in found.values()] == list(range(6))
     assert list(found)[:3] == [("a", 0), ("a", 1), (names[2], 0)]

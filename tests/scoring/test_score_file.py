@@ -12,8 +12,9 @@ import pytest
 
 from koniq.ground import InputError
 from koniq.ground.facts import facts, facts_path, locate
-from koniq.pictures.decoding import Score
+from koniq.pictures.inputs import Input
 from koniq.scoring.resume import todo
+from koniq.scoring.score import Score
 from koniq.scoring.score_file import COLUMNS, ScoreFile, read
 from ku.files import shown
 
@@ -37,16 +38,14 @@ def written(path, names=NAMES, **more):
     with ScoreFile(path, {**FACTS, **more}) as file:
         for number, name in enumerate(names):
             failed = number % 3 == 2
-            score = (
-                Score(Path(name), nan, "missing", error='no, "such"\nfile') if failed else Score(Path(name), number / 3)
-            )
-            file.append(name, score)
+            score = Score(name, nan, "missing", error='no, "such"\nfile') if failed else Score(name, number / 3)
+            file.append(score)
     return path
 
 
 def left(file):
     """Those of NAMES that have no row yet."""
-    return [name for _, (name, _) in todo(file, [(name, Path("/nowhere")) for name in NAMES]).new]
+    return [name for _, (name, _) in todo(file, [Input(name, Path("/nowhere")) for name in NAMES]).new]
 
 
 def test_every_name_comes_back(tmp_path):
@@ -68,7 +67,7 @@ def test_a_score_keeps_every_digit_of_a_float32(tmp_path):
     values = np.random.default_rng(0).uniform(-5, 105, 500).astype(np.float32)
     with ScoreFile(tmp_path / "a.csv", FACTS) as file:
         for value in values:
-            file.append("x", Score(Path("x"), float(value)))
+            file.append(Score("x", float(value)))
     np.testing.assert_array_equal(read(tmp_path / "a.csv").MOS.astype(np.float32), values)
 
 
@@ -98,10 +97,7 @@ def test_gone_on_with_it_is_the_file_that_was_never_interrupted(tmp_path):
                 number = NAMES.index(name)
                 failed = number % 3 == 2
                 file.append(
-                    name,
-                    Score(Path(name), nan, "missing", error='no, "such"\nfile')
-                    if failed
-                    else Score(Path(), number / 3),
+                    Score(name, nan, "missing", error='no, "such"\nfile') if failed else Score(name, number / 3),
                 )
             summary = file.summary()
         assert part.read_bytes() == whole
@@ -111,11 +107,11 @@ def test_gone_on_with_it_is_the_file_that_was_never_interrupted(tmp_path):
 
 def test_an_input_named_twice_has_two_rows(tmp_path):
     with ScoreFile(tmp_path / "a.csv", FACTS) as file:
-        file.append("a.jpg", Score(Path(), 1))
-        inputs = [(name, Path()) for name in ("a.jpg", "b.jpg", "a.jpg")]
+        file.append(Score("a.jpg", 1))
+        inputs = [Input(name, Path()) for name in ("a.jpg", "b.jpg", "a.jpg")]
         assert [item for _, item in todo(file, inputs).new] == inputs[1:]
-        file.append("b.jpg", Score(Path(), 2))
-        file.append("a.jpg", Score(Path(), 1))
+        file.append(Score("b.jpg", 2))
+        file.append(Score("a.jpg", 1))
         assert todo(file, inputs).new == []
 
 
@@ -188,6 +184,7 @@ def full(path, limit=0):
     """Write rows until there is no room, in a process of its own; what it says then. limit: bytes of a file at most."""
     code = f"""
 from koniq.ground import RunStopped
+from koniq.scoring.score import Score
 from koniq.scoring.score_file import *
 import resource
 if {limit}:
@@ -195,7 +192,7 @@ if {limit}:
 with ScoreFile(Path({str(path)!r}), {FACTS}) as file:
     try:
         for number in range(100_000):
-            file.append(f"a picture of some length, number {{number}}.jpg", Score(Path(), number))
+            file.append(Score(f"a picture of some length, number {{number}}.jpg", number))
     except RunStopped as error:
         print(error)
 """

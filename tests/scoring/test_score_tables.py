@@ -3,7 +3,6 @@ import re
 import resource
 import sys
 import time
-from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
@@ -22,11 +21,13 @@ from koniq.commands import select as commands_select
 from koniq.ground import InputError
 from koniq.ground.facts import facts, facts_path
 from koniq.pictures import inputs as pictures_inputs
-from koniq.pictures.decoding import Score
+from koniq.pictures.inputs import Input
 from koniq.reports import selection
 from koniq.scoring import lifelog, score_file, score_tables
 from koniq.scoring.resume import todo
+from koniq.scoring.score import Score
 from koniq.scoring.score_file import ScoreFile
+from koniq.scoring.scorer import Scorer
 
 FACTS = {"weights": "abc"}
 NAMES = ["a.jpg", "b, c.jpg", "line\nbreak.jpg", "größe.jpg", "e.jpg", "gone.jpg"]
@@ -39,14 +40,14 @@ def run(module, *arguments):
 
 def written(path, count=6, columns="all"):
     with ScoreFile(path, FACTS, columns=columns) as file:
-        for row, _ in todo(file, [(name, Path()) for name in NAMES[:count]]).new:
+        for row, _ in todo(file, [Input(name, Path()) for name in NAMES[:count]]).new:
             name = row.image_path
             known = (
                 {"status": "missing", "error": "no, such"} if name == "gone.jpg" else {"mos": MOS[NAMES.index(name)]}
             )
             if columns == "intervals" and "mos" in known:
                 known |= {"low": known["mos"] - 20.5, "high": known["mos"] + 20.5}
-            file.append(name, Score(Path(name), **known))
+            file.append(Score(name, **known))
         return file
 
 
@@ -123,18 +124,18 @@ def test_a_lifelog_is_scored_into_the_columns_of_the_study(tmp_path):
     out = tmp_path / "out.csv"
     for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
         (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
-        lifelog.score(pictures_inputs.inputs([str(tmp_path / "list.csv")]), MeanPlan(), out, 1, columns="study")
+        Scorer(MeanPlan(), workers=1).write(tmp_path / "list.csv", out, columns="study")
     assert out.read_text() == "image_path,MOS\n0.png,0.0\nbroken.png,\n1.png,10.0\n2.png,20.0\n"
 
 
-class WithIntervals(MeanPlan):
-    """Scores, and intervals of 5 about them, infinite from 20 on."""
+class Fives:
+    """Intervals of 5 about scores, infinite from 20 on."""
 
-    def facts(self):
-        return {**super().facts(), "intervals": "90 % intervals, made on grey, test, 9 pictures (abc)"}
+    def __call__(self, mos):
+        return (mos - 5, mos + 5) if mos < 20 else (-inf, inf)
 
-    def start(self):
-        return replace(super().start(), interval=lambda mos: (mos - 5, mos + 5) if mos < 20 else (-inf, inf))
+    def __str__(self):
+        return "90 % intervals, made on grey, test, 9 pictures (abc)"
 
 
 def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another_rule(tmp_path):
@@ -142,11 +143,11 @@ def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another
         Image.new("RGB", (8, 6), (10 * number,) * 3).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.png").touch()
     out = tmp_path / "out.csv"
-    chosen = {"workers": 1, "columns": score_file.columns("all", intervals=True)}
+    scorer = Scorer(MeanPlan(), intervals=Fives())
     for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
         (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
         inputs = pictures_inputs.inputs([str(tmp_path / "list.csv")])
-        lifelog.score(inputs, WithIntervals(), out, **chosen)
+        scorer.write(inputs, out)
     assert out.read_text() == (
         "image_path,MOS,MOS_low,MOS_high,status,width,height,error\n"
         "0.png,0.0,-5.0,5.0,ok,8,6,\nbroken.png,,,,unreadable,0,0,an empty file\n"
@@ -156,12 +157,12 @@ def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another
     assert table.MOS_low.tolist() == pytest.approx([-5, nan, 5, -inf], nan_ok=True)
     assert table.MOS_high.tolist() == pytest.approx([5, nan, 15, inf], nan_ok=True)
     (tmp_path / "broken.png").write_bytes((tmp_path / "1.png").read_bytes())
-    lifelog.score(inputs, WithIntervals(), out, retry=(), **chosen)
+    scorer.write(inputs, out, retry=())
     assert score_tables.read(out).MOS_low.tolist() == [-5, 5, 5, -inf]
     with pytest.raises(InputError, match=r'was begun with intervals="90 % intervals, .* Received: intervals=null'):
-        lifelog.score(inputs, MeanPlan(), out, **chosen)
+        lifelog.score(inputs, Scorer(MeanPlan()), out, columns="intervals")
     with pytest.raises(InputError, match=r"intervals should go with columns=all. Received: columns=study"):
-        score_file.columns("study", intervals=True)
+        scorer.write(inputs, out, columns="study")
 
 
 def test_columns_are_part_of_what_a_file_was_begun_with(tmp_path):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from koniq.data.published import PICTURES, PUBLISHED
 from koniq.evaluation import testing
 from koniq.ground import InputError, files
 from koniq.ground.paths import RESULTS, ROOT
-from koniq.pictures.decoding import Score
+from koniq.scoring.score import Score
 from koniq.study import matrix, recipes, results
 from koniq.study import report as study_report
 from koniq.study.recipes import Row
@@ -146,9 +145,9 @@ def pair(tmp_path):
     for batch, noise in ((16, 10), (2, 300)):
         folder = tmp_path / f"mine-pytorch-plcc-b{batch}-s1"
         predicted = mos + rng.normal(0, noise, 60)
-        scores = [Score(Path(name), value) for name, value in zip(ids.image_name, predicted, strict=True)]
+        scores = [Score(name, value) for name, value in zip(ids.image_name, predicted, strict=True)]
         if batch == 2:
-            scores[0] = Score(Path("0.png"), status="missing", error="no such file")
+            scores[0] = Score("0.png", status="missing", error="no such file")
         testing.test_report(folder / "test", DataSet("mine", ids), "test", scores, folder.name)
         settings = recipes.settings_of(Row("pytorch", "plcc", batch), 1, replicate.Settings(recipe="small"))
         facts = {

@@ -200,7 +200,7 @@ def test_frozen_statistics_are_those_of_the_training_set_at_the_start_and_stay(d
         assert done.returncode == 0, done.stderr
         found.append(best(tmp_path / str(rate)))
     start, learned = found
-    pictures = np.stack([decode(path, NETWORK)[1] for path in datasets.load(str(data)).part("training").image_path])
+    pictures = np.stack([decode(path, NETWORK).pixels for path in datasets.load(str(data)).part("training").image_path])
     seen = keras.layers.Conv2D(8, 3, strides=2, activation="relu")
     seen.build((None, 24, 32, 3))
     seen.set_weights([start[f"layers/conv2d/vars/{number}"] for number in (0, 1)])

@@ -19,9 +19,9 @@ from koniq.engines.engine import Engine
 from koniq.evaluation import calibrating
 from koniq.ground import InputError
 from koniq.network import NETWORKS, finding, network_of, sidecar, title
-from koniq.pictures.decoding import Score
 from koniq.reports import page
 from koniq.scoring import score_file
+from koniq.scoring.score import Score
 from koniq.training import teacher as training_teacher
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_teacher_had_said(photos, w
     assert not (run / training_teacher.TABLE).exists()
     about = {**Brightness(wise).facts(), "roots": [str(photos)]}
     with score_file.ScoreFile(run / training_teacher.SCORES, about) as file:
-        file.append("00.png", Score(photos / "00.png", 77.0))
+        file.append(Score("00.png", 77.0))
     plan = Brightness(wise)
     monkeypatch.setattr(training_teacher.engines, "plan", lambda *_, **__: plan)
     found = training_teacher.taught(training_teacher.load(s), run, s).ids.set_index("image_name").MOS
