@@ -46,5 +46,5 @@ def main(s: Settings) -> None:
         remove(path)
         return
     data = s.data.load(s.scale)
-    plan = s.how.decide(path, data.part(s.set).image_path.tolist())
-    calibrate(path, plan.start(), data, s.set, s.how.workers, s.kind, s.level)
+    scorer = s.how.load(path, data.part(s.set).image_path.tolist(), calibrate=False)
+    calibrate(path, scorer.engine, data, s.set, s.how.workers, s.kind, s.level)

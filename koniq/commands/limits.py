@@ -39,9 +39,9 @@ class Settings:
 
 def main(s: Settings) -> None:
     path = find(s.weights)
-    plan = s.how.decide(path, ())
+    scorer = s.how.load(path, (), calibrate=False)
     pictures = {name: draw() for name, draw in PICTURES.items()}
-    table = scored(pictures, plan.start())
+    table = scored(pictures, scorer.engine)
     lines = [(row.picture, f"{row.sharp:.1f}", f"{row.blurred:.1f}") for row in table.itertuples()]
     print(markdown_table((f"score by {title(path)}", "as it is", "blurred"), lines))
     with atomic_path(s.out) as temporary:
@@ -49,4 +49,4 @@ def main(s: Settings) -> None:
         sheet.quantize(256, dither=Image.Dither.NONE).save(temporary, "PNG", optimize=True)  # a third of the bytes
     print(f"To open: {s.out}")
     if s.record:
-        results.record(rows(table, s.record, plan), RESULTS / "metrics.csv")
+        results.record(rows(table, s.record, scorer.plan), RESULTS / "metrics.csv")

@@ -38,8 +38,8 @@ def main(s: Settings) -> None:
         raise InputError(f"record should be of the photographs that everybody has. Received: images={s.images!r}")
     path = find(s.weights)
     pictures = _own(s.images) if s.images else _photographs(s.fetch)
-    plan = s.how.decide(path, ())
-    table = scored(pictures, plan.start(), s.seed, s.how.workers)
+    scorer = s.how.load(path, (), calibrate=False)
+    table = scored(pictures, scorer.engine, s.seed, s.how.workers)
     found = correlations(table)
     kinds = by_kind(found)
     print(f"\n{markdown(kinds)}")
@@ -48,4 +48,4 @@ def main(s: Settings) -> None:
         draw(table, title(path), s.out / "sense.png")
         print(f"Scores and figure: {s.out / 'sense.csv'}, {s.out / 'sense.png'}")
     if s.record:
-        results.record(rows(kinds, s.record, plan), RESULTS / "metrics.csv")
+        results.record(rows(kinds, s.record, scorer.plan), RESULTS / "metrics.csv")

@@ -1,5 +1,7 @@
 """How scores follow distortions is measured by engines that are known to follow one, or to go against it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ from commands import ended
 from mean import MeanPlan
 from PIL import Image
 
+from koniq.commands import choices
 from koniq.commands import sense as commands_sense
-from koniq.engines import plan as engines_plan
 from koniq.evaluation import sense
 from koniq.fetch import photographs
 from koniq.fetch.photographs import PHOTOGRAPHS, Photograph
@@ -70,7 +72,7 @@ def test_rank_correlations_are_of_known_orders():
 
 def test_the_command_writes_scores_a_figure_and_rows_of_the_metrics(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(commands_sense, "find", lambda name: tmp_path / name)
-    monkeypatch.setattr(engines_plan, "decide", lambda *_, **__: _Plan())
+    monkeypatch.setattr(choices, "load", lambda *_, **__: SimpleNamespace(plan=_Plan(), engine=_Plan().start()))
     monkeypatch.setattr(commands_sense, "RESULTS", tmp_path)
     monkeypatch.setattr(photographs, "FETCHED", tmp_path / "none")
     monkeypatch.setenv("KONIQ_OFFLINE", "1")

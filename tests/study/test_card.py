@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ import pytest
 from commands import ended
 from PIL import Image
 
+from koniq.commands import choices
 from koniq.commands import limits as commands_limits
-from koniq.engines import plan as engines_plan
 from koniq.evaluation import limits
 from koniq.ground import InputError
 from koniq.ground.paths import RESULTS, TRAINED_MODELS
@@ -125,7 +126,7 @@ def test_what_is_no_photograph_is_scored_as_it_is_and_blurred(tmp_path, monkeypa
     plan = MeanPlan()
     plan.engine, plan.facts = "openvino", lambda: {"device": "some"}
     monkeypatch.setattr(commands_limits, "find", lambda name: tmp_path / name)
-    monkeypatch.setattr(engines_plan, "decide", lambda *_, **__: plan)
+    monkeypatch.setattr(choices, "load", lambda *_, **__: SimpleNamespace(plan=plan, engine=plan.start()))
     monkeypatch.setattr(commands_limits, "RESULTS", tmp_path)
     some = {name: limits.PICTURES[name] for name in ("chart", "screenshot", "plain")}
     monkeypatch.setattr(limits, "PICTURES", some)
