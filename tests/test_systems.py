@@ -18,7 +18,7 @@ from tqdm import tqdm
 from koniq.commands import cli
 from koniq.commands import sample as commands_sample
 from koniq.data import datasets, sample
-from koniq.engines import in_openvino
+from koniq.engines import int8
 from koniq.fetch import installation
 from koniq.ground import machine
 from koniq.network import sidecar, weights
@@ -154,7 +154,7 @@ def into_a_fetch(folder):
 
 
 def into_an_int8_model(folder):
-    in_openvino._make(folder / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
+    int8._make(folder / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
 
 
 @pytest.mark.parametrize("write", [into_scores, into_a_run, into_a_prepared_file, into_a_fetch, into_an_int8_model])
@@ -164,7 +164,7 @@ def test_a_file_system_without_locks_ends_no_command(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(filelock, "lock_descriptor", refuse)
     monkeypatch.setattr(files, "_without_locks", set())
-    monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: None)
+    monkeypatch.setattr(int8, "_apart", lambda work, folder: None)
     write(tmp_path)
     assert capsys.readouterr().err.count("has no locks (No locks available)") == 1
 
@@ -189,17 +189,15 @@ def test_a_link_to_scores_that_another_process_writes_is_known(tmp_path):
 def test_what_we_make_goes_to_where_a_link_leads(tmp_path, other_disk, monkeypatch):
     """The sample's folder, an int8 model, a prepared file."""
     monkeypatch.setattr(sample, "PICTURES", {"training": 9, "validation": 2, "test": 3})
-    monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: None)
+    monkeypatch.setattr(int8, "_apart", lambda work, folder: None)
     for name in ("sample", "a.openvino", "mine.h5"):
         (tmp_path / name).symlink_to(other_disk / name)
     (other_disk / "sample").mkdir()
     (other_disk / "sample/old").touch()
     for _ in range(2):  # the second time they are there
         sample.ensure(tmp_path / "sample")
-        in_openvino._make(tmp_path / "a.openvino", {"of": "a"}, "Exporting", os.listdir)
-        in_openvino._make(tmp_path / "a.openvino", {"of": "b"}, "Exporting", os.listdir)
-        in_openvino._make(tmp_path / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
-        in_openvino._make(tmp_path / "a.openvino", {"of": "b"}, "Calibrating", os.listdir)
+        int8._make(tmp_path / "a.openvino", {"of": "a"}, "Calibrating", os.listdir)
+        int8._make(tmp_path / "a.openvino", {"of": "b"}, "Calibrating", os.listdir)
     into_a_prepared_file(tmp_path)
     assert sorted(path.name for path in other_disk.iterdir()) == ["a.openvino", "mine.h5", "sample"]
     assert len(list((other_disk / "sample" / sample.IMAGES_NAME).iterdir())) == 14

@@ -28,9 +28,9 @@ EXACT = ("--engine", "openvino", "--precision", "float32")
 # Where int8 of the network that comes along would be kept, and where data are looked for.
 KEPT = """
 from koniq.network import find_or_default, sidecar
-from koniq.engines.in_openvino import kept
+from koniq.engines.int8 import kept
 path = find_or_default("")
-print(kept(path, sidecar.network_of(path), "-int8"))
+print(kept(path, sidecar.network_of(path)))
 """
 HOME = "from koniq.ground import paths; print(paths.HOME)"
 

@@ -7,11 +7,13 @@ from koniq.engines import gpus
 from koniq.engines.engine import Engine
 from koniq.ground.log import LOG
 from koniq.ground.machine import machine, quiet
-from koniq.network import Network
+from koniq.network import Network, weights
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from koniq.engines.plan import Plan
 
 
 def prepare(seed: int | None = None, precision: str = "float32", device: str = "auto", training: bool = False) -> str:
@@ -41,6 +43,19 @@ def prepare(seed: int | None = None, precision: str = "float32", device: str = "
     name = f"{', '.join(found) or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
     LOG.info(f"Device: {name}")
     return name
+
+
+def settled(plan: "Plan") -> "Plan":
+    """The plan: what Keras computes in is decided already."""
+    return plan
+
+
+def start(plan: "Plan") -> Engine:
+    """The engine that is planned, on its device made ready. Says what it is."""
+    prepare(precision=plan.precision, device=plan.device)
+    model = plan.network.build()
+    weights.load(model, plan.weights)
+    return of_model(model, plan.network, plan.batch_size)
 
 
 def _gpus() -> list[str]:

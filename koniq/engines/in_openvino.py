@@ -1,56 +1,26 @@
-"""OpenVINO as an engine: float32, bf16 or int8.
+"""OpenVINO as an engine: a network is built from its weights each time, in a second, by no framework that trains."""
 
-A network is built from its weights each time, in a second, by no framework that trains. What int8 makes of it, which
-takes minutes, is kept beside them.
-"""
-
-import hashlib
-import json
-import logging
-import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
-from multiprocessing import get_context
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from koniq.engines.engine import Engine
-from koniq.ground import InputError, RunStopped
+from koniq.ground import InputError, machine
 from koniq.ground.log import LOG
-from koniq.ground.paths import folder_beside
-from koniq.network import Network, sidecar, weights
-from koniq.pictures.apart import Apart
-from koniq.pictures.faults import Place
-from ku.files import atomic_folder, lock_path, turn
-from ku.generic import srocc
+from koniq.network import Network, weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import openvino
 
+    from koniq.engines.plan import Plan
 
 HINTS = {"float32": "f32", "mixed_bfloat16": "bf16", "mixed_float16": "f16"}
 ABILITIES = {"float32": "FP32", "mixed_bfloat16": "BF16", "mixed_float16": "FP16", "int8": "INT8"}  # OpenVINO's names
-CALIBRATION, CHECK = 100, 100  # at most: pictures that set the ranges of int8, and others that it is checked on
-FEWEST = 20  # of each
-AGREEMENT = 0.999  # SRCC of int8 with float32, at least
-# The layers that int8 leaves in floating point: the stem's convolutions and the head, which see the finest differences
-# and take a tenth of the time; depthwise convolutions, of channels that have little range in common; and what deviates
-# from a mean. What it costs to quantise them too is measured in results/LOG.md.
-STEM, HEAD, TYPES = 5, 4, ("GroupConvolution", "ReduceMean", "Subtract")
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The pictures that int8 is to be calibrated and checked on."""
-
-    pictures: tuple[Path, ...]  # none if it was done before
-    key: str  # a hash of their paths
 
 
 @cache
@@ -66,164 +36,35 @@ def best_precision() -> str:
     return "mixed_bfloat16" if ABILITIES["mixed_bfloat16"] in abilities() else "float32"
 
 
-def start(
-    path: Path, network: Network, about: dict, precision: str, batch_size: int, calibration: Calibration | None = None
-) -> Engine:
-    """The engine for the weights at `path`, for int8 calibrated first, unless it was before.
+def settled(plan: "Plan") -> "Plan":
+    """The plan with the best precision that there is here, if any will do."""
+    return replace(plan, precision=best_precision()) if plan.precision == "auto" else plan
 
-    about: what a calibration depends on; one of anything else is made anew. Raises InputError if the processor has no
-    such precision or there are too few pictures to calibrate on, RunStopped if int8 disagrees with float32.
-    """
+
+def start(plan: "Plan") -> Engine:
+    """The engine that is planned. Says what it is. Raises InputError if the processor has no such precision."""
+    check_able(plan.precision)
+    bfloat16 = plan.precision == "mixed_bfloat16"
+    engine = of_model(model_of(plan.weights, plan.network, bfloat16), plan.network, plan.precision, plan.batch_size)
+    LOG.info(f"Device: {machine.machine()}, {engine.name}")
+    return engine
+
+
+def check_able(precision: str) -> None:
+    """Raise InputError if the processor has no such precision."""
     if ABILITIES[precision] not in abilities():
         raise InputError(
             f"precision should be one that this processor has ({', '.join(abilities())}). Received: {precision}"
         )
-    if not calibration:
-        model = _model(path, network, bfloat16=precision == "mixed_bfloat16")
-        return _engine(model, network, precision, batch_size)
-    folder = kept(path, network)
-    if calibration.pictures:
-        about = {**about, "calibrated_on": calibration.key}
-        title = "Calibrating int8 on some of the pictures and checking it on others"
-        _make(folder, about, title, _quantize, path, network, calibration.pictures, batch_size)
-    LOG.info(f"int8 against float32: {_about(folder)['agreement']}")
-    return _engine(_read(folder), network, precision, batch_size)
 
 
-def calibration(path: Path, network: Network, about: dict, pictures: Sequence[Path]) -> Calibration:
-    """Some of `pictures`, evenly spread, to calibrate int8 on; or none if it was done for the same weights before."""
-    folder = kept(path, network)
-    if _is_of(folder, about):
-        return Calibration((), _about(folder)["calibrated_on"])
-    wanted = 2 * (CALIBRATION + CHECK)  # some may not open
-    chosen = tuple(pictures[number] for number in range(0, len(pictures), max(len(pictures) // wanted, 1)))[:wanted]
-    if len(chosen) < 2 * FEWEST:
-        raise InputError(
-            f"precision=int8 should have {2 * FEWEST} pictures at least to calibrate on and be checked on. "
-            f"Received: {len(chosen)}; give more, or another precision"
-        )
-    return Calibration(
-        chosen, hashlib.sha256("\n".join(map(str, chosen)).encode("utf-8", "surrogateescape")).hexdigest()
-    )
-
-
-def kept(path: Path, network: Network) -> Path:
-    """The folder of the int8 model: beside the weights, or in the user's cache where that is not to be written."""
-    size = "x".join(map(str, network.input_size))
-    return folder_beside(path) / f"{sidecar.record_path(path).stem}-{size}-int8.openvino"
-
-
-def _about(folder: Path) -> dict:
-    path = folder / "about.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _is_of(folder: Path, about: dict) -> bool:
-    return _about(folder).items() >= about.items()
-
-
-def _make(folder: Path, about: dict, title: str, work: Callable, *arguments: Any) -> None:
-    """Have `work(*arguments, temporary folder)` fill `folder`, whole or not at all, unless it is of `about` already.
-
-    One process at a time; a second waits. What `work` returns stands in about.json, too.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    waiting = "Waiting for another process that prepares the same network ..."
-    with turn(lock_path(folder), lambda: LOG.info(waiting)):
-        if _is_of(folder, about):
-            return
-        LOG.info(f"{title}, once ...")
-        with atomic_folder(folder) as temporary:
-            found = _apart(work, *arguments, temporary)
-            (temporary / "about.json").write_text(json.dumps({**about, **(found or {})}, indent=2) + "\n")
-
-
-def _apart(work: Callable, *arguments: Any) -> Any:
-    """`work(*arguments)`, in a process of its own: what it takes of memory and threads is given back."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(work, *arguments).result()
-        except BrokenProcessPool as error:
-            raise RunStopped(
-                "The process that calibrates int8 was killed, perhaps for want of memory. Give --precision auto to do "
-                "without."
-            ) from error
-
-
-def _model(path: Path, network: Network, bfloat16: bool = False) -> "openvino.Model":
-    """The network with the weights at `path`."""
+def model_of(path: "Path", network: Network, bfloat16: bool = False) -> "openvino.Model":
+    """The network with the weights at `path`. bfloat16: with kernels for that."""
     return network.build_openvino(weights.read_state(path, network), bfloat16)
 
 
-def _read(folder: Path) -> "openvino.Model":
-    import openvino
-
-    return openvino.Core().read_model(folder / "model.xml")
-
-
-def _quantize(path: Path, network: Network, pictures: Sequence[Path], batch_size: int, folder: Path) -> dict:
-    """Write the int8 model (post-training quantisation of NNCF), and say how well it agrees with float32."""
-    _keep_to_ourselves()
-    import nncf
-    import openvino
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    nncf.set_log_level(logging.ERROR)
-    opened = _opened(pictures, network)
-    known, unknown = opened[::2][:CALIBRATION], opened[1::2][:CHECK]
-    if len(unknown) < FEWEST:
-        raise InputError(
-            f"precision=int8 should have {2 * FEWEST} pictures that open. Received: {len(opened)} of {len(pictures)}"
-        )
-    model = _model(path, network, best_precision() == "mixed_bfloat16")  # what is left in floating point is in that
-    names = [layer.get_friendly_name() for layer in _layers(model)]
-    others = [node.get_friendly_name() for node in model.get_ops() if node.get_type_name() in TYPES]
-    model = nncf.quantize(
-        model,
-        nncf.Dataset(known, lambda pixels: pixels[None]),
-        subset_size=len(known),
-        ignored_scope=nncf.IgnoredScope(names=sorted({*names[:STEM], *names[-HEAD:], *others})),
-        # The mean of the maxima, NNCF's default, clips what is out of the ordinary: the best and the worst pictures.
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-        ),
-    )
-    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
-    expected = _scores(_engine(_model(path, network), network, "float32", batch_size), unknown)
-    received = _scores(_engine(_read(folder), network, "int8", batch_size), unknown)
-    srcc = srocc(expected, received)
-    if not srcc >= AGREEMENT:
-        raise RunStopped(
-            f"int8 should agree with float32 at an SRCC of {AGREEMENT} on pictures like these. Received: {srcc:.5f} on "
-            f"{len(unknown)} of them; give --precision auto"
-        )
-    apart = np.abs(expected - received)
-    return {
-        "agreement": f"SRCC {srcc:.5f}, {apart.mean():.2f} MOS apart in the mean and {apart.max():.2f} at most, on "
-        f"{len(unknown)} pictures that it was not calibrated on"
-    }
-
-
-def _opened(pictures: Sequence[Path], network: Network) -> list[np.ndarray]:
-    """The pixels of those pictures that have any. One that ends the process that decodes it has none."""
-    with Apart(network, Place()) as apart:
-        return [pixels for path in pictures if (pixels := apart.decode(path).pixels) is not None]
-
-
-def _keep_to_ourselves() -> None:
-    """OpenVINO's tools and NNCF report their use to their makers where this package is found; a scorer should not."""
-    sys.modules["openvino_telemetry"] = None
-
-
-def _scores(engine: Engine, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    batches = [pictures[start : start + engine.batch_size] for start in range(0, len(pictures), engine.batch_size)]
-    padding = [(0, engine.batch_size - len(batches[-1])), *[(0, 0)] * 3]
-    stacked = [np.stack(batch) for batch in batches]
-    stacked[-1] = np.pad(stacked[-1], padding)
-    return np.concatenate([engine.score(batch) for batch in stacked])[: len(pictures)]
-
-
-def _engine(model: "openvino.Model", network: Network, precision: str, batch_size: int) -> Engine:
+def of_model(model: "openvino.Model", network: Network, precision: str, batch_size: int) -> Engine:
+    """The engine that a model in memory is."""
     import openvino
 
     model.reshape([batch_size, *network.input_size, 3])
@@ -243,8 +84,3 @@ def _engine(model: "openvino.Model", network: Network, precision: str, batch_siz
     name = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
     parallel = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     return Engine(name, network, batch_size, score, parallel)
-
-
-def _layers(model: "openvino.Model") -> list["openvino.Node"]:
-    """The convolutions and matrix products, in order."""
-    return [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]

@@ -2,7 +2,8 @@
 
 import shutil
 from contextlib import AbstractContextManager
-from pathlib import Path
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from koniq.engines.engine import Engine
 from koniq.ground import InputError, machine
 from koniq.ground.log import LOG
 from koniq.network import Network, weights
+
+if TYPE_CHECKING:
+    from koniq.engines.plan import Plan
 
 DTYPES = {"float32": torch.float32, "mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
 
@@ -102,11 +106,18 @@ def of_module(
     return Engine(describe(precision, compiled), network, batch_size, score, any_batch=not compiled)
 
 
-def start(path: Path, network: Network, precision: str, batch_size: int, compiled: bool, device: str) -> Engine:
-    """The engine for the weights at `path`, whoever wrote them. Prints what it is."""
-    chosen = choose(device)
-    module = network.build_torch()
-    weights.load_module(module, path, network)
-    engine = of_module(prepare(module, chosen, compiled), network, batch_size, precision, compiled)
-    LOG.info(f"Device: {hardware(chosen)}, {engine.name}")
+def settled(plan: "Plan") -> "Plan":
+    """The plan with the device that there is, and the precision that suits it; see `choose` and `settle`."""
+    device = choose(plan.device)
+    precision, _, _ = settle(device, plan.precision, "yes" if plan.compiled else "no")
+    return replace(plan, device=device.type, precision=precision)
+
+
+def start(plan: "Plan") -> Engine:
+    """The engine that is planned, for weights whoever wrote them. Says what it is."""
+    device, module = choose(plan.device), plan.network.build_torch()
+    weights.load_module(module, plan.weights, plan.network)
+    module = prepare(module, device, plan.compiled)
+    engine = of_module(module, plan.network, plan.batch_size, plan.precision, plan.compiled)
+    LOG.info(f"Device: {hardware(device)}, {engine.name}")
     return engine

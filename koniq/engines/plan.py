@@ -1,31 +1,69 @@
-"""Engines behind one interface: Keras, PyTorch, OpenVINO on processors. One is chosen, then started."""
+"""Which engine computes the scores: decided on for weights, and then started, by one table of what there is."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import ModuleType
+from typing import Literal
 
-from koniq.engines import gpus, in_keras, in_openvino
+from koniq.engines import gpus
 from koniq.engines.engine import Engine
 from koniq.fetch import seen
 from koniq.ground import InputError, first_few, machine
+from koniq.ground.built import install
+from koniq.ground.files import file_hash
 from koniq.ground.log import LOG
 from koniq.measure import calibration, conformal
-from koniq.network import Network, sidecar, weight_files, weights
-
-if TYPE_CHECKING:
-    pass
-from koniq.engines.in_keras import of_model
-from koniq.ground.files import file_hash
+from koniq.network import Network, sidecar, weight_files
 
 EngineName = Literal["auto", "keras", "openvino", "torch"]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "int8"]
 
-BATCH_SIZE = {"keras": 8, "openvino": 4, "torch": 8}  # OpenVINO works on several batches at a time
+
+@dataclass(frozen=True)
+class Backend:
+    """An engine that there may be: of the name NAME, it is koniq.engines.in_NAME, which has two functions.
+
+    `settled(plan)` gives the plan with what only the framework can say, `start(plan)` the `Engine`.
+    """
+
+    needs: str  # what should be installed for it, in words
+    extra: str  # by which that is installed, see koniq.ground.built
+    is_there: Callable[[], object]  # whether it is; nothing is imported to say so
+    batch_size: int
+    framework: gpus.Framework | None = None  # by which it computes on GPUs
+    devices: tuple[DeviceName, ...] = ("auto", "cpu")
+    precision: str = "auto"  # what "auto" is without asking the framework
+
+
+def has_keras() -> bool:
+    """Whether Keras is installed, with what it computes by."""
+    return bool(find_spec("keras") and find_spec(os.environ.get("KERAS_BACKEND", "tensorflow")))
+
+
+BACKENDS: dict[str, Backend] = {
+    "keras": Backend(
+        *("Keras and TensorFlow", "tensorflow", lambda: has_keras(), 8, "tensorflow", ("auto", "cpu", "cuda")),
+        precision="float32",
+    ),
+    "openvino": Backend("openvino", "", lambda: find_spec("openvino"), 4),  # which works on several batches at a time
+    "torch": Backend(
+        *("PyTorch", "torch", lambda: weight_files.has_torch(), 8, "torch", ("auto", "cpu", "cuda", "mps"))
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Int8Sample:
+    """The pictures that int8 is to be calibrated and checked on."""
+
+    pictures: tuple[Path, ...]  # none if it was done before
+    key: str  # a hash of their paths
 
 
 @dataclass(frozen=True)
@@ -34,10 +72,10 @@ class Plan:
 
     weights: Path
     network: Network
-    engine: str  # keras, openvino or torch
+    engine: str  # a name of BACKENDS
     precision: str
     batch_size: int
-    calibration: in_openvino.Calibration | None = None  # of int8
+    sample: Int8Sample | None = None  # of int8
     device: DeviceName = "auto"  # of Keras and PyTorch
     compiled: bool = False  # by PyTorch
 
@@ -60,13 +98,13 @@ class Plan:
             "record": {key: said for key, said in record.items() if key not in (calibration.KEY, conformal.KEY)},
             "engine": self.engine,
             "precision": self.precision,
-            "calibrated_on": self.calibration.key if self.calibration else None,
+            "calibrated_on": self.sample.key if self.sample else None,
             "versions": machine.versions(),
             "device": ", ".join(self._gpus()) or machine.machine(),
         }
 
     def _gpus(self) -> tuple[str, ...]:
-        framework: gpus.Framework | None = {"keras": "tensorflow", "torch": "torch"}.get(self.engine)
+        framework = BACKENDS[self.engine].framework
         return gpus.ask(framework).gpus if framework and self.device != "cpu" else ()
 
     def settled(self) -> "Plan":
@@ -74,34 +112,15 @@ class Plan:
 
         Raises InputError if there is no such precision or device.
         """
-        if self.engine == "openvino" and self.precision == "auto":
-            return replace(self, precision=in_openvino.best_precision())
-        if self.engine == "torch":
-            from koniq.engines import in_torch
-
-            found = in_torch.choose(self.device)
-            precision, _, _ = in_torch.settle(found, self.precision, "yes" if self.compiled else "no")
-            return replace(self, device=found.type, precision=precision)
-        return self
+        return self._module().settled(self)
 
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
-        if self.engine == "keras":
-            in_keras.prepare(precision=self.precision, device=self.device)
-            model = self.network.build()
-            weights.load(model, self.weights)
-            return of_model(model, self.network, self.batch_size)
-        if self.engine == "torch":
-            from koniq.engines import in_torch
+        return self._module().start(self)
 
-            return in_torch.start(
-                self.weights, self.network, self.precision, self.batch_size, self.compiled, self.device
-            )
-        engine = in_openvino.start(
-            self.weights, self.network, self.about, self.precision, self.batch_size, self.calibration
-        )
-        LOG.info(f"Device: {machine.machine()}, {engine.name}")
-        return engine
+    def _module(self) -> ModuleType:
+        """What the engine is made of, imported when it is asked for, as its framework comes with it."""
+        return import_module(f"koniq.engines.{'int8' if self.sample else f'in_{self.engine}'}")
 
 
 def decide(
@@ -118,8 +137,8 @@ def decide(
     """Decide on an engine for the weights at `path`, in a moment.
 
     engine, device: see `auto`. precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at
-    it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is BATCH_SIZE
-    of the engine. compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision or device.
+    it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is what suits
+    the engine. compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision or device.
     """
     return outline(path, engine, precision, batch_size, input_size, resize, pictures, device, compiled).settled()
 
@@ -139,25 +158,22 @@ def outline(
     network = sidecar.network_of(path, input_size, resize)
     if engine == "auto":
         engine, device = auto(precision, device)
-    if (engine, device) in {("openvino", "cuda"), ("openvino", "mps"), ("keras", "mps")}:
+    backend = BACKENDS[engine]
+    if device not in backend.devices:
         raise InputError(f"device={device} should go with another engine, such as torch. Received: engine={engine}")
-    if engine == "openvino":
-        if not find_spec("openvino"):
-            raise InputError("openvino should be installed for this: pip install -r requirements.txt")
-        if precision == "int8" and not find_spec("nncf"):
-            raise InputError("nncf should be installed for this: pip install -r requirements-int8.txt")
-        weight_files.needs_reader(path)
-    elif precision == "int8":
+    if precision == "int8" and engine != "openvino":
         raise InputError(f"precision=int8 should go with engine=openvino. Received: engine={engine}")
-    elif engine == "keras" and not has_keras():
-        raise InputError("Keras and TensorFlow should be installed for this: pip install -r requirements.txt")
-    elif engine == "torch":
-        weight_files.needs_torch()
-    elif precision == "auto":
-        precision = "float32"
-    chosen = Plan(path, network, engine, precision, batch_size or BATCH_SIZE[engine], None, device, compiled)
+    if not backend.is_there():
+        raise InputError(f"{backend.needs} should be installed for this: {install(backend.extra)}")
+    weight_files.needs_reader(path)
+    precision = backend.precision if precision == "auto" else precision
+    chosen = Plan(path, network, engine, precision, batch_size or backend.batch_size, None, device, compiled)
     if precision == "int8":
-        chosen = replace(chosen, calibration=in_openvino.calibration(path, network, chosen.about, pictures))
+        if not find_spec("nncf"):
+            raise InputError(f"nncf should be installed for this: {install('int8')}")
+        chosen = replace(
+            chosen, sample=import_module("koniq.engines.int8").sample_of(path, network, chosen.about, pictures)
+        )
     return chosen
 
 
@@ -189,7 +205,7 @@ def auto(precision: str = "auto", device: DeviceName = "auto") -> tuple[str, Dev
     if precision == "int8" or find_spec("openvino"):
         return "openvino", "cpu"
     if not find_spec("openvino"):
-        LOG.info("OpenVINO would be several times as fast here: pip install -r requirements.txt")
+        LOG.info(f"OpenVINO would be several times as fast here: {install()}")
     return ("torch" if weight_files.has_torch() and not has_keras() else "keras"), "cpu"
 
 
@@ -197,11 +213,6 @@ def _on_gpus(device: DeviceName) -> dict[gpus.Framework, str]:
     """The engines that may score on a GPU, by the framework that is asked whether it computes on one."""
     by_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and device != "mps"
     return {"tensorflow": "keras", "torch": "torch"} if by_tensorflow and has_keras() else {"torch": "torch"}
-
-
-def has_keras() -> bool:
-    """Whether Keras is installed, with what it computes by."""
-    return bool(find_spec("keras") and find_spec(os.environ.get("KERAS_BACKEND", "tensorflow")))
 
 
 def scored_by(plan: Plan) -> dict[str, str]:

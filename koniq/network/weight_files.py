@@ -40,7 +40,7 @@ def needs_torch() -> None:
 def needs_reader(path: Path) -> None:
     """Raise InputError where PyTorch, which alone reads `.pth` and `.pt`, is needed for a file and not installed."""
     if path.suffix in TORCH[1:] and not has_torch():
-        raise InputError(f"PyTorch should be installed to read {path}: pip install -r requirements-torch.txt")
+        raise InputError(f"PyTorch should be installed to read {path}: {install('torch')}")
 
 
 def read_torch(path: Path) -> State:

@@ -13,7 +13,7 @@ from PIL import Image
 from tiny import DEEP, TINY
 
 from koniq import engines
-from koniq.engines import in_openvino
+from koniq.engines import in_openvino, int8
 from koniq.engines import plan as engines_plan
 from koniq.ground import InputError, RunStopped, files
 from koniq.network import TOLERANCE, sidecar, weight_files
@@ -150,7 +150,7 @@ def test_other_weights_in_the_same_file_are_read_anew_and_nothing_is_kept(tmp_pa
 def test_where_one_may_not_write_the_int8_model_goes_to_the_cache(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert in_openvino.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32-int8.openvino"
+    assert int8.kept(tiny, TINY) == tmp_path / "koncept512" / "tiny-24x32-int8.openvino"
 
 
 def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
@@ -185,7 +185,7 @@ def calibrated(deep, pictures):
 @pytest.mark.numerical
 def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys):
     plan, received = calibrated
-    assert len(plan.calibration.pictures) == 60
+    assert len(plan.sample.pictures) == 60
     about = json.loads((deep.parent / "deep-24x32-int8.openvino" / "about.json").read_text())
     assert about["agreement"].startswith(("SRCC 1.00", "SRCC 0.999"))
     assert "on 30 pictures that it was not calibrated on" in about["agreement"]
@@ -197,22 +197,20 @@ def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys)
     np.testing.assert_array_equal(scores(deep, pictures, engine="openvino", precision="int8"), received)
     assert "Calibrating" not in capsys.readouterr().out
     other_weights = {**plan.about, "weights": "other"}
-    assert len(in_openvino.calibration(deep, DEEP, other_weights, pictures).pictures) == 60
+    assert len(int8.sample_of(deep, DEEP, other_weights, pictures).pictures) == 60
 
 
 def test_int8_that_disagrees_is_refused(deep, pictures, calibrated, tmp_path, monkeypatch):
-    monkeypatch.setattr(in_openvino, "AGREEMENT", 1.1)
+    monkeypatch.setattr(int8, "AGREEMENT", 1.1)
     with pytest.raises(RunStopped, match=r"should agree with float32 at an SRCC of 1.1 .*; give --precision auto"):
-        in_openvino._quantize(deep, DEEP, pictures, 8, tmp_path)
+        int8._quantize(deep, DEEP, pictures, 8, tmp_path)
     with pytest.raises(InputError, match=r"40 pictures that open. Received: 39 of 45"):
-        in_openvino._quantize(deep, DEEP, [*pictures[:39], *map(Path, "abcdef")], 8, tmp_path)
+        int8._quantize(deep, DEEP, [*pictures[:39], *map(Path, "abcdef")], 8, tmp_path)
 
 
 def in_another_process(code):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}"}
-    imports = (
-        "import os, tiny; from pathlib import Path; from koniq import engines; from koniq.engines import in_openvino"
-    )
+    imports = "import os, tiny; from pathlib import Path; from koniq import engines; from koniq.engines import int8"
     code = f"{imports}; from koniq.ground.log import aloud; aloud()\n{code}"
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -224,19 +222,17 @@ def start_of_int8(path, pictures):
 
 def test_a_killed_calibration_leaves_nothing_that_is_used(tmp_path, pictures, monkeypatch):
     path = trained(tmp_path, DEEP)
-    killed = in_another_process(
-        f"in_openvino._apart = lambda work, *rest: os._exit(9)\n{start_of_int8(path, pictures)}"
-    )
+    killed = in_another_process(f"int8._apart = lambda work, *rest: os._exit(9)\n{start_of_int8(path, pictures)}")
     assert killed.wait() == 9
     half = tmp_path / ".deep-24x32-int8.openvino.tmp"
     assert half.is_dir()
     plan = engines.decide(path, "openvino", "int8", pictures=pictures)
-    assert len(plan.calibration.pictures) == 60
-    monkeypatch.setattr(in_openvino, "_apart", lambda work, folder: work(folder))
-    folder = in_openvino.kept(path, DEEP)
-    in_openvino._make(folder, plan.about, "Calibrating", lambda folder: {"files": [*folder.iterdir()]})
+    assert len(plan.sample.pictures) == 60
+    monkeypatch.setattr(int8, "_apart", lambda work, folder: work(folder))
+    folder = int8.kept(path, DEEP)
+    int8._make(folder, plan.about, "Calibrating", lambda folder: {"files": [*folder.iterdir()]})
     assert not half.exists()
-    assert in_openvino._is_of(folder, {**plan.about, "files": []})
+    assert int8._is_of(folder, {**plan.about, "files": []})
 
 
 @pytest.mark.long

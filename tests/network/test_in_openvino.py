@@ -12,7 +12,7 @@ from lite import SIZES, drawn, pictures
 from PIL import Image
 
 from koniq import engines
-from koniq.engines import in_openvino as engine_in_openvino
+from koniq.engines import int8
 from koniq.network import KONCEPT512, KONCEPT_LITE, TOLERANCE, sidecar, weights
 from koniq.network.koncept_lite import EPSILON
 from koniq.pictures.decoding import decode
@@ -121,10 +121,10 @@ def test_koncept512_scores_as_in_pytorch_at_any_size(koncept512, size):
 
 def test_what_int8_leaves_of_koncept512_is_its_stem_and_its_head(koncept512):
     model = KONCEPT512.at((76, 100)).build_openvino(weights.read_state(koncept512, KONCEPT512))
-    names = [layer.get_friendly_name() for layer in engine_in_openvino._layers(model)]
+    names = [layer.get_friendly_name() for layer in int8._layers(model)]
     assert len({*names}) == len(names) == sum(layer.kind in ("Conv2D", "Dense") for layer in KONCEPT512.layers)
-    assert names[: engine_in_openvino.STEM] == [f"base.{place}" for place in (0, 1, 2, 4, 5)]
-    assert names[-engine_in_openvino.HEAD :] == ["fc.0", "fc.4", "fc.8", "fc.12"]
+    assert names[: int8.STEM] == [f"base.{place}" for place in (0, 1, 2, 4, 5)]
+    assert names[-int8.HEAD :] == ["fc.0", "fc.4", "fc.8", "fc.12"]
 
 
 # Each file is scored as by the command itself, in a process that finds no framework that trains.

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tiny import TINY
 
-from koniq.engines import in_openvino
+from koniq.engines import int8
 from koniq.engines.engine import Engine
 from koniq.ground import RunStopped, exits
 from koniq.pictures import apart, decoding
@@ -118,7 +118,7 @@ def test_apart_neither_death_nor_delay_is_waited_for(hooked, tmp_path):
 def test_int8_is_calibrated_beside_a_picture_that_kills(hooked, tmp_path):
     for name in ("a.png", "killer.png", "z.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    assert len(in_openvino._opened(sorted(tmp_path.glob("*.png")), TINY)) == 2
+    assert len(int8._opened(sorted(tmp_path.glob("*.png")), TINY)) == 2
 
 
 def test_apart_no_picture_is_blamed_for_a_process_that_does_not_start(tmp_path, monkeypatch):
