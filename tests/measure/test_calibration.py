@@ -509,7 +509,7 @@ def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys, monkeypat
     assert "MOS scale" not in said + page.scale(about) + warning
     assert (page.label(about), page.label({})) == ("synthetic MOS", "MOS")
     drawn = []
-    monkeypatch.setattr(distribution.report, "png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(distribution.figures, "png", lambda figure: drawn.append(figure) or b"")
     distribution.draw_histogram({"these": np.array([20.0, 40])}, label=page.label(about))
     assert drawn[0].axes[0].get_xlabel() == "synthetic MOS"
 
