@@ -192,7 +192,7 @@ def test_int8_is_calibrated_once_and_checked(deep, pictures, calibrated, capsys)
     exact = scores(deep, pictures, engine="openvino", precision="float32")
     assert 0 < np.abs(received - exact).max() < 0.2 * np.ptp(exact)
     again = engines.decide(deep, "openvino", "int8", pictures=pictures[:50])  # another list: the kept one is used
-    assert again.calibration.pictures == ()
+    assert again.sample.pictures == ()
     assert again.facts()["calibrated_on"] == plan.facts()["calibrated_on"]
     np.testing.assert_array_equal(scores(deep, pictures, engine="openvino", precision="int8"), received)
     assert "Calibrating" not in capsys.readouterr().out

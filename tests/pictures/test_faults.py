@@ -255,7 +255,7 @@ def test_more_threads_than_files_may_be_open(tmp_path):
 import resource, sys, time
 import numpy as np
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/helpers")
 from tiny import TINY
 from PIL import Image, ImageFile
 from koniq.engines.engine import Engine
