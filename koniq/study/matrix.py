@@ -85,7 +85,7 @@ class Planned:
             ]
             if differ:
                 return f"trained with {', '.join(differ)}"
-            if about.finished and training.tested(self.folder).metrics.is_file():
+            if about.finished is not None and training.tested(self.folder).metrics.is_file():
                 return "done"
         if self.row.framework == "kuti" and self.settings["network"] != KONCEPT512.name:
             return f"needs --network {KONCEPT512.name}, which is what kuti builds"

@@ -53,7 +53,7 @@ def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd
         about, own = training.about(folder), tables.read_typed(training.tested(folder).metrics)
     except FileNotFoundError as error:
         raise InputError(f"{folder} should hold a finished training run. Received: no {error}") from error
-    if not about.finished:
+    if about.finished is None:
         raise InputError(f"{folder} should hold a finished training run. Received: no 'finished'")
     tests = [training.tested(folder).folder, *(path.parent for path in sorted(folder.glob("cross-*/metrics.csv")))]
     rows = []

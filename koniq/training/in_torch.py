@@ -87,7 +87,7 @@ class Follower(TorchRun):
     def __init__(self, name: str):
         self.folder = self.place(name)
         self.state_path = self.folder / self.STATE
-        self.finished = begun(self.folder) and bool(about(self.folder).finished)
+        self.finished = begun(self.folder) and about(self.folder).finished is not None
         self.resumed = self.has_state
         self.progress = self.read()
 

@@ -39,7 +39,7 @@ class About:
     """What settings.json says of a run; of an older one, or one that was not begun in full, perhaps not all."""
 
     settings: Mapping[str, Any]
-    finished: Mapping[str, Any] = field(default_factory=dict)  # epochs, seconds, best; empty before the end
+    finished: Mapping[str, Any] | None = None  # epochs, seconds, best; None before the end
     device: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
@@ -135,7 +135,7 @@ class Run:
 
     def _go_on(self, before: About) -> None:
         """Check that a run is gone on with by its own settings."""
-        self.finished = bool(before.finished)
+        self.finished = before.finished is not None
         fixed = [key for key in self.settings if key not in ANYWHERE]
         changed = [key for key in fixed if before.setting(key) != self.settings[key]]
         if changed:

@@ -18,7 +18,7 @@ def test_a_run_says_what_it_is_and_an_older_one_what_it_did(tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps(facts))
     about = training.about(tmp_path)
     assert training.begun(tmp_path)
-    assert (about.device, about.finished, about.commit) == ("cpu", {}, "")
+    assert (about.device, about.finished, about.commit) == ("cpu", None, "")
     assert [about.setting(name) for name in ("seed", "statistics", "micro_batch", "unheard")] == [3, "frozen", 0, None]
     (tmp_path / "settings.json").write_text(json.dumps(facts | {"finished": {"epochs": 2}}))
     assert training.about(tmp_path).finished == {"epochs": 2}
