@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from koniq.commands import cli
-from koniq.engines import in_keras
+from koniq.engines.in_keras import of_model, prepare
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
-from koniq.training import run as training_run
-from koniq.training import teacher as training_teacher
+from koniq.training import Statistics, run_name, teacher
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,7 @@ class Settings:
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
-    statistics: training_run.Statistics = (
-        "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
-    )
+    statistics: Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
     loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
     epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage
@@ -47,20 +44,19 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = training_teacher.load(s)
+    data = teacher.load(s)
     print(data.summary())
     network = NETWORKS[s.network].at(s.input_size, s.resize)
-    device = in_keras.prepare(s.seed, s.precision, s.device, training=True)
-    from koniq.training import in_keras as training_in_keras
-    from koniq.training.run import run_name
+    device = prepare(s.seed, s.precision, s.device, training=True)
+    from koniq.training import in_keras  # it imports Keras, which is prepared by now
 
-    run = training_in_keras.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
-    data = training_teacher.taught(data, run.folder, s)
-    model = training_in_keras.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
-    helper, data = training_in_keras.helper(run, model, network, data, s)
+    run = in_keras.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
+    data = teacher.taught(data, run.folder, s)
+    model = in_keras.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
+    helper, data = in_keras.helper(run, model, network, data, s)
     run.begin(data, network, device, helper.checkpoint.path)
-    training_in_keras.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
-    conclude(run.folder, in_keras.of_model(model, network), data, s.workers)
+    in_keras.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
+    conclude(run.folder, of_model(model, network), data, s.workers)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from koniq.commands import cli
 from koniq.data import datasets
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512
-from koniq.training import in_kuti
+from koniq.training import Run, in_kuti, run_name
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,6 @@ def main(s: Settings) -> None:
     print(data.summary())
     network = KONCEPT512.at(s.input_size, s.resize)
     kuti = in_kuti.load(s.seed, s.device, training=True)
-
-    from koniq.training.run import Run, run_name  # these import Keras, which takes seconds
-
     run = Run(s.run or f"kuti-{run_name(data, asdict(s))}", asdict(s), overwrite=s.overwrite)
     model = in_kuti.start(kuti, network, s.weights, data, s.start_at_mean, s.momentum)
     helper, data = in_kuti.helper(kuti, run, model, network, data, s.loss, s.batch_size, s.patience, s.workers)

@@ -10,8 +10,7 @@ from koniq import engines
 from koniq.commands import cli
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
-from koniq.training import run as training_run
-from koniq.training import teacher as training_teacher
+from koniq.training import Statistics, teacher
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,7 @@ class Settings:
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
     batch_size: int = 8  # of all processes together
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
-    statistics: training_run.Statistics = (
-        "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
-    )
+    statistics: Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
     loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
     epochs: tuple[int, ...] = (40, 20)  # at most, one a stage
     learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage
@@ -55,17 +52,18 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    data = training_teacher.load(s)
-    from koniq.engines import in_torch as engines_in_torch
+    data = teacher.load(s)
+    from koniq.engines.in_torch import of_module  # these import PyTorch, once the data are known to be there
     from koniq.training import in_torch
+    from koniq.training.in_torch_processes import processes
 
     network = NETWORKS[s.network].at(s.input_size, s.resize)
-    with in_torch.processes(s.device) as group:
+    with processes(s.device) as group:
         run = in_torch.open_run(group, data, asdict(s))
-        data = training_teacher.taught(data, run.folder, s)
+        data = teacher.taught(data, run.folder, s)
         module = in_torch.train(run, group, network, data, s)
         if group.rank == 0 and s.test:
-            conclude(run.folder, engines_in_torch.of_module(module, network), data, s.workers)
+            conclude(run.folder, of_module(module, network), data, s.workers)
 
 
 if __name__ == "__main__":

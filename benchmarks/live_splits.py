@@ -30,6 +30,7 @@ from koniq.pictures.memory import Pictures
 from koniq.scoring.loop import predict
 from koniq.training import in_torch
 from koniq.training.in_torch_held import Held, Tail
+from koniq.training.in_torch_processes import Group, processes
 
 SAME = datasets.RELEASES["live_itw"].same[0]
 
@@ -77,7 +78,7 @@ def main(s: Settings) -> None:
         workers=s.workers,
         overwrite=True,
     )
-    with in_torch.processes(s.device) as group:
+    with processes(s.device) as group:
         held = _held(network, _divided(data, s.first, s.shares), recipe, group, out) if s.hold else None
         found = []
         for number in range(s.first, s.first + s.splits):
@@ -95,7 +96,7 @@ def main(s: Settings) -> None:
     print(f"To open: {out / 'metrics.csv'}, {out / 'splits.csv'}")
 
 
-def _held(network: Network, data: DataSet, recipe: script.Settings, group: in_torch.Group, out: Path) -> Held:
+def _held(network: Network, data: DataSet, recipe: script.Settings, group: Group, out: Path) -> Held:
     """What the held parts give of all pictures: the same for every split, for they all start from one file."""
     whole = in_torch.start(network, data, recipe)
     tail = engines_in_torch.prepare(Tail(whole, recipe.hold), group.device)
@@ -118,7 +119,7 @@ def _split(
     data: DataSet,
     s: Settings,
     recipe: script.Settings,
-    group: in_torch.Group,
+    group: Group,
     held: Held | None,
     out: Path,
 ) -> dict[str, float]:

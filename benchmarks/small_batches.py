@@ -3,11 +3,11 @@
 python -m benchmarks.small_batches RUN... --dataset mine.csv       (runs of PyTorch or TensorFlow, tested in PyTorch)
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from koniq.measure.metrics import METRICS
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
 from koniq.network.in_torch import Rating
 from koniq.pictures.memory import Pictures
+from koniq.training import Run, about
 from koniq.training.in_torch_batch import norms, reestimate, still
-from koniq.training.run import Run
 
 LIVE = ("moving", "reestimated")  # statistics by which training normalises the body by the pictures at hand
 SIZES = ((76, 100), (192, 256), KONCEPT512.input_size)  # (height, width) at which the body's noise is measured
@@ -67,8 +67,8 @@ def main(s: Settings) -> None:
     print(markdown_table(("size", "by 2", "by 4", "by 8"), [_noise(s.runs[0], data, size, s.seed) for size in SIZES]))
 
 
-def _settings(folder: Path) -> dict:
-    return json.loads((Run.place(str(folder)) / "settings.json").read_text())["settings"]
+def _settings(folder: Path) -> Mapping[str, Any]:
+    return about(Run.place(str(folder))).settings
 
 
 def _module(path: Path, network: Network) -> Rating:

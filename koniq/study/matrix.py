@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from koniq import training
 from koniq.data import datasets, sample
 from koniq.ground import InputError, RunStopped, exits, first_few
 from koniq.ground.built import install
@@ -73,10 +74,10 @@ class Planned:
     @property
     def state(self) -> str:
         """done, interrupted, missing, "needs ...", or in which settings the run of this name differs."""
-        about = self.folder / "settings.json"
-        facts = json.loads(about.read_text()) if about.is_file() else {}
-        if facts:
-            before, asked = facts["settings"], json.loads(json.dumps(self.settings))
+        begun = training.begun(self.folder)
+        if begun:
+            about = training.about(self.folder)
+            before, asked = about.settings, json.loads(json.dumps(self.settings))
             was = {name: before.get(name, ABSENT.get(name)) for name in asked}
             differ = [
                 f"{name}={was[name]!r} and not {asked[name]!r}"
@@ -85,7 +86,7 @@ class Planned:
             ]
             if differ:
                 return f"trained with {', '.join(differ)}"
-            if "finished" in facts and (self.folder / "test/metrics.csv").is_file():
+            if about.finished is not None and training.tested(self.folder).metrics.is_file():
                 return "done"
         if self.row.framework == "kuti" and self.settings["network"] != KONCEPT512.name:
             return f"needs --network {KONCEPT512.name}, which is what kuti builds"
@@ -93,12 +94,12 @@ class Planned:
             return "needs make kuti"
         if self.row.framework == "pytorch" and not importlib.util.find_spec("torch"):
             return f"needs {install('torch')}"
-        return "interrupted" if facts else "missing"
+        return "interrupted" if begun else "missing"
 
     @property
     def command(self) -> list[str]:
         resume = [] if self.row.framework == "kuti" else ["--resume"]  # kuti starts again
-        if not resume and (self.folder / "settings.json").is_file():
+        if not resume and training.begun(self.folder):
             resume = ["--overwrite"]
         run = ["--run", str(self.folder), *resume, "--workers", str(self.workers)]
         return [*TRAIN[self.row.framework], *arguments(self.settings), *run]

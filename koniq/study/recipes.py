@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from koniq.ground.text import slug
 from koniq.network import KONCEPT512
-from koniq.training.run import LATER, Statistics, of_network
+from koniq.training.run import LATER, Statistics, arm, of_network
 
 Framework = Literal["tensorflow", "kuti", "pytorch"]
 
@@ -24,8 +24,7 @@ class Row:
     @property
     def arm(self) -> str:
         """What is done about the batch: b2, b16m2-frozen, ..."""
-        micro = f"m{self.micro_batch}" if self.micro_batch else ""
-        return f"b{self.batch_size}{micro}{'' if self.statistics == 'moving' else f'-{self.statistics}'}"
+        return arm(self.batch_size, self.micro_batch, self.statistics)
 
     @property
     def name(self) -> str:

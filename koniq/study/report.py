@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from koniq import training
 from koniq.data.published import PICTURES, PUBLISHED, Published
 from koniq.data.scale import guess
 from koniq.ground import InputError, tables
@@ -262,9 +263,9 @@ def _plot_by_batch(axes, rows: pd.DataFrame) -> None:
 
 def _about(run: Path) -> tuple[dict, str, str]:
     """Of a run: its settings, its loss, and what it is called in a legend."""
-    facts = json.loads((run / "settings.json").read_text())
-    how = {"micro_batch": "0", "statistics": "moving"} | {name: str(value) for name, value in facts["settings"].items()}
-    return facts["settings"], how["loss"], f"{FRAMEWORKS[framework(facts)]}, {arm_title(how)}"
+    about = training.about(run)
+    how = {"micro_batch": "0", "statistics": "moving"} | {name: str(value) for name, value in about.settings.items()}
+    return dict(about.settings), how["loss"], f"{FRAMEWORKS[framework(about)]}, {arm_title(how)}"
 
 
 def draw_curves(runs: Sequence[Path], path: Path) -> None:
@@ -309,9 +310,9 @@ def draw_scatters(runs: Sequence[Path], path: Path) -> None:
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     for axes, (title, run) in zip(grid.flat, panels.items(), strict=False):
-        table = tables.read_typed(run / "test/predictions.csv")
+        table = tables.read_typed(training.tested(run).predictions)
         table = table[table.status == "ok"]
         plot_scatter(axes, table.MOS, table.predicted, guess(table.MOS))
-        axes.set(title=title, xlabel=tables.read_typed(run / "test/metrics.csv").label[0], ylabel="predicted score")
+        axes.set(title=title, xlabel=tables.read_typed(training.tested(run).metrics).label[0], ylabel="predicted score")
         axes.title.set_fontsize(9)
     save_figure(figure, path)

@@ -5,22 +5,16 @@ run's name and settings, epochs, seconds of training, device, versions and commi
 plcc_difference) also the run that it is a difference to, and p. A run recorded before is replaced.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from koniq import training
 from koniq.ground import InputError, machine, tables
 from koniq.ground.files import write_csv
 from koniq.ground.paths import MODELS
 from koniq.measure.metrics import difference
-from koniq.training.run import LATER
-
-if TYPE_CHECKING:
-    pass
-
+from koniq.training.run import LATER, About
 
 SETTINGS = ("loss", "batch_size", "input_size", "epochs", "learning_rates", "weights", "seed")
 KEY = ["dataset", "set", "model"]
@@ -56,28 +50,29 @@ def measurements(run: Path, name: str = "", reference: Path | None = None) -> pd
     """
     folder = run if run.is_dir() else MODELS / run
     try:
-        facts = json.loads((folder / "settings.json").read_text())
-        own, finished = tables.read_typed(folder / "test/metrics.csv"), facts["finished"]
-    except (FileNotFoundError, KeyError) as error:
+        about, own = training.about(folder), tables.read_typed(training.tested(folder).metrics)
+    except FileNotFoundError as error:
         raise InputError(f"{folder} should hold a finished training run. Received: no {error}") from error
-    tests = [folder / "test", *(path.parent for path in sorted(folder.glob("cross-*/metrics.csv")))]
+    if about.finished is None:
+        raise InputError(f"{folder} should hold a finished training run. Received: no 'finished'")
+    tests = [training.tested(folder).folder, *(path.parent for path in sorted(folder.glob("cross-*/metrics.csv")))]
     rows = []
     for test in tests:
         found = tables.read_typed(test / "metrics.csv")
         rows.append(found)
         if reference and (reference / test.name / "predictions.csv").is_file():
             rows.append(_differences(test, reference / test.name).assign(**found.loc[0, ["dataset", "label", "set"]]))
-    chosen = {key: str(facts["settings"].get(key, LATER.get(key))) for key in (*SETTINGS, *LATER)}
+    chosen = {key: str(about.setting(key)) for key in (*SETTINGS, *LATER)}
     return pd.concat(rows, ignore_index=True).assign(
         model=name or folder.name,
-        framework=framework(facts),
+        framework=framework(about),
         trained_on=own.dataset[0],
         **chosen,
-        epochs_run=finished["epochs"],
-        seconds=finished["seconds"],
-        device=facts["device"],
-        versions=machine.in_words(facts["versions"]),
-        commit=facts["commit"],
+        epochs_run=about.finished["epochs"],
+        seconds=about.finished["seconds"],
+        device=about.device,
+        versions=machine.in_words(about.versions),
+        commit=about.commit,
     )
 
 
@@ -93,9 +88,9 @@ def of_test(folder: Path, name: str, part: str, trained_on: str, network: str) -
     return rows.assign(**about, **machine.here())
 
 
-def framework(facts: Mapping[str, Any]) -> str:
-    """What trained a run: pytorch, kuti or tensorflow, by its settings.json."""
-    return next((name for name in ("PyTorch", "kuti") if f"{name} " in facts["device"]), "tensorflow").lower()
+def framework(run: About) -> str:
+    """What trained a run: pytorch, kuti or tensorflow, by its device."""
+    return next((name for name in ("PyTorch", "kuti") if f"{name} " in run.device), "tensorflow").lower()
 
 
 def _differences(test: Path, reference: Path) -> pd.DataFrame:

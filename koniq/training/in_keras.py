@@ -1,4 +1,4 @@
-"""Training by stages: how the network starts, what an epoch sees, and what watches over it."""
+"""Training in Keras: how the network starts, what an epoch sees, and what watches over it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
 from koniq.ground import InputError
-from koniq.ground.log import LOG
 from koniq.network import Network, weights
 from koniq.pictures.memory import of_training, rows_of_training
 from koniq.pictures.order import EpochPlan, flipped
-from koniq.training import start as training_start
-from koniq.training.run import Run, check_finite, epoch_line
+from koniq.training import stages
+from koniq.training.run import Progress, Run, check_finite, epoch_line
+from koniq.training.stages import Learner, Note, Stage
+from koniq.training.start import initial
 from ku import tensor_ops as ops
 from ku.batch_norm import Reestimate, hold, norms
 from ku.model_helper import ModelHelper
@@ -55,28 +56,30 @@ class KerasRun(Run):
             return file.attrs["progress"]
 
 
-class Recorder(keras.callbacks.Callback):
-    """Keeps a run's Progress, log and state at the end of each epoch. It stands after the helper's own callbacks."""
+class Noting(keras.callbacks.Callback):
+    """Tells of each epoch that is over. It stands after the helper's own callbacks, whose judgement is then there."""
 
-    def __init__(self, run: Run, helper: ModelHelper, stage: int, epochs: int, lr: float):
+    def __init__(self, note: Note):
         super().__init__()
-        self.run, self.helper, self.stage, self.epochs, self.lr = run, helper, stage, epochs, lr
-
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        progress = self.run.progress
-        if progress.wait_best is not None:  # a stage that is gone on with, not begun
-            self.helper.early_stop.wait, self.helper.early_stop.best = progress.wait, progress.wait_best
+        self.note = note
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        progress, early_stop = self.run.progress, self.helper.early_stop
-        seconds = time.perf_counter() - self.began
-        row = {"stage": self.stage + 1, "epoch": epoch + 1, "lr": self.lr, **(logs or {}), "seconds": round(seconds, 2)}
-        progress.best = self.helper.checkpoint.best
-        progress.wait, progress.wait_best = early_stop.wait, early_stop.best
-        self.run.end_epoch(row, self.model.stop_training or epoch + 1 == self.epochs, self.model)
+        self.note(epoch, logs or {}, time.perf_counter() - self.began)
+
+
+class Patience(keras.callbacks.Callback):
+    """Lets a stage that is gone on with, not begun, have waited as long as it had."""
+
+    def __init__(self, progress: Progress, helper: ModelHelper):
+        super().__init__()
+        self.progress, self.helper = progress, helper
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        if self.progress.wait_best is not None:
+            self.helper.early_stop.wait, self.helper.early_stop.best = self.progress.wait, self.progress.wait_best
 
 
 class Reseed(keras.callbacks.Callback):
@@ -107,7 +110,7 @@ class EstimateFirst(keras.callbacks.Callback):
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
-    """Ends the run with RunStopped as soon as a loss is not a finite number, before anything of it is saved."""
+    """Ends the run with RunStopped within an epoch, as soon as a loss is not a finite number."""
 
     EVERY = 10  # batches; reading the loss makes a GPU wait
 
@@ -119,19 +122,15 @@ class StopWhenNotFinite(keras.callbacks.Callback):
         if batch % self.EVERY == 0:
             check_finite(logs or {}, f"after {batch + 1} batches of the epoch", self.best)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        check_finite(logs or {}, f"in epoch {epoch + 1}", self.best)
-
 
 class ProgressBar(keras.callbacks.Callback):
     """A bar over the pictures of a stage, with their rate and the time left, and a line an epoch."""
 
-    def __init__(self, title: str, epochs: int, done: int, pictures: int, batch_size: int):
+    def __init__(self, stage: Stage, done: int, pictures: int, batch_size: int):
         super().__init__()
-        self.title, self.epochs, self.pictures, self.batch_size = title, epochs, pictures, batch_size
-        self.bar = tqdm(
-            total=epochs * pictures, initial=done * pictures, desc=title, unit="pic", smoothing=0.02, disable=None
-        )
+        self.stage, self.pictures, self.batch_size = stage, pictures, batch_size
+        total, initial = stage.epochs * pictures, done * pictures
+        self.bar = tqdm(total=total, initial=initial, desc=stage.title, unit="pic", smoothing=0.02, disable=None)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.began = time.perf_counter()
@@ -142,7 +141,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.bar.update((epoch + 1) * self.pictures - self.bar.n)
         rate = self.pictures / (time.perf_counter() - self.began)
-        tqdm.write(epoch_line(self.title, epoch + 1, self.epochs, logs or {}, rate))
+        tqdm.write(epoch_line(self.stage.title, epoch + 1, self.stage.epochs, logs or {}, rate))
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         self.bar.close()
@@ -150,7 +149,7 @@ class ProgressBar(keras.callbacks.Callback):
 
 def start(
     network: Network,
-    initial: str,
+    chosen: str,
     data: DataSet,
     start_at_mean: bool = True,
     momentum: float = 0.99,
@@ -159,20 +158,20 @@ def start(
 ) -> keras.Model:
     """The network before training.
 
-    initial: see `koniq.training.start.initial`. start_at_mean: the first score is the mean MOS of the training set and
-    not 0, which spares a training from random weights its first epochs. momentum: of the moving statistics of batch
-    normalisation; they trail the network by about 1 / (1 - momentum) steps. micro_batch: how many pictures go through
-    the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics: "frozen" and "trailing" let the body go by
-    its moving statistics, those of the training set or those that trail the training; "kept" lets body and head go by
-    those of the weights that it starts from. Raises InputError if Keras does not run on TensorFlow and these two need
-    it.
+    chosen: the weights to start from, as `initial` has them. start_at_mean: the first score is the mean MOS of the
+    training set and not 0, which spares a training from random weights its first epochs. momentum: of the moving
+    statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps. micro_batch: how many
+    pictures go through the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics: "frozen" and "trailing"
+    let the body go by its moving statistics, those of the training set or those that trail the training; "kept" lets
+    body and head go by those of the weights that it starts from. Raises InputError if Keras does not run on TensorFlow
+    and these two need it.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow" and (micro_batch or statistics != "moving"):
         raise InputError(
             f"micro_batch and statistics other than moving need TensorFlow. Received: KERAS_BACKEND={backend}"
         )
-    model = _started(network, initial, data, start_at_mean)
+    model = _started(network, chosen, data, start_at_mean)
     for layer in norms(model):
         layer.momentum = momentum
     if statistics in ("kept", "frozen"):
@@ -183,11 +182,11 @@ def start(
     return model
 
 
-def _started(network: Network, initial: str, data: DataSet, start_at_mean: bool) -> keras.Model:
+def _started(network: Network, chosen: str, data: DataSet, start_at_mean: bool) -> keras.Model:
     model = network.build(float(data.part("training").MOS.mean()) if start_at_mean else 0.0)
-    if path := training_start.initial(initial, network, "keras"):
-        whole = weights.load(model, path, network, body=True)
-        LOG.info(f"Initial weights: {path}{'' if whole else ' for the body, random for the head'}.")
+    begins = initial(chosen, network, "keras")
+    if begins.path:
+        begins.say(whole=weights.load(model, begins.path, network, body=True))
     return model
 
 
@@ -240,8 +239,68 @@ def helper(run: Run, model: keras.Model, network: Network, data: DataSet, s: Cho
     return made, data
 
 
+class Watch:
+    """What ku's own callbacks judged of an epoch, in place of a Monitor: BestWeights, early stopping."""
+
+    def __init__(self, helper: ModelHelper):
+        self.helper = helper
+
+    def judge(self, progress: Progress, values: Mapping[str, float]) -> tuple[bool, bool]:
+        early_stop = self.helper.early_stop
+        better = progress.best != self.helper.checkpoint.best
+        progress.best = self.helper.checkpoint.best
+        progress.wait, progress.wait_best = early_stop.wait, early_stop.best
+        return better, self.helper.model.stop_training
+
+
+class KerasLearner(Learner):
+    """A ModelHelper's network in training; the best weights are written by the helper's own callback."""
+
+    def __init__(self, run: KerasRun, helper: ModelHelper, data: DataSet, seed: int):
+        self.run, self.helper, self.data, self.seed = run, helper, data, seed
+        self.best = helper.checkpoint.path
+        self.callbacks = list(helper.params.callbacks or ())
+        helper.checkpoint.best = run.progress.best
+
+    def begin(self, stage: Stage, resumed: bool) -> None:
+        self.helper.compile(stage.lr)
+        if resumed:
+            self.helper.model.load_weights(self.run.state_path)
+
+    def fit(self, stage: Stage, first: int, note: Note) -> None:
+        helper, training, validation = self.helper, self.data.part("training"), self.data.part("validation")
+        batch_size = helper.gen_params["batch_size"]
+        plan = EpochPlan(training, self.seed, stage.number, first)
+        train_gen = helper.make_generator(
+            plan.rows(),
+            shuffle=False,
+            ids_fn=plan,
+            process_fn=flipped,
+            process_args="flip",
+            # A rest of one or two pictures would be normalised by statistics of one or two.
+            fixed_batches=len(training) >= batch_size,
+        )
+        valid_gen = helper.make_generator(validation, shuffle=False, batch_size=max(batch_size, 32))
+        helper.params.callbacks = [
+            *self.callbacks,
+            Reseed(self.seed, stage.number),
+            Patience(self.run.progress, helper),
+            StopWhenNotFinite(helper),
+            Noting(note),
+            ProgressBar(stage, first, len(train_gen) * batch_size, batch_size),
+        ]
+        how = {"epochs": stage.epochs, "initial_epoch": first, "recompile": False, "verbose": False}
+        helper.train(train_gen, valid_gen, stage.lr, **how)
+
+    def load_best(self) -> None:
+        self.helper.load_model(verbose=0)
+
+    def state(self) -> tuple[keras.Model]:
+        return (self.helper.model,)
+
+
 def train(
-    run: Run,
+    run: KerasRun,
     helper: ModelHelper,
     data: DataSet,
     epochs: tuple[int, ...],
@@ -253,45 +312,4 @@ def train(
     helper: the ModelHelper with the network and the parameters of its generators. A run that has a state goes on from
     it, and sees the same pictures in the same order as if it had never stopped.
     """
-    if run.finished:
-        helper.load_model(verbose=0)
-        return
-    training, validation = data.part("training"), data.part("validation")
-    batch_size = helper.gen_params["batch_size"]
-    valid_gen = helper.make_generator(validation, shuffle=False, batch_size=max(batch_size, 32))
-    progress, callbacks = run.progress, list(helper.params.callbacks or ())
-    helper.checkpoint.best = progress.best
-    for stage, (last, lr) in enumerate(zip(epochs, learning_rates, strict=True)):
-        if stage < progress.stage or (stage == progress.stage and progress.stage_done):
-            continue
-        helper.compile(lr)
-        if stage == progress.stage and run.has_state:
-            helper.model.load_weights(run.state_path)
-        else:
-            if stage:
-                helper.load_model(verbose=0)
-            run.begin_stage(stage, helper.model)
-        plan = EpochPlan(training, seed, stage, progress.epoch)
-        train_gen = helper.make_generator(
-            plan.rows(),
-            shuffle=False,
-            ids_fn=plan,
-            process_fn=flipped,
-            process_args="flip",
-            # A rest of one or two pictures would be normalised by statistics of one or two.
-            fixed_batches=len(training) >= batch_size,
-        )
-        pictures = len(train_gen) * batch_size
-        helper.params.callbacks = [
-            *callbacks,
-            Reseed(seed, stage),
-            StopWhenNotFinite(helper),
-            Recorder(run, helper, stage, last, lr),
-            ProgressBar(f"stage {stage + 1}/{len(epochs)}", last, progress.epoch, pictures, batch_size),
-        ]
-        helper.train(
-            train_gen, valid_gen, lr, epochs=last, recompile=False, verbose=False, initial_epoch=progress.epoch
-        )
-    run.finish()
-    helper.load_model(verbose=0)
-    LOG.info(f"The run lies in {run.folder}, its best weights in {helper.checkpoint.path.name}")
+    stages.train(run, KerasLearner(run, helper, data, seed), Stage.all(epochs, learning_rates), Watch(helper))

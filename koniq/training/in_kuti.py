@@ -3,7 +3,6 @@
 It needs Keras 2 and so an environment of its own: `make kuti`, then `.venv-kuti/bin/python`.
 """
 
-import math
 import os
 import sys
 import time
@@ -20,20 +19,19 @@ from koniq.data.datasets import DataSet
 from koniq.engines import gpus as engines_gpus
 from koniq.engines import in_keras
 from koniq.engines.engine import Engine
-from koniq.fetch.bodies import body_weights
 from koniq.ground import InputError, RunStopped, machine
-from koniq.ground.log import LOG
 from koniq.ground.paths import ROOT
-from koniq.network import Network, finding, sidecar, weights
+from koniq.network import Network, sidecar, weights
 from koniq.pictures.memory import of_training, rows_of_training
+from koniq.training import stages
+from koniq.training.run import Run
+from koniq.training.stages import Learner, Monitor, Note, Stage
+from koniq.training.start import initial
 from ku.files import replace_file
 
 if TYPE_CHECKING:
     import tf_keras
     from kuti.model_helper import ModelHelper
-
-    from koniq.training.run import Run
-
 
 PYTHON = ROOT / ".venv-kuti" / "bin" / "python"  # where `make kuti` puts it
 GONE = "tensorflow.python.keras.utils.multi_gpu_utils"  # kuti imports it; TensorFlow no longer has it
@@ -84,15 +82,11 @@ def device() -> str:
 def build(kuti: ModuleType, network: Network, imagenet: bool = False) -> "tf_keras.Model":
     """KonCept512 as kuti makes it: pictures in [-1, 1], (batch, height, width, 3), to scores (batch, 1) in MOS.
 
-    imagenet: whether the body starts from ImageNet's weights, fetched if they are not there, or from random ones.
-    The layers with weights are those of `koniq.network`, in the same order. Raises InputError if a fetch fails.
+    imagenet: whether the body starts from ImageNet's weights, which are to lie where Keras looks for them, or from
+    random ones. The layers with weights are those of `koniq.network`, in the same order.
     """
     apps, shape = kuti.applications, (*network.input_size, 3)
     if imagenet:
-        try:
-            body_weights(network, "keras")  # where Keras looks for it, so that it fetches nothing itself
-        except ConnectionError as error:
-            raise InputError(f"{error} Or train from random weights with --weights none.") from error
         body, _ = apps.get_model_imagenet(apps.InceptionResNetV2, shape)
     else:  # get_model_imagenet has no such choice
         body = apps.InceptionResNetV2(weights=None, include_top=False, input_shape=shape, pooling="avg")
@@ -100,18 +94,21 @@ def build(kuti: ModuleType, network: Network, imagenet: bool = False) -> "tf_ker
 
 
 def start(
-    kuti: ModuleType, network: Network, initial: str, data: DataSet, start_at_mean: bool = True, momentum: float = 0.99
+    kuti: ModuleType, network: Network, chosen: str, data: DataSet, start_at_mean: bool = True, momentum: float = 0.99
 ) -> "tf_keras.Model":
-    """The network before training. initial: "imagenet" (of the body), "none" (random), or weights that Keras wrote.
+    """The network before training.
 
-    start_at_mean, momentum: see `koniq.training.start`.
+    chosen: the weights to start from, as `initial` has them; a file is of the whole network, and Keras's.
+    start_at_mean, momentum: see `koniq.training.in_keras.start`.
     """
-    path = None if initial in ("imagenet", "none") else finding.find(initial)
-    model = build(kuti, network, initial == "imagenet")
-    if path:
-        weights.load(model, path)
+    begins = initial(chosen, network, "keras")  # where Keras looks for ImageNet's, so that it fetches nothing itself
+    model = build(kuti, network, imagenet=begins.kind == "body")
+    if begins.kind == "file":
+        weights.load(model, begins.path)
     elif start_at_mean:
         model.layers[-1].bias.assign([data.part("training").MOS.mean()])
+    if begins.path:
+        begins.say(whole=begins.kind == "file")
     for layer in model.layers:
         if hasattr(layer, "momentum"):
             layer.momentum = momentum
@@ -125,7 +122,7 @@ def preprocessing(kuti: ModuleType) -> Callable[[np.ndarray], np.ndarray]:
 
 def helper(
     kuti: ModuleType,
-    run: "Run",
+    run: Run,
     model: "tf_keras.Model",
     network: Network,
     data: DataSet,
@@ -176,9 +173,45 @@ def checkpoint(helper: "ModelHelper") -> Path:
     return Path(helper.params.models_root, f"{helper.model_name()}_best_weights.h5")
 
 
+class KutiLearner(Learner):
+    """kuti's ModelHelper with its network in training; its own callbacks keep the best weights and end a stage."""
+
+    def __init__(self, kuti: ModuleType, run: Run, helper: "ModelHelper", data: DataSet):
+        from tensorflow import keras
+
+        self.run, self.helper, self.data, self.keras = run, helper, data, keras
+        self.best = checkpoint(helper)
+        recorder = keras.callbacks.LambdaCallback(on_epoch_begin=self._begun, on_epoch_end=self._over)
+        helper.callbacks = [*helper.set_callbacks(), recorder]
+        still = {"process_fn": preprocessing(kuti), "shuffle": False, "fixed_batches": False}
+        self.validation = helper.make_generator(data.part("validation"), **still)
+
+    def fit(self, stage: Stage, first: int, note: Note) -> None:
+        self.note = note
+        verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
+        training = self.helper.make_generator(self.data.part("training"))
+        self.helper.train(training, self.validation, stage.lr, stage.epochs, verbose=verbose)
+
+    def _begun(self, epoch: int, logs: dict) -> None:
+        self.began = time.perf_counter()
+
+    def _over(self, epoch: int, logs: dict) -> None:
+        lr = self.keras.backend.get_value(self.helper.model.optimizer.learning_rate)  # as the optimiser has it
+        self.note(epoch, {"lr": lr, **logs}, time.perf_counter() - self.began)
+
+    def load_best(self) -> None:
+        self.helper.load_model()
+
+    def end(self) -> None:
+        found, self.best = self.best, self.run.folder / f"{self.helper.model.name}_best.weights.h5"
+        replace_file(sidecar.record_path(found), sidecar.record_path(self.best))
+        replace_file(found, self.best)
+        found.parent.rmdir()
+
+
 def train(
     kuti: ModuleType,
-    run: "Run",
+    run: Run,
     helper: "ModelHelper",
     data: DataSet,
     epochs: tuple[int, ...],
@@ -189,43 +222,8 @@ def train(
     Validation sees the pictures as they are. The best weights, with the record that `run.begin` wrote beside them, end
     where those of other runs lie. Raises RunStopped as soon as a loss is not finite.
     """
-    from tensorflow import keras
-
-    began = 0.0
-
-    def begin(epoch: int, logs: dict) -> None:
-        nonlocal began
-        began = time.perf_counter()
-
-    def record(epoch: int, logs: dict) -> None:
-        if not math.isfinite(logs["loss"] + logs["val_loss"]):
-            raise RunStopped(
-                f"The loss should be finite. Received: {logs['loss']} in epoch {epoch + 1}. Try a lower learning rate; "
-                f"the best weights so far, if any, are kept in {checkpoint(helper)}."
-            )
-        seconds = round(time.perf_counter() - began, 2)
-        lr = keras.backend.get_value(helper.model.optimizer.learning_rate)
-        log = run.progress.log
-        log.append({"stage": stage + 1, "epoch": epoch + 1, "lr": lr, **logs, "seconds": seconds})
-        run.progress.best = float(min(row["val_loss"] for row in log))
-        run.show()
-
-    recorder = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=record)
-    helper.callbacks = [*helper.set_callbacks(), recorder]
-    still = {"process_fn": preprocessing(kuti), "shuffle": False, "fixed_batches": False}
-    validation = helper.make_generator(data.part("validation"), **still)
-    verbose = 1 if sys.stdout.isatty() else 2  # a bar, or a line an epoch
-    for stage, (last, lr) in enumerate(zip(epochs, learning_rates, strict=True)):
-        if stage:
-            helper.load_model()
-        helper.train(helper.make_generator(data.part("training")), validation, lr, last, verbose=verbose)
-    helper.load_model()
-    found, best = checkpoint(helper), run.folder / f"{helper.model.name}_best.weights.h5"
-    replace_file(sidecar.record_path(found), sidecar.record_path(best))
-    replace_file(found, best)
-    found.parent.rmdir()
-    run.finish()
-    LOG.info(f"The run lies in {run.folder}, its best weights in {best.name}")
+    monitor = Monitor("val_loss", -1, helper.params.early_stop_patience)
+    stages.train(run, KutiLearner(kuti, run, helper, data), Stage.all(epochs, learning_rates), monitor)
 
 
 def engine(kuti: ModuleType, model: "tf_keras.Model", network: Network, batch_size: int = 8) -> Engine:

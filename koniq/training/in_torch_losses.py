@@ -6,6 +6,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (predicted, MOS), both (batch,), to a number
+
 
 def plcc(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Pearson's correlation of two vectors; 0, without gradient, where one is constant up to rounding."""
@@ -39,7 +41,7 @@ def nin_loss(predicted: torch.Tensor, mos: torch.Tensor) -> torch.Tensor:
     return (_unit(predicted) - _unit(mos)).abs().sum() / (2 * len(mos) ** 0.5)
 
 
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+LOSSES: dict[str, Loss] = {
     "mse": F.mse_loss,
     "plcc": plcc_loss,
     "plcc_mse": plcc_mse_loss,

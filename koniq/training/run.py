@@ -1,28 +1,21 @@
-"""The folder of a training run, and its state at every epoch."""
+"""The folder of a training run: where its files lie, what they say, and its state at every epoch."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from koniq.ground import InputError, machine
-from koniq.network import Network, sidecar
-
-if TYPE_CHECKING:
-    pass
 import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
 from koniq.data.datasets import DataSet
-from koniq.ground import RunStopped
+from koniq.ground import InputError, RunStopped, machine
 from koniq.ground.files import write_csv
 from koniq.ground.paths import MODELS
 from koniq.ground.text import slug
+from koniq.network import Network, sidecar
 from koniq.reports.figures import draw_curves
 from ku.files import atomic_path, lock_file
 
@@ -35,6 +28,60 @@ LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
     **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": ""},
 }
+
+# What lies in a run's folder.
+ABOUT, LOGGED, CURVES = "settings.json", "log.csv", "curves.png"
+TEST = "test"  # of its own test; those across data sets are cross-NAME
+
+
+@dataclass(frozen=True)
+class About:
+    """What settings.json says of a run; of an older one, or one that was not begun in full, perhaps not all."""
+
+    settings: Mapping[str, Any]
+    finished: Mapping[str, Any] | None = None  # epochs, seconds, best; None before the end
+    device: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commit: str = ""
+    network: Mapping[str, Any] = field(default_factory=dict)  # as Network.record
+    data: str = ""
+    label: str = ""
+    teacher: Mapping[str, Any] = field(default_factory=dict)  # what scored the pictures, if not people
+
+    def setting(self, name: str) -> Any:
+        """A setting; of a run that does not have it yet, what it did; None if that is not known."""
+        return self.settings.get(name, LATER.get(name))
+
+
+def begun(folder: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (folder / ABOUT).is_file()
+
+
+def about(folder: Path) -> About:
+    """What a run says of itself. Raises FileNotFoundError if the folder holds none."""
+    facts = json.loads((folder / ABOUT).read_text())
+    return About(**{each.name: facts[each.name] for each in fields(About) if each.name in facts})
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A folder of a test, and where its CSVs lie: a row a metric, a row a picture."""
+
+    folder: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.csv"
+
+
+def tested(run: Path) -> Tested:
+    """Where a run's own test lies, whether it is there or not."""
+    return Tested(run / TEST)
 
 
 @dataclass
@@ -59,7 +106,7 @@ class Run:
     moment goes on from there. A subclass for a framework says what that file is and how it is written and read.
     """
 
-    STATE = ""  # the name of the file
+    STATE = ""  # the name of the file; none: a run that is killed begins again
 
     def __init__(self, name: str, settings: Mapping[str, Any], resume: bool = False, overwrite: bool = False):
         self.folder = self.place(name)
@@ -73,27 +120,30 @@ class Run:
             raise InputError(
                 f"Another process is training in {self.folder}; wait for it, or give another --run."
             ) from error
-        about = self.folder / "settings.json"
-        if about.is_file() and overwrite:
+        if begun(self.folder) and overwrite:
             for path in self.folder.iterdir():
                 if path.name != ".lock":
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        elif about.is_file() and not resume:
+        elif begun(self.folder) and not resume:
             raise InputError(
                 f"{self.folder} holds a run. Give --resume to go on with it, --overwrite, or another --run."
             )
-        elif about.is_file():
-            facts = json.loads(about.read_text())
-            self.finished, before = "finished" in facts, facts["settings"]
-            fixed = [key for key in self.settings if key not in ANYWHERE]
-            changed = [key for key in fixed if before.get(key, LATER.get(key)) != self.settings[key]]
-            if changed:
-                was = ", ".join(f"{key}={before.get(key)!r}" for key in changed)
-                now = ", ".join(f"{key}={self.settings[key]!r}" for key in changed)
-                raise InputError(f"A run is resumed with the settings that it began with: {was}. Received: {now}")
-            for path in self.folder.glob(".*.tmp*"):  # of a process that was killed while it wrote
-                path.unlink()
+        elif begun(self.folder):
+            self._go_on(about(self.folder))
+        self.resumed = self.has_state
         self.progress = self.read()
+
+    def _go_on(self, before: About) -> None:
+        """Check that a run is gone on with by its own settings."""
+        self.finished = before.finished is not None
+        fixed = [key for key in self.settings if key not in ANYWHERE]
+        changed = [key for key in fixed if before.setting(key) != self.settings[key]]
+        if changed:
+            was = ", ".join(f"{key}={before.settings.get(key)!r}" for key in changed)
+            now = ", ".join(f"{key}={self.settings[key]!r}" for key in changed)
+            raise InputError(f"A run is resumed with the settings that it began with: {was}. Received: {now}")
+        for path in self.folder.glob(".*.tmp*"):  # of a process that was killed while it wrote
+            path.unlink()
 
     @staticmethod
     def place(name: str) -> Path:
@@ -132,7 +182,7 @@ class Run:
         )
 
     def _write_facts(self) -> None:
-        with atomic_path(self.folder / "settings.json") as path:
+        with atomic_path(self.folder / ABOUT) as path:
             path.write_text(json.dumps(self.facts, indent=2) + "\n")
 
     @property
@@ -141,14 +191,16 @@ class Run:
 
     def save(self, *of: Any) -> None:
         """Keep the state, in one rename: the weights, the optimiser, and the progress."""
+        if not self.STATE:
+            return
         with atomic_path(self.state_path) as path:
             self.write_state(path, json.dumps(asdict(self.progress)), *of)
 
     def show(self) -> None:
         """Write log.csv and draw curves.png."""
         log = pd.DataFrame(self.progress.log)
-        write_csv(log, self.folder / "log.csv")
-        draw_curves(log, self.folder / "curves.png")
+        write_csv(log, self.folder / LOGGED)
+        draw_curves(log, self.folder / CURVES)
 
     def begin_stage(self, stage: int, *of: Any) -> None:
         """Keep the state that a stage starts from; the best weights, which it may come from, may soon be others."""
@@ -196,13 +248,15 @@ def run_name(data: DataSet, settings: Mapping[str, Any]) -> str:
     Another network than KonCept512 is named after the data.
     """
     size = "x".join(map(str, settings["input_size"]))
-    arm = f"b{settings['batch_size']}"
-    if settings.get("micro_batch"):
-        arm += f"m{settings['micro_batch']}"
-    if settings.get("statistics", "moving") != "moving":
-        arm += f"-{settings['statistics']}"
+    how = arm(settings["batch_size"], settings.get("micro_batch", 0), settings.get("statistics", "moving"))
     network = of_network(settings.get("network", LATER["network"]))
-    return f"{slug(data.name)}-{network}{settings['loss']}-{arm}-{size}-s{settings['seed']}"
+    return f"{slug(data.name)}-{network}{settings['loss']}-{how}-{size}-s{settings['seed']}"
+
+
+def arm(batch_size: int, micro_batch: int, statistics: str) -> str:
+    """What is done about the batch, as names say it: b2, b16m2-frozen, ..."""
+    micro = f"m{micro_batch}" if micro_batch else ""
+    return f"b{batch_size}{micro}{'' if statistics == 'moving' else f'-{statistics}'}"
 
 
 def of_network(name: str) -> str:

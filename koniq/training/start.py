@@ -1,6 +1,8 @@
 """The weights that a training starts from: random, ImageNet's for the body, or those of a file."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from koniq.fetch.bodies import body_weights
 from koniq.ground import InputError
@@ -8,22 +10,37 @@ from koniq.ground.log import LOG
 from koniq.network import Network, find
 
 
-def initial(weights: str, network: Network, *names: str) -> Path | None:
-    """The file that a training starts from; None where it starts from random weights, which is printed.
+@dataclass(frozen=True)
+class Initial:
+    """Where initial weights come from: from chance, from ImageNet's file for the body, or from a file that was named.
+
+    path: None if they are random. A file that was named may be of the whole network or of its body.
+    """
+
+    kind: Literal["random", "body", "file"]
+    path: Path | None = None
+
+    def say(self, whole: bool) -> None:
+        """Say of a file whose numbers were put in whether they were all of the network's, or those of its body."""
+        LOG.info(f"Initial weights: {self.path}{'' if whole else ' for the body, random for the head'}.")
+
+
+def initial(weights: str, network: Network, *bodies: str) -> Initial:
+    """Where the weights that a training starts from are, once they are there; that they are random is said.
 
     weights: "imagenet" (the body's, fetched if they are not there), "try-imagenet" (the same, but at random if they
-    cannot be fetched), "none" (at random), or a weights file, of the whole network or of its body. names: see
+    cannot be fetched), "none" (at random), or a weights file, of the whole network or of its body. bodies: the names of
     `body_weights`. Raises InputError if there is no such file, or "imagenet" cannot be fetched.
     """
     if weights == "none":
         LOG.info("Initial weights: random.")
-        return None
+        return Initial("random")
     if weights not in ("imagenet", "try-imagenet"):
-        return find(weights)
+        return Initial("file", find(weights))
     try:
-        return body_weights(network, *names)
+        return Initial("body", body_weights(network, *bodies))
     except ConnectionError as error:
         if weights == "imagenet":
             raise InputError(f"{error} Or train from random weights with --weights none.") from error
         LOG.info(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
-        return None
+        return Initial("random")

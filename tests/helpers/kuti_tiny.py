@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from koniq.data import datasets
 from koniq.network import KONCEPT512
-from koniq.training import in_kuti
+from koniq.training import Run, in_kuti
 
 
 def main(table: str, folder: str) -> None:
@@ -22,8 +22,6 @@ def main(table: str, folder: str) -> None:
     kuti = in_kuti.load(1)
 
     from tensorflow import keras
-
-    from koniq.training.run import Run
 
     pictures = keras.Input((*network.input_size, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pictures))

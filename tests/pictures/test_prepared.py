@@ -94,7 +94,7 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
     made = Prepared(path)
     made["0.png"]
     assert len(pickle.dumps(made)) < 2000  # places, not pictures
-    from koniq.training.in_torch import Batches, Group
+    from koniq.training.in_torch_processes import Batches, Group
 
     rows = data.ids.assign(flip=data.ids.image_name == "within/6.png")
     batches = Batches(rows, pickle.loads(pickle.dumps(made)), 4, Group(0, 1, torch.device("cpu")))

@@ -24,7 +24,7 @@ from koniq.pictures.decoding import decode
 from ku.files import lock_file
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ROOT / "tests" / "tiny.py"
+TINY = ROOT / "tests" / "helpers" / "tiny.py"
 
 
 def arguments(data, run, *more):

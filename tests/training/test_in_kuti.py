@@ -90,7 +90,7 @@ def test_without_its_environment_kuti_is_asked_for(rated, monkeypatch, tmp_path)
     assert done.returncode == 2
     assert "run `make kuti`, then this command with .venv-kuti/bin/python." in done.stderr
     assert "Traceback" not in done.stderr
-    monkeypatch.setattr(in_kuti, "PYTHON", tmp_path / "python")
+    monkeypatch.setattr(kuti_lifelog, "PYTHON", tmp_path / "python")
     with pytest.raises(InputError, match=r"/python should be there: run `make kuti`\."):
         kuti_lifelog.lifelog_rate(tmp_path, [])
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from koniq.network import TOLERANCE
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ROOT / "tests" / "tiny.py"
+TINY = ROOT / "tests" / "helpers" / "tiny.py"
 STAGES = ("--epochs", 3, 3, "--learning-rates", 1e-2, 1e-3)
 
 

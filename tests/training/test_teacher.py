@@ -75,7 +75,7 @@ def plans(monkeypatch):
 
 def chosen(images, teacher, **more):
     fixed = {"dataset": "koniq10k", "table": "", "skip_missing": False, "scale": None, "device": "cpu", "workers": 1}
-    return Namespace(**fixed | {"images": str(images), "teacher": str(training_teacher), "seed": 1} | more)
+    return Namespace(**fixed | {"images": str(images), "teacher": str(teacher), "seed": 1} | more)
 
 
 def test_of_a_folder_every_picture_that_opens_has_the_score_of_the_teacher(photos, wise, plans, capsys, run):
