@@ -15,7 +15,7 @@ from koniq.commands import cli
 from koniq.ground import exits
 from koniq.ground.paths import LIFELOG
 from koniq.network import find_or_default
-from koniq.pictures import inputs as pictures_inputs
+from koniq.pictures import inputs
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Settings:
 
 def main(s: Settings) -> int:
     path = find_or_default(s.weights)
-    inputs = pictures_inputs.inputs(s.pictures, s.images)
-    print(f"{len(inputs):,} pictures")
+    pictures = inputs.of(s.pictures, s.images)
+    print(f"{len(pictures):,} pictures")
     scorer = koniq.load(
         path,
         batch_size=s.batch_size,
@@ -60,11 +60,11 @@ def main(s: Settings) -> int:
         engine=s.engine,
         device=s.device,
         precision=s.precision,
-        int8_pictures=inputs,
+        int8_pictures=pictures,
         calibrate=s.calibrate,
         intervals=s.intervals,
     )
-    file = scorer.write(inputs, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
+    file = scorer.write(pictures, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
     return exits.UNSCORED if file.unscored else 0
 
 

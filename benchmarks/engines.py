@@ -46,7 +46,7 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    path, pictures = find(s.weights), inputs.inputs(s.pictures)
+    path, pictures = find(s.weights), inputs.of(s.pictures)
     scores, seconds = {}, {}
     for kind in s.kinds:
         engine = start(kind, path, pictures, s)

@@ -18,9 +18,9 @@ import pytorch_train_koncept512 as script
 from koniq import engines
 from koniq.commands import cli
 from koniq.data import datasets
-from koniq.data import splits as data_splits
 from koniq.data.datasets import DataSet
-from koniq.engines import in_torch as engines_in_torch
+from koniq.data.splits import split
+from koniq.engines.in_torch import of_module, prepare, settle
 from koniq.ground import InputError, machine
 from koniq.ground.files import write_csv
 from koniq.ground.text import markdown_table
@@ -99,8 +99,8 @@ def main(s: Settings) -> None:
 def _held(network: Network, data: DataSet, recipe: script.Settings, group: Group, out: Path) -> Held:
     """What the held parts give of all pictures: the same for every split, for they all start from one file."""
     whole = in_torch.start(network, data, recipe)
-    tail = engines_in_torch.prepare(Tail(whole, recipe.hold), group.device)
-    precision, _, _ = engines_in_torch.settle(group.device, recipe.precision, recipe.compile)
+    tail = prepare(Tail(whole, recipe.hold), group.device)
+    precision, _, _ = settle(group.device, recipe.precision, recipe.compile)
     pictures = Pictures(data.ids, network, out, recipe.workers)
     return Held(tail, data.ids, pictures, out, group.device, precision)
 
@@ -109,7 +109,7 @@ def _divided(data: DataSet, seed: int, shares: tuple[float, float, float]) -> Da
     """The same pictures in other sets, by seed; what the release holds under two names is in one of them."""
     names = data.ids.image_name
     group = names.where(~names.isin(SAME), "-".join(sorted(SAME)))
-    sets = data_splits.split(data.ids.assign(group=group), "group", shares, seed)
+    sets = split(data.ids.assign(group=group), "group", shares, seed)
     return replace(data, ids=data.ids.assign(set=sets.to_numpy()))
 
 
@@ -128,7 +128,7 @@ def _split(
     run = in_torch.open_run(group, own, asdict(recipe))
     module = in_torch.train(run, group, network, own, recipe, held)
     rows = own.part("test")
-    scores = predict(engines_in_torch.of_module(module, network, 16), rows.image_path.tolist(), s.workers, "testing")
+    scores = predict(of_module(module, network, 16), rows.image_path.tolist(), s.workers, "testing")
     predicted = np.array([score.mos for score in scores])
     write_csv(rows[["image_name", "MOS"]].assign(predicted=predicted), run.folder / "predictions.csv")
     metrics = {name: metric(rows.MOS.to_numpy(), predicted) for name, metric in METRICS.items()}

@@ -30,7 +30,7 @@ from koniq.engines import in_keras
 from koniq.ground import InputError, RunStopped, machine
 from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512, weight_files
-from koniq.training import in_kuti as training_in_kuti
+from koniq.training import in_kuti as through_kuti
 
 GFLOP = 59.4  # a forward pass of one picture at 384x512, measured
 WARM_UP = 2  # steps before those that are timed
@@ -73,7 +73,7 @@ def main(s: Settings) -> None:
 def can_run(name: str, s: Settings, cuda: bool) -> bool:
     if s.cases:
         return name in s.cases
-    if name == "kuti" and not training_in_kuti.PYTHON.is_file():
+    if name == "kuti" and not through_kuti.PYTHON.is_file():
         print("kuti is left out, for its environment is not there: make kuti")
         return False
     return cuda or name != "torch-bf16-graphs"
@@ -81,7 +81,7 @@ def can_run(name: str, s: Settings, cuda: bool) -> bool:
 
 def in_a_process(name: str, batch_size: int, s: Settings) -> dict:
     """What `timed` found, with the case, the batch and the peak memory; nothing, and a line printed, if it failed."""
-    python = training_in_kuti.PYTHON if name == "kuti" else sys.executable
+    python = through_kuti.PYTHON if name == "kuti" else sys.executable
     command = [python, "-m", "benchmarks.training", "--here", "--cases", name, "--batch-size", batch_size]
     command += ["--steps", s.steps, "--size", *s.size]
     try:
@@ -110,17 +110,17 @@ def batch(s: Settings) -> tuple[np.ndarray, np.ndarray]:
 
 def in_kuti(s: Settings) -> dict:
     """The study's network as kuti builds it on Keras 2, a step by `train_on_batch`."""
-    kuti = training_in_kuti.load(1)
+    kuti = through_kuti.load(1)
     from tensorflow import keras
 
-    model = training_in_kuti.build(kuti, KONCEPT512.at(s.size))
+    model = through_kuti.build(kuti, KONCEPT512.at(s.size))
     model.compile(keras.optimizers.legacy.Adam(1e-4), "mse")
-    preprocess, (pictures, mos) = training_in_kuti.preprocessing(kuti), batch(s)
+    preprocess, (pictures, mos) = through_kuti.preprocessing(kuti), batch(s)
 
     def step() -> float:
         return model.train_on_batch(np.stack([preprocess(picture.astype(np.float32)) for picture in pictures]), mos)
 
-    return timed(training_in_kuti.device(), step, s)
+    return timed(through_kuti.device(), step, s)
 
 
 def in_tensorflow(s: Settings, precision: str) -> dict:

@@ -19,8 +19,8 @@ import tyro
 from koniq.data.join import join, source
 from koniq.data.rated import SETS
 from koniq.ground import InputError, files
-from koniq.ground import tables as ground_tables
-from koniq.ground import text as ground_text
+from koniq.ground.tables import NAMES, read_typed
+from koniq.ground.text import markdown_table
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def main(s: Settings) -> None:
     ]
     groups = None
     if s.groups:
-        known = ground_tables.read_typed(Path(s.groups), (*ground_tables.NAMES, "group"))
+        known = read_typed(Path(s.groups), (*NAMES, "group"))
         if not {"image_name", "group"} <= {*known}:
             raise InputError(f"{s.groups} should have image_name and group. Received: {', '.join(known)}")
         groups = dict(zip(known.image_name, known.group, strict=True))
@@ -53,7 +53,7 @@ def main(s: Settings) -> None:
         (name, *(f"{count:,}" for count in counts.loc[name]), f"{mos.mean():.1f}", f"{mos.std():.1f}")
         for name, mos in rows.groupby("source", sort=False).MOS
     ]
-    print(f"{ground_text.markdown_table(heads, body)}\n\n{s.out}: {len(rows):,} pictures; give it with --images {root}")
+    print(f"{markdown_table(heads, body)}\n\n{s.out}: {len(rows):,} pictures; give it with --images {root}")
 
 
 def _named(setting: str, values: Sequence[str], names: Sequence[str]) -> dict[str, str]:

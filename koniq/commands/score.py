@@ -32,7 +32,7 @@ class Settings:
 
 def main(s: Settings) -> int:
     path = find_or_default(s.weights)
-    pictures = inputs.inputs(s.pictures, s.images)
+    pictures = inputs.of(s.pictures, s.images)
     print(f"{len(pictures):,} pictures")
     scorer = s.how.load(path, pictures, calibrate=s.calibrate, intervals=s.intervals)
     file = scorer.write(pictures, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")

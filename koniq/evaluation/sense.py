@@ -48,7 +48,7 @@ def _photographs(fetch: bool) -> dict[str, Path]:
 
 
 def _own(folder: str) -> dict[str, Path]:
-    found = inputs.inputs([folder])
+    found = inputs.of([folder])
     return {name: path for (name, _), path in zip(found.pictures, found, strict=True)}
 
 

@@ -17,7 +17,7 @@ from koniq.fetch import archives, inspection, seen, transfer
 from koniq.fetch.sources import Item, Part, Source
 from koniq.fetch.transfer import SourceFailed
 from koniq.ground import InputError, RunStopped
-from koniq.ground import files as ground_files
+from koniq.ground.files import digest_of
 from koniq.ground.log import LOG
 from koniq.ground.paths import DOWNLOADS, HOME, METADATA
 from koniq.network import KONCEPT512, weights
@@ -88,7 +88,7 @@ def _ensure_file(item: Item, part: Part, s: Options) -> None:
 def _remember(target: Path, known: str) -> None:
     """Keep the hash of a file that was checked by its content, so that another in its place is noticed."""
     if not known:
-        seen.keep(target, ground_files.digest_of(target, "sha256:"))
+        seen.keep(target, digest_of(target, "sha256:"))
 
 
 def check_file(kind: str, digest: str, path: Path) -> None:
@@ -96,7 +96,7 @@ def check_file(kind: str, digest: str, path: Path) -> None:
 
     Of PyTorch's files the layers are looked at where PyTorch is installed, else only whether the archive is whole.
     """
-    if digest and (found := ground_files.digest_of(path, digest)) != digest:
+    if digest and (found := digest_of(path, digest)) != digest:
         raise InputError(f"{path} should have {digest}. Received: {found}.")
     if digest:
         return
@@ -138,7 +138,7 @@ def _ensure_pictures(item: Item, part: Part, s: Options) -> None:
         fetched = not archive.exists()
         if fetched:
             transfer.fetch(source.url, archive, source.digest, source.size, attempts=s.attempts)
-        elif source.digest and ground_files.digest_of(archive, source.digest) != source.digest:
+        elif source.digest and digest_of(archive, source.digest) != source.digest:
             raise SourceFailed(f"has another file than {archive}, which should be moved away")
         try:
             install(item, part, archive, root, s.allow_missing, source.content)
@@ -220,7 +220,7 @@ def notice_path(item: Item, root: Path) -> Path:
 
 
 def _check_table(archive: Path, table: Path, digest: str) -> None:
-    if digest and (found := ground_files.digest_of(table, digest)) != digest:
+    if digest and (found := digest_of(table, digest)) != digest:
         raise InputError(f"{archive} should hold the official {table.name}, {digest}. Received: {found}.")
 
 

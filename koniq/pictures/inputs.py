@@ -52,7 +52,7 @@ class Inputs(Sequence[Path]):
         return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
 
 
-def inputs(sources: Sequence[str], images: str = "") -> Inputs:
+def of(sources: Sequence[str], images: str = "") -> Inputs:
     """The pictures that `sources` mean.
 
     A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside

@@ -1,16 +1,15 @@
 """Pictures for training: decoded once, or prepared, and kept as uint8."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike
-from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
 from koniq.ground.machine import free_memory
+from koniq.ground.threads import each
 from koniq.network import Network
 from koniq.pictures.order import Seen
 from koniq.pictures.prepared import fitting, prepared_path
@@ -57,12 +56,8 @@ class Pictures(Seen):
                 self.pixels[self.row[name]] = pixels
             return why
 
-        with ThreadPoolExecutor(workers) as pool:
-            done = pool.map(fill, todo.image_name, todo.image_path)
-            try:
-                whys = list(tqdm(done, total=len(todo), desc="reading", unit="pic", disable=quiet or None))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        title = "" if quiet else "reading"
+        whys = list(each(workers, fill, todo.image_name, todo.image_path, title=title))
         self.broken = {name: why for name, why in zip(todo.image_name, whys, strict=True) if why}
         check_whole(self.broken, len(ids), skip_broken, quiet)
 

@@ -3,18 +3,17 @@
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
 from koniq.ground import InputError
 from koniq.ground.log import LOG
+from koniq.ground.threads import each
 from koniq.ground.typed import command
 from koniq.network import Network
 from koniq.pictures.contents import HASH_BYTES, digest_of
@@ -173,7 +172,9 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
             target[:] = found.ravel()
             sums[row] = _sum(target)
 
-        _all(workers, fill, range(len(data.ids)), data.ids.image_name, data.ids.image_path)
+        columns = range(len(data.ids)), data.ids.image_name, data.ids.image_path
+        for _ in each(workers, fill, *columns, title="preparing"):
+            pass
         pixels.flush()
         check_whole({name: broken[name] for name in data.ids.image_name if name in broken}, len(data.ids), data.skips)
         if broken:
@@ -182,17 +183,6 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
                     del file[name]
         replace_file(part, path)
         sums_path.unlink()
-
-
-def _all(workers: int, work: Callable[..., None], *columns: Sequence) -> None:
-    """Call `work` with each row, in threads, under a progress bar; the first error ends it."""
-    with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(work, *columns)
-        try:
-            for _ in tqdm(done, total=len(columns[0]), desc="preparing", unit="pic", disable=None):
-                pass
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _lay_out(path: Path, ids: pd.DataFrame, facts: dict) -> None:

@@ -7,16 +7,14 @@ point or as seen from another working directory.
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
+from koniq.ground.threads import each
 from koniq.pictures.contents import Content, at
 from koniq.pictures.decoding import UNSCORED
 from koniq.pictures.inputs import Input
@@ -179,12 +177,11 @@ def _edited(
         except (OSError, ValueError):
             continue
     edited, same = [], []
-    with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda suspect: at(_path(suspect[1])), suspects)
-        bar = tqdm(found, "comparing", len(suspects), unit="pic", disable=None if suspects and progress else True)
-        for (row, _, content), now in zip(suspects, bar, strict=True):
-            if now:
-                (same if now.digest and now.digest == content.digest else edited).append((row, now))
+    title = "comparing" if suspects and progress else ""
+    contents = each(workers, lambda suspect: at(_path(suspect[1])), suspects, title=title)
+    for (row, _, content), now in zip(suspects, contents, strict=True):
+        if now:
+            (same if now.digest and now.digest == content.digest else edited).append((row, now))
     return edited, same
 
 

@@ -32,7 +32,7 @@ from koniq.measure import calibration, conformal
 from koniq.network import Network, find_or_default, sidecar
 from koniq.pictures.decoding import Opened, Picture, decode, name_of
 from koniq.pictures.faults import Place
-from koniq.pictures.inputs import Input, Inputs, inputs
+from koniq.pictures.inputs import Input, Inputs, of
 from koniq.scoring import lifelog, loop, score_file
 from koniq.scoring.loop import Item, Reading
 from koniq.scoring.score import Score
@@ -239,7 +239,7 @@ def _inputs(pictures: Sources) -> Inputs:
     if isinstance(pictures, Inputs):
         return pictures
     if isinstance(pictures, str | PathLike):
-        return inputs([fspath(pictures)])
+        return of([fspath(pictures)])
     found = [Input(fspath(path), Path()) for path in pictures]
     if not found:
         raise InputError("pictures should name a list (.csv), a folder, a glob or a file. Received: nothing")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from koniq.data.datasets import DataSet
-from koniq.engines import gpus as engines_gpus
 from koniq.engines import in_keras
 from koniq.engines.engine import Engine
+from koniq.engines.gpus import check, hide
 from koniq.ground import InputError, RunStopped, machine
 from koniq.ground.paths import ROOT
 from koniq.network import Network, sidecar, weights
@@ -52,7 +52,7 @@ def load(seed: int | None = None, device: str = "auto", training: bool = False) 
     os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if device == "cpu":
-        engines_gpus.hide()
+        hide()
     stand_in = ModuleType(GONE)
     stand_in.multi_gpu_model = _several_gpus
     sys.modules.setdefault(GONE, stand_in)
@@ -61,7 +61,7 @@ def load(seed: int | None = None, device: str = "auto", training: bool = False) 
         import tensorflow as tf
 
         found = in_keras.tensorflow_gpus()
-    engines_gpus.check("tensorflow", found, device, training)
+    check("tensorflow", found, device, training)
     with machine.quiet():
         tf.zeros(1)  # readies the device
     if seed is not None:

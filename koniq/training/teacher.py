@@ -21,7 +21,7 @@ from koniq.data import datasets, splits
 from koniq.data.datasets import DataSet
 from koniq.data.scale import Scale
 from koniq.ground import InputError, first_few, tables
-from koniq.ground import facts as ground_facts
+from koniq.ground.facts import facts
 from koniq.ground.files import write_csv
 from koniq.ground.log import LOG
 from koniq.network import find, title
@@ -93,10 +93,10 @@ def taught(data: DataSet, run: Path, s: Chosen) -> DataSet:
             f"The pictures that the teacher scored should still be there. Received: {len(gone):,} that are not "
             f"({first_few(gone)})"
         )
-    facts = ground_facts.facts(run / SCORES)
+    about = facts(run / SCORES)
     without = data.ids.image_name[~data.ids.image_name.isin(found.image_name)]
-    scale = Scale.of(facts["record"])
-    return replace(data, ids=ids, broken=(*data.broken, *without), scale=scale, teacher=facts)
+    scale = Scale.of(about["record"])
+    return replace(data, ids=ids, broken=(*data.broken, *without), scale=scale, teacher=about)
 
 
 def _score(data: DataSet, run: Path, s: Chosen) -> None:

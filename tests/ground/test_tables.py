@@ -121,7 +121,7 @@ def test_names_without_their_endings_find_the_one_picture_that_fits(tmp_path):
 
 
 def listed(path):
-    found = inputs.inputs([str(path)])
+    found = inputs.of([str(path)])
     return [found.pictures[at][0] for at in range(len(found))], list(found)
 
 

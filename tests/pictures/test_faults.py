@@ -44,7 +44,7 @@ def fill(root):
 
 def score(root, out, **plan):
     """The table that scoring the list into `out` gives."""
-    Scorer(MeanPlan(**plan)).write(inputs.inputs([str(root.parent / "list.csv")], str(root)), out)
+    Scorer(MeanPlan(**plan)).write(inputs.of([str(root.parent / "list.csv")], str(root)), out)
     return score_file.read(out)
 
 

@@ -32,22 +32,22 @@ def folder(tmp_path):
 
 
 def test_a_list_is_relative_to_the_images_beside_it(folder):
-    found = inputs.inputs([str(folder / "list.csv")])
+    found = inputs.of([str(folder / "list.csv")])
     assert names(found) == ["c.png", "gone.jpg", "2015-02-23/a.jpg"]
     assert list(found) == [folder / "lsc21-image" / name for name in names(found)]
     assert found.roots == [str(folder / "lsc21-image")]
-    elsewhere = inputs.inputs([str(folder / "list.csv")], images="/pictures")
+    elsewhere = inputs.of([str(folder / "list.csv")], images="/pictures")
     assert elsewhere[1] == Path("/pictures/gone.jpg")
 
 
 def test_a_folder_a_glob_and_a_file(folder, monkeypatch):
     images = folder / "lsc21-image"
     every = ["2015-02-23/a.jpg", "2015-02-23/b.JPG", "c.png"]
-    assert names(inputs.inputs([str(images)])) == every
-    assert list(inputs.inputs([f"{images}/**/*.jpg"])) == [images / "2015-02-23/a.jpg"]
-    assert names(inputs.inputs([str(images / "c.png"), "absent.jpg"])) == [str(images / "c.png"), "absent.jpg"]
+    assert names(inputs.of([str(images)])) == every
+    assert list(inputs.of([f"{images}/**/*.jpg"])) == [images / "2015-02-23/a.jpg"]
+    assert names(inputs.of([str(images / "c.png"), "absent.jpg"])) == [str(images / "c.png"), "absent.jpg"]
     monkeypatch.chdir(folder)
-    several = inputs.inputs(["lsc21-image/", "lsc21-image"])  # named with their folder, so that no two are one
+    several = inputs.of(["lsc21-image/", "lsc21-image"])  # named with their folder, so that no two are one
     assert names(several) == [f"lsc21-image/{name}" for name in every] * 2
     assert [path.resolve() for path in several] == [images / name for name in every] * 2
     assert several.roots == [str(folder)]
@@ -68,7 +68,7 @@ def test_in_a_folder_everything_that_may_be_a_picture_counts(folder, capsys):
     os.mkfifo(images / "pipe.jpg")
     os.mkfifo(images / "pipe")
     (images / os.fsdecode(b"caf\xe9.jpg")).touch()
-    found = names(inputs.inputs([str(images)]))
+    found = names(inputs.of([str(images)]))
     assert len(found) == len(set(found))
     direct = {name for name in found if not name.startswith("up")}
     assert direct == {
@@ -94,7 +94,7 @@ def test_nothing_to_score_is_an_error(folder):
         ([str(folder / "void.csv")], "names of its columns. Received: an empty file"),
     ):
         with pytest.raises(InputError, match=message):
-            inputs.inputs(sources)
+            inputs.of(sources)
 
 
 def test_the_first_score_waits_for_no_framework(folder):

@@ -41,7 +41,7 @@ def test_the_best_first(csv):
 
 def test_a_selection_is_a_list_to_score(csv, monkeypatch):
     run(csv, "--at-least", -10)
-    found = inputs.inputs([str(csv.with_name("scores_selected.csv"))])
+    found = inputs.of([str(csv.with_name("scores_selected.csv"))])
     assert [name for name, _ in found.pictures] == NAMES[:5]
 
 

@@ -42,7 +42,7 @@ def photos(tmp_path):
 def run(out, *sources, retry=None, images="", overwrite=False):
     """Score, and return how many pictures the network saw."""
     plan = MeanPlan()
-    Scorer(plan).write(inputs.inputs(list(map(str, sources)), images), out, overwrite=overwrite, retry=retry)
+    Scorer(plan).write(inputs.of(list(map(str, sources)), images), out, overwrite=overwrite, retry=retry)
     return plan.scored
 
 

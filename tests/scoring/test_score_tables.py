@@ -146,7 +146,7 @@ def test_a_lifelog_is_scored_with_intervals_and_not_mixed_with_scores_of_another
     scorer = Scorer(MeanPlan(), intervals=Fives())
     for pictures in (["0.png", "broken.png"], ["0.png", "broken.png", "1.png", "2.png"]):  # stopped, and gone on with
         (tmp_path / "list.csv").write_text("\n".join(["image_path", *pictures]))
-        inputs = pictures_inputs.inputs([str(tmp_path / "list.csv")])
+        inputs = pictures_inputs.of([str(tmp_path / "list.csv")])
         scorer.write(inputs, out)
     assert out.read_text() == (
         "image_path,MOS,MOS_low,MOS_high,status,width,height,error\n"
