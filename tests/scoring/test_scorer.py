@@ -97,6 +97,7 @@ def test_a_picture_of_the_caller_stays_as_it_is(lite):
         (None, "unreadable", "Received: NoneType"),
         (7, "unreadable", "Received: int"),
     ],
+    ids=range(10),
     ids=str,
 )
 def test_a_bad_picture_is_a_status(lite, picture, status, error):
