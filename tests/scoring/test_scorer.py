@@ -97,8 +97,7 @@ def test_a_picture_of_the_caller_stays_as_it_is(lite):
         (None, "unreadable", "Received: NoneType"),
         (7, "unreadable", "Received: int"),
     ],
-    ids=range(10),
-    ids=str,
+    ids=("absent", "no name", "empty", "text", "texts", "floats", "grey", "none of it", "nothing", "a number"),
 )
 def test_a_bad_picture_is_a_status(lite, picture, status, error):
     for found in (lite(picture), *lite.scores([picture])):
