@@ -30,9 +30,56 @@ HIDDEN = {"images", "metadata", "models", "logs"}  # folders of koniq that git d
 METHOD = 30  # lines of a script below its settings
 EXPORTS = 12  # names of a room
 LONGEST = 400  # lines of a file
-# Files without a test of their name, and where they are tested.
+# Files without a test of their name, and where they are tested; commands are by tests/commands and tests/test_docs.py.
 TESTED_IN = {
-    "koniq/network/koncept512.py": "network/test_layers.py",
+    "data/published": "study/test_matrix",
+    "data/rated": "data/test_splits",
+    "data/releases": "fetch/test_inspection",
+    "engines/engine": "engines/test_conversion",
+    "engines/features": "evaluation/test_near_copies",
+    "engines/gpu_probe": "engines/test_gpus",
+    "engines/in_keras": "engines/test_gpus",
+    "engines/in_onnx": "engines/test_conversion",
+    "engines/in_openvino": "engines/test_plan",
+    "engines/in_torch": "engines/test_gpus",
+    "engines/int8": "engines/test_plan",
+    "evaluation/ending": "evaluation/test_calibrating",
+    "evaluation/limits": "study/test_card",
+    "evaluation/testing": "reports/test_figures",
+    "fetch/photographs": "evaluation/test_sense",
+    "fetch/seen": "fetch/test_installation",
+    "fetch/sources": "fetch/test_installation",
+    "ground/errors": "commands/test_cli",
+    "ground/exits": "commands/test_cli",
+    "ground/facts": "data/test_scale",
+    "ground/lazy": "test_house",
+    "ground/machine": "test_systems",
+    "ground/text": "reports/test_figures",
+    "ground/typed": "commands/test_door",
+    "ku/helper_params": "ku/test_model_helper",
+    "measure/keeping": "measure/test_calibration",
+    "network/in_keras": "network/test_koncept_lite",
+    "network/in_openvino_koncept512": "network/test_in_openvino",
+    "network/in_openvino_koncept_lite": "network/test_in_openvino",
+    "network/koncept512": "network/test_layers",
+    "network/spec": "network/test_layers",
+    "network/weight_files": "network/test_weights",
+    "pictures/apart": "scoring/test_in_flight",
+    "pictures/contents": "scoring/test_resume",
+    "pictures/decoding": "scoring/test_loop",
+    "pictures/order": "pictures/test_memory",
+    "pictures/room": "fetch/test_inspection",
+    "pictures/whole": "pictures/test_prepared",
+    "reports/distribution": "reports/test_lifelog_report",
+    "reports/page": "reports/test_lifelog_report",
+    "reports/times": "reports/test_lifelog_report",
+    "scoring/journal": "scoring/test_resume",
+    "scoring/lifelog": "scoring/test_scorer",
+    "scoring/score": "scoring/test_score_file",
+    "study/recipes": "study/test_matrix",
+    "study/report": "study/test_matrix",
+    "study/results": "study/test_matrix",
+    "training/in_torch_processes": "training/test_in_torch",
 }
 
 every_file = pytest.mark.parametrize(
@@ -118,6 +165,19 @@ def test_a_room_says_what_it_is_and_exports_a_few_names_none_of_them_a_file(room
 @every_file
 def test_a_file_is_no_longer_than_one_reads_at_a_time(room, path):
     assert len(path.read_text().splitlines()) <= LONGEST
+
+
+def test_tests_mirror_the_rooms():
+    """Every file has a test of its name, or stands in a list with the test that it is tested in."""
+    tests = {
+        path.relative_to(ROOT / "tests").with_suffix("").as_posix() for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    without = set()
+    for room in ("ku", *ROOMS):
+        name = room.removeprefix("koniq.")
+        without |= {f"{name}/{stem}" for stem in named(room) if f"{name}/test_{stem}" not in tests}
+    assert {name for name in without if not name.startswith("commands/")} == {*TESTED_IN}
+    assert {*TESTED_IN.values()} <= tests
 
 
 def test_every_folder_of_koniq_with_modules_is_a_room():
