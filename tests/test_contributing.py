@@ -3,7 +3,9 @@
 import importlib
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,12 +13,15 @@ import pytest
 from commands import ended
 from PIL import Image
 
+import koniq
 from koniq import commands
 from koniq.commands import door
 from koniq.data import datasets, releases
-from koniq.engines import decide
+from koniq.engines import Engine, Plan, decide
+from koniq.engines import plan as engines_plan
+from koniq.ground import InputError
 from koniq.ground.paths import ROOT
-from koniq.network import NETWORKS, TOLERANCE, network_of, spec, write_state
+from koniq.network import NETWORKS, TOLERANCE, network_of, read_state, spec, write_state
 from koniq.scoring import loop
 
 
@@ -114,14 +119,21 @@ def test_a_network(weights, folder, expected, engine):
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
-def test_an_engine(weights, folder, expected):
-    from koniq.engines import Engine
-    from koniq.network import Network, read_state
-
-    names = {"Engine": Engine, "Network": Network, "read_state": read_state, "np": np, "Path": Path}
+def test_an_engine(weights, folder, expected, monkeypatch):
+    names = {"Engine": Engine, "Plan": Plan, "read_state": read_state, "np": np}
     exec(block("An engine"), names)
-    engine = names["start"](weights, network_of(weights), 5)  # 12 pictures: the last batch has two
+    monkeypatch.setitem(sys.modules, "koniq.engines.in_numpy", SimpleNamespace(**names))
+    monkeypatch.setitem(engines_plan.BACKENDS, "numpy", engines_plan.Backend("NumPy", "", lambda: True, 5))
+    engine = decide(weights, "numpy", "float32").start()  # 12 pictures: the last batch has two
     np.testing.assert_allclose(scores(engine, folder), expected, rtol=0, atol=TOLERANCE)
+    scorer = koniq.load(weights, engine="numpy")
+    assert (scorer.plan.engine, scorer.plan.batch_size) == ("numpy", 5)
+    np.testing.assert_allclose(scorer.table(str(folder / "images")).MOS, expected, rtol=0, atol=TOLERANCE)
+    with pytest.raises(InputError, match="device=cuda should go with another engine"):
+        decide(weights, "numpy", device="cuda")
+    monkeypatch.setitem(engines_plan.BACKENDS, "numpy", engines_plan.Backend("NumPy", "", lambda: False, 5))
+    with pytest.raises(InputError, match="NumPy should be installed for this: pip install"):
+        decide(weights, "numpy")
 
 
 def test_a_command(folder, tmp_path, monkeypatch, capsys):

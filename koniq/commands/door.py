@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
-from koniq.ground import InputError
+from koniq.ground.built import IN_CLONE, ROOT
 from koniq.ground.exits import BAD_INPUT
 from koniq.ground.typed import command
 
@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 COMMANDS: dict[str, tuple[str, str]] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+IN_CLONE_ALONE = {"replicate", "recipe", "card"}  # which go by the scripts or the results of a clone
 SCRIPTS = "Training is the scripts' of a clone: koncept512_train.py, pytorch_train_koncept512.py; --help says how."
 HELP = ("-h", "--help")
 
@@ -60,10 +61,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if name in COMMANDS:
         from koniq.commands import cli
 
-        try:
-            module = import_module(f"koniq.commands.{COMMANDS[name][0]}")
-        except InputError as error:  # a command that is not everywhere
-            sys.exit(cli.complain(error, BAD_INPUT))
+        if name in IN_CLONE_ALONE and not IN_CLONE:
+            sys.exit(cli.complain(f"{name} should be run in a clone of the repository. Received: {ROOT}", BAD_INPUT))
+        module = import_module(f"koniq.commands.{COMMANDS[name][0]}")
         cli.run(module.main, module.Settings, words[1:], command(name))
     elif name in HELP:
         print(listed())

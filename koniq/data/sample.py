@@ -10,6 +10,8 @@ import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
 from tqdm import tqdm
 
+from koniq.ground import InputError
+from koniq.ground.built import install
 from koniq.ground.log import LOG
 from koniq.ground.paths import SAMPLE
 from ku.files import atomic_folder, lock_path, turn
@@ -85,8 +87,13 @@ def scene_of(image_name: str) -> str | None:
 
 
 def scene(name: str) -> Image.Image:
-    """The photograph that scikit-image calls `name`, as RGB."""
-    import skimage.data
+    """The photograph that scikit-image calls `name`, as RGB. Raises InputError where that is not installed."""
+    try:
+        import skimage.data
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"scikit-image, whose photographs these are, should be installed: {install('photographs')}"
+        ) from error
 
     picture = getattr(skimage.data, name)()
     return Image.fromarray(picture[0] if isinstance(picture, tuple) else picture).convert("RGB")

@@ -117,6 +117,15 @@ complete -p koniq
     assert all(name in text for name in door.COMMANDS)
 
 
+@pytest.mark.parametrize("name", sorted(door.IN_CLONE_ALONE))
+def test_what_needs_a_clone_says_so_elsewhere(name, monkeypatch, capsys):
+    monkeypatch.setattr(door, "IN_CLONE", False)
+    with pytest.raises(SystemExit) as end:
+        door.main([name])
+    assert end.value.code == BAD_INPUT
+    assert capsys.readouterr().err.startswith(f"Error: {name} should be run in a clone of the repository. Received: ")
+
+
 def test_the_matrix_is_run_by_the_door_as_by_its_script():
     module = importlib.import_module("koniq.commands.replicate")
     assert module.Settings.__module__ == "replicate"
