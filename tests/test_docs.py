@@ -211,7 +211,7 @@ def test_every_page_is_reached_from_the_readme():
 def test_readme_and_house_name_the_rooms_that_there_are_and_files_that_are_there():
     rooms = {path.parent.name for path in (ROOT / "koniq").glob("*/__init__.py")}
     assert {*re.findall(r"^\| `(\w+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE)} == rooms
-    lines = re.findall(r"^\| \d \| `(\w+)` \| (.*) \|$", (DOCS / "house.md").read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(r"^\| \d+ \| `(\w+)` \| (.*) \|$", (DOCS / "house.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert {room for room, _ in lines} == rooms
     for room, text in lines:
         named = re.findall(r"`(\w+\.py)`", text)
