@@ -84,7 +84,7 @@ def main(s: Settings) -> None:
             rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
         rates["decoding alone"] = lambda: decoding(network, pictures[: s.count], s.workers)
         for each, precision in product([path, *([finding.find(s.lite)] if s.lite else [])], s.precisions):
-            plan = engines.decide(each, "openvino", precision, s.batch_size, s.input_size, None, pictures)
+            plan = engines.decide(each, "openvino", precision, s.batch_size, s.input_size, None, pictures).settled()
             case, engine, facts = f"{plan.network.name}, {plan.precision}", plan.start(), plan.facts()
             rates[f"{case}: {ALONE}"] = lambda engine=engine: alone(engine, pictures[: s.count])
             rates[f"{case}: {WHOLE}"] = lambda engine=engine, facts=facts: whole(

@@ -116,7 +116,8 @@ class Plan:
 
     def start(self) -> Engine:
         """The engine, ready to score. Prints what it is."""
-        return self._module().start(self)
+        plan = self.settled()
+        return plan._module().start(plan)
 
     def _module(self) -> ModuleType:
         """What the engine is made of, imported when it is asked for, as its framework comes with it."""
@@ -134,27 +135,12 @@ def decide(
     device: DeviceName = "auto",
     compiled: bool = False,
 ) -> Plan:
-    """Decide on an engine for the weights at `path`, in a moment.
+    """Decide on an engine for the weights at `path`, in a moment: no framework is imported (see `Plan.settled`).
 
     engine, device: see `auto`. precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at
     it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is what suits
-    the engine. compiled: of PyTorch. Raises InputError if an engine is not there or has no such precision or device.
+    the engine. compiled: of PyTorch. Raises InputError if an engine is not there, or does not go with the rest.
     """
-    return outline(path, engine, precision, batch_size, input_size, resize, pictures, device, compiled).settled()
-
-
-def outline(
-    path: Path,
-    engine: EngineName = "auto",
-    precision: Precision = "auto",
-    batch_size: int | None = None,
-    input_size: tuple[int, int] | None = None,
-    resize: str | None = None,
-    pictures: Sequence[Path] = (),
-    device: DeviceName = "auto",
-    compiled: bool = False,
-) -> Plan:
-    """As `decide`, and no framework is imported: what takes one to say, `Plan.settled` says."""
     network = sidecar.network_of(path, input_size, resize)
     if engine == "auto":
         engine, device = auto(precision, device)

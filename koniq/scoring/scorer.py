@@ -25,7 +25,7 @@ import numpy as np
 
 from koniq.data import scale
 from koniq.engines.engine import Engine, numbers
-from koniq.engines.plan import DeviceName, EngineName, Plan, Precision, outline
+from koniq.engines.plan import DeviceName, EngineName, Plan, Precision, decide
 from koniq.ground import InputError
 from koniq.ground.log import LOG
 from koniq.measure import calibration, conformal
@@ -74,7 +74,7 @@ def load(
         if value is not None and value <= 0:
             raise InputError(f"{name} should be positive. Received: {name}={value}")
     path = find_or_default(fspath(weights))
-    plan = outline(path, engine, precision, batch_size, input_size, resize, int8_pictures, device, compiled)
+    plan = decide(path, engine, precision, batch_size, input_size, resize, int8_pictures, device, compiled)
     how = {
         **{"engine": engine, "precision": precision, "batch_size": batch_size, "input_size": input_size},
         **{"resize": resize, "device": device, "compiled": compiled, "calibrate": calibrate, "intervals": intervals},

@@ -65,7 +65,7 @@ def scores(path, pictures, **choice):
 
 
 def test_auto_is_openvino_on_a_processor(tiny, monkeypatch):
-    plan = engines.decide(tiny)
+    plan = engines.decide(tiny).settled()
     assert (plan.engine, plan.precision) == ("openvino", in_openvino.best_precision())
     assert engines.decide(tiny, precision="float32").precision == "float32"
     monkeypatch.setattr(engines_plan, "auto", lambda _, device, **__: ("keras", device))
@@ -99,7 +99,7 @@ def test_wrong_choices_are_named(tiny, pictures, monkeypatch):
     with pytest.raises(InputError, match=r"should have 40 pictures at least .* Received: 39"):
         engines.decide(tiny, "openvino", "int8", pictures=pictures[:39])
     monkeypatch.setattr(in_openvino, "abilities", lambda: ("FP32",))
-    assert engines.decide(tiny, "openvino").precision == "float32"
+    assert engines.decide(tiny, "openvino").settled().precision == "float32"
     with pytest.raises(InputError, match=r"that this processor has \(FP32\)\. Received: mixed_bfloat16"):
         engines.decide(tiny, "openvino", "mixed_bfloat16").start()
 

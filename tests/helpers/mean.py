@@ -51,5 +51,5 @@ if __name__ == "__main__":
 
     score_file.STEP = float(os.environ.get("STEP", score_file.STEP))
     lifelog_predict.find_or_default = scorer.find_or_default = lambda name: Path(name or "mean.h5")
-    scorer.outline = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
+    scorer.decide = lambda *_, **__: MeanPlan(float(os.environ.get("PAUSE", 0)))
     cli.run(lifelog_predict.main, lifelog_predict.Settings, sys.argv[1:])

@@ -98,7 +98,7 @@ def test_retry_replaces_rows_without_a_score_all_or_by_status(photos, tmp_path, 
 def test_retry_on_the_command_line(photos, tmp_path, monkeypatch, capsys):
     for module in (lifelog_predict, scorer):
         monkeypatch.setattr(module, "find_or_default", lambda _: tmp_path / "mean.h5")
-    monkeypatch.setattr(scorer, "outline", lambda *_, **__: MeanPlan())
+    monkeypatch.setattr(scorer, "decide", lambda *_, **__: MeanPlan())
 
     def call(*arguments):
         code = ended(lifelog_predict, photos, "--out", tmp_path / "s.csv", *arguments)

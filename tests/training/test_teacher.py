@@ -68,7 +68,7 @@ def plans(monkeypatch):
     """The teachers that were started by koniq.training.teacher, as Brightness."""
     made = []
     monkeypatch.setattr(
-        training_teacher.scorer, "outline", lambda path, *_, **__: made.append(Brightness(path)) or made[-1]
+        training_teacher.scorer, "decide", lambda path, *_, **__: made.append(Brightness(path)) or made[-1]
     )
     return made
 
@@ -109,7 +109,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_teacher_had_said(photos, w
     def stop():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_teacher.scorer, "outline", lambda path, *_, **__: Brightness(path, stop))
+    monkeypatch.setattr(training_teacher.scorer, "decide", lambda path, *_, **__: Brightness(path, stop))
     with pytest.raises(KeyboardInterrupt):
         training_teacher.taught(training_teacher.load(s), run, s)
     assert not (run / training_teacher.TABLE).exists()
@@ -117,7 +117,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_teacher_had_said(photos, w
     with score_file.ScoreFile(run / training_teacher.SCORES, about) as file:
         file.append(Score("00.png", 77.0))
     plan = Brightness(wise)
-    monkeypatch.setattr(training_teacher.scorer, "outline", lambda *_, **__: plan)
+    monkeypatch.setattr(training_teacher.scorer, "decide", lambda *_, **__: plan)
     found = training_teacher.taught(training_teacher.load(s), run, s).ids.set_index("image_name").MOS
     assert found["00.png"] == 77
     assert found["day/01.png"] == 6
