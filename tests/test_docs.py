@@ -23,6 +23,7 @@ from scored import write_scores
 from served import served
 
 from koniq.commands import cli, door
+from koniq.ground.log import LOG
 from koniq.ground.paths import ROOT, TRAINED_MODELS
 
 DOCS = ROOT / "docs"
@@ -398,8 +399,9 @@ def test_it_runs_and_takes_longer(folder, text):
 
 
 @pytest.mark.parametrize("path", [README, pytest.param(DOCS / "api.md", marks=pytest.mark.long)], ids=["README", "api"])
-def test_the_lines_of_python_run(folder, path, capsys):
+def test_the_lines_of_python_run(folder, path, capsys, monkeypatch):
     said = []
+    monkeypatch.setattr(LOG, "disabled", True)  # as where nobody turned it on
     for text in blocks(path, "python"):
         exec(compile(text, path.name, "exec"), {"print": lambda *things: said.append(things)})
     assert capsys.readouterr() == ("", "")

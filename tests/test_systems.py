@@ -27,7 +27,7 @@ from koniq.scoring import score_file
 from koniq.training import run
 from ku import files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 # Run as any Python starts: what is not there on macOS (no /proc, no sched_getaffinity) or Windows (no fcntl, ...).
 ELSEWHERE = """
 import builtins, io, os, sys

@@ -67,9 +67,10 @@ def _features(ids: pd.DataFrame, s: Settings) -> np.ndarray:
                 return file["features"]
         raise InputError(f"{kept} should hold the features of these pictures by these weights. Give another --keep")
     seen, rows = features.extract(features.start(path), ids.image_path.tolist(), s.workers)
-    if failed := [row for row in rows if row.status != "ok"]:
-        names = first_few([row.path.name for row in failed])
-        print(f"{len(failed):,} pictures do not open, and are in no group: {names} ({failed[0].error})")
+    failed = {path.name: row.error for path, row in zip(ids.image_path, rows, strict=True) if row.status != "ok"}
+    if failed:
+        why = next(iter(failed.values()))
+        print(f"{len(failed):,} pictures do not open, and are in no group: {first_few(failed)} ({why})")
     if kept:
         with atomic_path(kept) as temporary, temporary.open("wb") as file:
             np.savez(file, features=seen, **about)

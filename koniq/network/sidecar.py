@@ -5,6 +5,7 @@ from pathlib import Path
 
 from koniq.ground import InputError
 from koniq.ground.files import write_json
+from koniq.ground.paths import TRAINED_MODELS, is_packed
 from koniq.network.finding import BEST
 from koniq.network.spec import KONCEPT512, NETWORKS, Network
 from koniq.network.weight_files import SUFFIXES
@@ -26,7 +27,15 @@ def record(weights: Path) -> dict:
 
 
 def write_record(weights: Path, network: Network, /, **facts: object) -> None:
-    """Write beside a weights file what its scores depend on, and any other facts."""
+    """Write beside a weights file what its scores depend on, and any other facts.
+
+    Raises InputError if the weights came along with the package: the next version would forget it.
+    """
+    if is_packed(weights):
+        raise InputError(
+            f"Weights that something is kept beside should be yours: copy {weights.parent} into {TRAINED_MODELS}, "
+            f"where they are found first. Received: {weights}, of the package"
+        )
     write_json(network.record() | facts, record_path(weights))
 
 

@@ -145,8 +145,8 @@ class Scorer:
                 record["label"] = self.to_mos.label
             facts["record"] = record
         if self.intervals:  # before what is for the reader alone
-            versions, device = facts.pop("versions"), facts.pop("device")
-            facts |= {conformal.KEY: str(self.intervals), "versions": versions, "device": device}
+            last = {key: facts.pop(key) for key in ("versions", "device") if key in facts}
+            facts |= {conformal.KEY: str(self.intervals), **last}
         return facts
 
     @property

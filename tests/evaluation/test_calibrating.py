@@ -20,7 +20,6 @@ import koncept512_test
 import koncept512_train
 import lifelog_predict
 from koniq import engines
-from koniq.commands import calibrate
 from koniq.data import datasets, sample
 from koniq.engines.engine import Engine
 from koniq.evaluation import calibrating, ending
@@ -178,7 +177,7 @@ def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys, monkeypat
     assert "MOS scale" not in said + page.scale(about) + warning
     assert (page.label(about), page.label({})) == ("synthetic MOS", "MOS")
     drawn = []
-    monkeypatch.setattr(distribution.report, "png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(distribution.figures, "png", lambda figure: drawn.append(figure) or b"")
     distribution.draw_histogram({"these": np.array([20.0, 40])}, label=page.label(about))
     assert drawn[0].axes[0].get_xlabel() == "synthetic MOS"
 
@@ -309,7 +308,8 @@ def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     sidecar.write_record(path, TINY, loss="plcc")
     images = shutil.copytree(table.parent / "images", tmp_path / "images")
     (images / "40.png").write_bytes(b"broken")  # a validation picture: it has no say
-    calibrate.main(calibrate.Settings(weights=str(path), dataset=str(table), images=str(images)))
+    words = "--weights", path, "--dataset", table, "--images", images
+    assert ended("calibrate", *words) == 0
     printed = capsys.readouterr().out
     assert "Calibration on grey, validation set, 23 pictures" in printed
     assert printed.count("| **") == 1
@@ -317,15 +317,13 @@ def test_the_command_calibrates_and_removes(run, table, tmp_path, capsys):
     assert record["loss"] == "plcc"
     assert set(record["calibrated"]["race"]) == set(MAPS)
     first = asdict(calibration.kept(path, TINY, files.file_hash(path)))
-    calibrate.main(
-        calibrate.Settings(weights=str(path), dataset=str(table), images=str(images))
-    )  # again, of raw scores
+    assert ended("calibrate", *words) == 0  # again, of raw scores
     again = asdict(calibration.kept(path, TINY, files.file_hash(path)))
     assert again == first
-    calibrate.main(calibrate.Settings(weights=str(path), remove=True))
+    assert ended("calibrate", "--weights", path, "--remove") == 0
     assert sidecar.record(path) == TINY.record() | {"loss": "plcc"}
     assert not calibrating.figure_path(path).exists()
-    calibrate.main(calibrate.Settings(weights=str(path), remove=True))
+    assert ended("calibrate", "--weights", path, "--remove") == 0
     assert "No calibration is kept" in capsys.readouterr().out
 
 

@@ -123,9 +123,9 @@ def main():
     rooms = {hop.callee.room for hop in hops}
     print("## The walk of one picture\n")
     print(
-        f"`python lifelog_predict.py photo.png`, by koncept_lite, traced: the first call from each file into each\n"
-        f"other, in order. {len(rooms)} rooms with the script's, {len(climbs(hops))} calls into a higher floor, which\n"
-        "a test keeps so. `python tests/helpers/walk.py` prints this.\n"
+        "One photograph scored by `lifelog_predict.py` with koncept_lite, traced: the first call from each file into\n"
+        f"each other, in order. {len(rooms)} rooms with the script's, {len(climbs(hops))} calls into a higher floor,\n"
+        "which `tests/scoring/test_walk.py` keeps so. Printed by `tests/helpers/walk.py`.\n"
     )
     print(markdown(hops))
 

@@ -139,7 +139,7 @@ class Without(PathFinder):
 
 sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 import lifelog_predict
-from koniq import cli
+from koniq.commands import cli
 for path in sys.argv[3:]:
     arguments = ["--engine", "openvino", "--precision", "float32", "--weights", path, "--out", path + ".csv"]
     cli.run(lifelog_predict.main, lifelog_predict.Settings, [*sys.argv[1:3], *arguments])
@@ -168,7 +168,7 @@ def test_koncept512_scores_as_in_keras_without_a_framework_from_every_file_but_a
 
     assert done(*files).returncode == 0
     tables = [pd.read_csv(f"{path}.csv") for path in files]
-    expected = model.predict_on_batch(np.stack([decode(path, network)[1] for path in shown]))[:, 0]
+    expected = model.predict_on_batch(np.stack([decode(path, network).pixels for path in shown]))[:, 0]
     np.testing.assert_allclose(tables[0].MOS, expected, rtol=0, atol=TOLERANCE)
     assert np.ptp(tables[0].MOS) > 0.1
     for path, table in zip(files, tables, strict=True):

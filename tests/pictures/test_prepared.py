@@ -15,10 +15,11 @@ from PIL import Image
 from tiny import TINY
 
 from koniq.data import datasets
-from koniq.ground import InputError, machine
+from koniq.ground import InputError
 from koniq.network import KONCEPT512
 from koniq.pictures import decoding, memory
 from koniq.pictures import prepared as pictures_prepared
+from koniq.pictures import whole as whole_pictures
 from koniq.pictures.memory import Pictures
 from koniq.pictures.prepared import Prepared, prepared_path
 
@@ -109,8 +110,8 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
 def test_training_takes_it_without_decoding_and_mapped_where_memory_is_short(prepared, tmp_path, monkeypatch, free):
     data, path = prepared
     decoded = Pictures(data.ids, TINY, tmp_path / "run")
-    monkeypatch.setattr(machine, "free_memory", lambda: free)
-    monkeypatch.setattr(memory, "decode", None)
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
+    monkeypatch.setattr(whole_pictures, "decode", None)
     kept = Pictures(data.ids, TINY, tmp_path / "run", prepared=path)
     assert kept.in_memory == bool(free)
     for name in data.ids.image_name:
@@ -267,7 +268,7 @@ def test_training_names_all_or_leaves_them_out(broken, tmp_path, monkeypatch, ca
     path = prepared_path(data.folder, TINY)
     if is_prepared:
         pictures_prepared.prepare(data, TINY, path)
-    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
     with pytest.raises(
         InputError, match=r"Received: 2 of 5 that are not, 1\.png \(trunc.*3\.png \(unr.*--skip-missing"
     ):
@@ -326,9 +327,10 @@ SLOW = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from koniq import datasets, pictures, prepare
+from koniq.data import datasets
+from koniq.pictures import prepared, whole
 from tiny import TINY
-decode, count = pictures.decode, [0]
+decode, count = whole.decode, [0]
 
 def slow(path, network):
     count[0] += 1
@@ -337,15 +339,15 @@ def slow(path, network):
         time.sleep(20)
     return decode(path, network)
 
-pictures.decode = slow
-prepare.prepare(datasets.load({table!r}), TINY, Path({out!r}), workers=1)
+whole.decode = slow
+prepared.prepare(datasets.load({table!r}), TINY, Path({out!r}), workers=1)
 """
 
 
 def test_killed_at_work_it_goes_on_and_ends_with_the_same_bytes(prepared, mine):
     data, whole = prepared
     out = mine.parent / "killed.h5"
-    code = SLOW.format(root=str(ROOT), tests=str(ROOT / "tests"), stop=4, table=str(mine), out=str(out))
+    code = SLOW.format(root=str(ROOT), tests=str(ROOT / "tests/helpers"), stop=4, table=str(mine), out=str(out))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "waiting\n"
     with pytest.raises(InputError, match=r"Another process is preparing .*killed.h5; wait for it"):
@@ -360,7 +362,7 @@ def test_killed_at_work_it_goes_on_and_ends_with_the_same_bytes(prepared, mine):
         return decoding.decode(path, network)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "decode", decode)
+        patch.setattr(whole_pictures, "decode", decode)
         pictures_prepared.prepare(data, TINY, out)
     assert sorted(decoded) == ["4.png", "5.png", "6.png"]
     made, before = Prepared(out), Prepared(whole)
