@@ -10,6 +10,7 @@ from typing import Literal
 from koniq import engines
 from koniq.data import datasets
 from koniq.evaluation.diagnosis import FEWEST, diagnose, passes
+from koniq.evaluation.diagnosis_page import files
 from koniq.ground import InputError, text
 from koniq.ground.paths import RESULTS
 from koniq.network import find_or_default, title
@@ -53,6 +54,6 @@ def main(s: Settings) -> None:
     plan = engines.decide(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)
     columns = [name for name in ("image_name", "image_path", "MOS", "SD") if name in rows]
     table = rows[columns].join(passes(plan, paths, s.workers))
-    files = diagnose(table, data, s.set, plan, s.sheet)
-    page.write(out, files)
-    print(f"{files['findings.md']}To open: {out / page.PAGE}   (its figures and tables lie beside it)")
+    made = files(diagnose(table, data, plan), s.set, s.sheet)
+    page.write(out, made)
+    print(f"{made['findings.md']}To open: {out / page.PAGE}   (its figures and tables lie beside it)")

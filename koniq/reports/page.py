@@ -92,6 +92,12 @@ def data_uri(content: bytes | Image.Image) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def interval(bounded: Sequence[float], form: str) -> str:
+    """A number and its interval (value, low, high) as text, all by one format: 0.931 [0.896, 0.957]."""
+    value, low, high = (format(number, form) for number in bounded)
+    return f"{value} [{low}, {high}]"
+
+
 def render(template: str, **values: object) -> str:
     """A page by a template of koniq/templates; in HTML, all values are escaped."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
@@ -102,7 +108,7 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "shortened": shortened}
+    environment.filters |= {"data_uri": data_uri, "shortened": shortened, "number": format, "interval": interval}
     return environment.get_template(template).render(generator=GENERATOR, **values)
 
 
