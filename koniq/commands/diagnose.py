@@ -38,7 +38,6 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    page.check_sheet(s.sheet)
     if s.pictures is not None and s.pictures < FEWEST:
         raise InputError(f"pictures should be {FEWEST} at least. Received: pictures={s.pictures}")
     path = find_or_default(s.weights)
@@ -49,11 +48,10 @@ def main(s: Settings) -> None:
         rows = rows.sample(s.pictures, random_state=s.seed).sort_index().reset_index(drop=True)
         print(f"{s.pictures:,} of them, drawn with seed {s.seed}")
     out = s.out or RESULTS / f"{title(path)}-on-{text.slug(data.name)}-diagnosis"
-    page.check_folder(out)
+    page.check(out, s.sheet)
     paths = rows.image_path.tolist()
     plan = engines.decide(path, s.engine, s.precision, s.batch_size, s.input_size, s.resize, paths)
     columns = [name for name in ("image_name", "image_path", "MOS", "SD") if name in rows]
     table = rows[columns].join(passes(plan, paths, s.workers))
     made = files(diagnose(table, data, plan), s.set, s.sheet)
-    page.write(out, made)
-    print(f"{made['findings.md']}To open: {out / page.PAGE}   (its figures and tables lie beside it)")
+    page.publish(out, made, made["findings.md"].rstrip())

@@ -18,6 +18,7 @@ from koniq.data.scale import FREE, Scale
 from koniq.data.scale import KEY as SCALE
 from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
+from koniq.ground.log import LOG
 from koniq.ground.text import one_line, shortened
 from koniq.reports.distribution import is_scored
 from ku.files import atomic_path, shown
@@ -112,7 +113,22 @@ def render(template: str, **values: object) -> str:
     return environment.get_template(template).render(generator=GENERATOR, **values)
 
 
-def check_folder(folder: Path) -> None:
+def check(out: Path, sheet: int) -> None:
+    """Raise InputError unless a page with contact sheets of `sheet` pictures may be written to the folder `out`.
+
+    To be asked before what takes long; `publish` is what follows it.
+    """
+    _check_sheet(sheet)
+    _check_folder(out)
+
+
+def publish(out: Path, files: Mapping[str, str | bytes | pd.DataFrame], said: str = "") -> None:
+    """Write a page and what lies beside it into the folder `out`, say the lines `said`, and what to open."""
+    write(out, files)
+    LOG.info(f"{said}\n" * bool(said) + f"To open: {out / PAGE}   (its figures and tables lie beside it)")
+
+
+def _check_folder(folder: Path) -> None:
     """Raise InputError unless a report may be written to `folder`: a new or empty one, or that of an earlier report."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -199,7 +215,7 @@ def check_scored(table: pd.DataFrame, path: Path) -> None:
         raise InputError(f"{path} should have a score. Received: {len(table):,} rows without one ({why or 'no rows'})")
 
 
-def check_sheet(sheet: int) -> None:
+def _check_sheet(sheet: int) -> None:
     """Raise InputError if a contact sheet cannot have that many pictures."""
     if not 1 <= sheet <= LARGEST_SHEET:
         raise InputError(f"sheet should be 1 to {LARGEST_SHEET} pictures. Received: sheet={sheet}")
