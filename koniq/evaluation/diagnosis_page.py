@@ -80,24 +80,20 @@ def html(
 
 def most_wrong(found: Diagnosis, sheet: int) -> tuple[list[page.Cell], list[page.Cell]]:
     """The cells of the most over-rated and of the most under-rated pictures after the map, `sheet` of each at most."""
-    data, order = found.data, found.kept.sort_values("fitted_error", kind="stable")
-    digits = data.scale.digits - 1
+    data, digits = found.data, found.data.scale.digits - 1
+    roots = [str(data.folder)]
+    order = found.kept.sort_values("fitted_error", kind="stable")
+    order = order.assign(image_path=[os.path.relpath(path, data.folder) for path in order.image_path])
 
-    def cells(chosen: pd.DataFrame) -> list[page.Cell]:
-        return [
-            page.cell(
-                os.path.relpath(row.image_path, data.folder),
-                (
-                    f"{row.fitted_error:+.{digits}f}",
-                    f"{data.label} {row.MOS:.{digits}f}, predicted {row.predicted:.{digits}f}",
-                    f"after the map {row.fitted:.{digits}f}",
-                ),
-                [str(data.folder)],
-            )
-            for row in chosen.itertuples()
-        ]
+    def captions(row) -> tuple[str, ...]:
+        return (
+            f"{row.fitted_error:+.{digits}f}",
+            f"{data.label} {row.MOS:.{digits}f}, predicted {row.predicted:.{digits}f}",
+            f"after the map {row.fitted:.{digits}f}",
+        )
 
-    return cells(order[order.fitted_error > 0].iloc[::-1][:sheet]), cells(order[order.fitted_error < 0][:sheet])
+    over, under = order[order.fitted_error > 0].iloc[::-1][:sheet], order[order.fitted_error < 0][:sheet]
+    return page.cells(over, captions, roots), page.cells(under, captions, roots)
 
 
 def findings(found: Diagnosis) -> dict[str, list[str]]:

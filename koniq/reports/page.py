@@ -5,7 +5,7 @@ A name that somebody else gave a file is text and nothing else wherever it stand
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,11 @@ def cell(name: str, captions: Sequence[str], roots: Sequence[str]) -> Cell:
     if picture:
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return Cell(name, tuple(filter(None, captions)), picture)
+
+
+def cells(rows: pd.DataFrame, captions: Callable[..., Sequence[str]], *where: object) -> list[Cell]:
+    """The cells of the pictures image_path, a row each. captions: those of a row. where: what `cell` has after them."""
+    return [cell(row.image_path, captions(row), *where) for row in rows.itertuples()]
 
 
 def draw_sheet(cells: Sequence[Cell]) -> bytes:
