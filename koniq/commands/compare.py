@@ -29,7 +29,6 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    page.check_sheet(s.sheet)
     paths = s.first, s.second
     if len(s.column) > 2:
         raise InputError(f"column should be one for both CSVs, or one each. Received: {' '.join(s.column)}")
@@ -38,20 +37,18 @@ def main(s: Settings) -> None:
     abouts = [facts(path) for path in paths]
     if s.first.samefile(s.second) and columns[0] == columns[1]:
         raise InputError(f"Two CSVs should be compared. Received: {s.first} and {s.second}, which are one file")
+    out = s.out or s.first.with_name(f"{s.first.stem}_and_{s.second.stem}")
+    page.check(out, s.sheet)
     for table, path in zip(tables, paths, strict=True):
         page.check_scored(table, path)
-    out = s.out or s.first.with_name(f"{s.first.stem}_and_{s.second.stem}")
-    page.check_folder(out)
     recorded = [root for about in abouts for root in about.get("roots", ())]
     roots = [s.images] if s.images else recorded or [str(path.parent) for path in paths]
     names = _names(paths, abouts)
     files = compare(tables, abouts, names, roots, s.sheet, s.scale, s.by_name)
-    page.write(out, files)
-    print(f"A: {names[0]}\nB: {names[1]}\n{len(files['differences.csv']):,} pictures have a score by both")
+    said = [f"A: {names[0]}\nB: {names[1]}\n{len(files['differences.csv']):,} pictures have a score by both"]
     scales = scales_of(tables, abouts, s.scale)
     for row in files["agreement.csv"].itertuples():
         label, value, interval = _shown(row, common(scales))
-        print(f"{label}: {value}" + (f" [{interval}]" if interval else ""))
-    for warning in warnings(abouts, scales):
-        print(f"Note: {warning}")
-    print(f"To open: {out / page.PAGE}   (its figures and tables lie beside it)")
+        said.append(f"{label}: {value}" + (f" [{interval}]" if interval else ""))
+    said += [f"Note: {warning}" for warning in warnings(abouts, scales)]
+    page.publish(out, files, "\n".join(said))

@@ -26,22 +26,19 @@ class Settings:
 
 
 def main(s: Settings) -> None:
-    page.check_sheet(s.sheet)
     table, about = read(s.scores, s.column), facts(s.scores)
-    page.check_scored(table, s.scores)
     out = s.out or s.scores.with_name(f"{s.scores.stem}_report")
-    page.check_folder(out)
+    page.check(out, s.sheet)
+    page.check_scored(table, s.scores)
     roots = [s.images] if s.images else about.get("roots", [str(s.scores.parent)])
     files = report(table, about, roots, f"Quality of the pictures in {s.scores.name}", s.sheet, s.scale)
-    page.write(out, files)
     mos = table.MOS[distribution.is_scored(table)]
     below = ", ".join(f"{100 * row.share:.1f} % below {row.below:g}" for row in files["shares.csv"].itertuples())
     digits = of_scores(mos, about, s.scale).digits
     average = f"mean {mos.mean():.{digits}f}, median {mos.median():.{digits}f}"
-    print(f"{len(mos):,} of {len(table):,} pictures have a score: {average}")
+    said = [f"{len(mos):,} of {len(table):,} pictures have a score: {average}"]
     if has_intervals(table):
         scored = table[distribution.is_scored(table)]
         count = shown(scored, s.sheet)
-        for of in ("best", "worst"):
-            print(f"The {count} {of}: {told_apart(scored, count, of)}")
-    print(f"{below}\nTo open: {out / page.PAGE}   (its figures and tables lie beside it)")
+        said += [f"The {count} {of}: {told_apart(scored, count, of)}" for of in ("best", "worst")]
+    page.publish(out, files, "\n".join([*said, below]))

@@ -1,38 +1,47 @@
-"""What a model gets wrong, and what its scores hang on besides the pictures: one page, its figures and tables."""
+"""What a model gets wrong, and what its scores hang on besides the pictures: the numbers (page: diagnosis_page.py)."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from koniq import engines
-from koniq.data import datasets
 from koniq.data.datasets import DataSet
-from koniq.data.scale import FREE
 from koniq.engines.engine import Engine
-from koniq.evaluation import testing
 from koniq.ground import InputError, first_few
-from koniq.measure.metrics import METRICS, difference, measure
-from koniq.network import title
-from koniq.reports import figures as reports_figures
-from koniq.reports import page
+from koniq.measure.metrics import METRICS, difference, mean_interval, measure
 from koniq.scoring.loop import predict
 from ku.image_utils import RESAMPLE
 
 FEWEST = 20  # pictures
 BINS = 10  # of as many pictures each
 BATCH_SIZES = (1, 2, 8, 16)
-LABELS = {  # of figures
-    "MOS": "MOS",
-    "SD": "standard deviation of the raters (SD)",
-    "predicted_error": "predicted - MOS",
-    "fitted_error": "after the map - MOS",
-    "absolute_error": "|after the map - MOS|",
-}
+BINNED = (("predicted_error", "MOS"), ("fitted_error", "MOS"), ("absolute_error", "SD"))  # an error, and against what
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found of a model on some pictures of a data set."""
+
+    data: DataSet
+    plan: engines.Plan
+    table: pd.DataFrame  # all pictures: image_name, image_path, MOS, perhaps SD, and the columns of `passes`
+    kept: pd.DataFrame  # those of them that have a score in every way, with the columns of `fit`
+    metrics: pd.DataFrame  # see `metrics`
+    changes: pd.DataFrame  # see `changes`
+    bins: dict[tuple[str, str], pd.DataFrame]  # those of BINNED whose column is there, see `bins`
+
+
+def diagnose(table: pd.DataFrame, data: DataSet, plan: engines.Plan) -> Diagnosis:
+    """What can be found out from `table` (see `Diagnosis`), pictures of `data` scored by `plan` and its other ways.
+
+    Raises InputError if that is nothing, see `scored`.
+    """
+    kept, slope, intercept = fit(scored(table, data.name))
+    binned = {(error, against): bins(kept, error, against) for error, against in BINNED if against in kept}
+    return Diagnosis(data, plan, table, kept, metrics(kept, slope, intercept), changes(kept), binned)
 
 
 def passes(plan: engines.Plan, paths: Sequence[Path], workers: int = 2) -> pd.DataFrame:
@@ -80,15 +89,6 @@ def fit(table: pd.DataFrame) -> tuple[pd.DataFrame, float, float]:
 def scatter_slope(table: pd.DataFrame) -> float:
     """The slope of fitted_error on MOS that a model has merely because its PLCC is below 1: PLCC² - 1."""
     return METRICS["plcc"](table.MOS, table.predicted) ** 2 - 1
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """The mean of some numbers and its 95 % interval by Student's t: value, low, high; nan for one number."""
-    values = np.asarray(values, np.float64)
-    if values.size < 2:
-        return float(values.mean()), np.nan, np.nan
-    half = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
 def bins(table: pd.DataFrame, error: str, against: str) -> pd.DataFrame:
@@ -191,219 +191,3 @@ def scored(table: pd.DataFrame, name: str) -> pd.DataFrame:
         usable = sd.notna().sum() >= FEWEST and sd.nunique() > 1
         kept = kept.assign(SD=sd) if usable else kept.drop(columns="SD")
     return kept
-
-
-def diagnose(table: pd.DataFrame, data: DataSet, part: str, plan: engines.Plan, sheet: int = 24) -> dict:
-    """The files of a diagnosis, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
-
-    table: image_name, image_path, MOS, perhaps SD, and the columns of `passes`, of some pictures of `data`.
-    """
-    kept, slope, intercept = fit(scored(table, data.name))
-    found, moved = metrics(kept, slope, intercept), changes(kept)
-    pairs = [("predicted_error", "MOS"), ("fitted_error", "MOS")]
-    pairs += [("absolute_error", "SD")] if "SD" in kept else []
-    binned = {pair: bins(kept, *pair) for pair in pairs}
-    figures = {
-        f"{error}_by_{against}.png".lower(): draw_errors(
-            kept[against],
-            kept[error],
-            binned[error, against],
-            *(LABELS[name].replace("MOS", data.label) for name in (against, error)),
-            slope=scatter_slope(kept) if error == "fitted_error" else None,
-        )
-        for error, against in pairs
-    }
-    figures["mirrored.png"] = draw_mirrored(kept)
-    figures["resized_srcc.png"] = draw_resized_srcc(moved, plan.network.resize)
-    figures["resized_scores.png"] = draw_resized_scores(kept, plan.network.resize)
-
-    digits = data.scale.digits - 1
-
-    def cells(chosen: pd.DataFrame) -> list[page.Cell]:
-        return [
-            page.cell(
-                os.path.relpath(row.image_path, data.folder),
-                (
-                    f"{row.fitted_error:+.{digits}f}",
-                    f"{data.label} {row.MOS:.{digits}f}, predicted {row.predicted:.{digits}f}",
-                    f"after the map {row.fitted:.{digits}f}",
-                ),
-                [str(data.folder)],
-            )
-            for row in chosen.itertuples()
-        ]
-
-    order = kept.sort_values("fitted_error", kind="stable")
-    over = cells(order[order.fitted_error > 0].iloc[::-1][:sheet])
-    under = cells(order[order.fitted_error < 0][:sheet])
-    said, about = findings(kept, found, moved, binned, plan), plan.facts()
-    html = page.render(
-        "diagnose.html",
-        title=f"Diagnosis of {title(plan.weights)} on {data.name} ({part})",
-        pictures=len(kept),
-        asked=len(table),
-        absent=len(data.absent),
-        label=data.label,
-        origin=datasets.origin(data.label),
-        off_scale=about["record"].get("loss") in FREE,
-        said=said,
-        figures=figures,
-        mirrored=moved[moved.way.isin(("predicted", "mirrored", "both"))],
-        resizes=moved[moved.way.str.startswith(("predicted", "resize_"))],
-        batches=moved[moved.way.str.startswith("batch_")],
-        resize=plan.network.resize,
-        batch_size=plan.batch_size,
-        over=over,
-        under=under,
-        provenance=page.provenance(about),
-    )
-    errors = kept[["image_name", "fitted", "predicted_error", "fitted_error"]]
-    return {
-        page.PAGE: html,
-        "findings.md": "\n".join(f"- {sentence}" for sentences in said.values() for sentence in sentences) + "\n",
-        **figures,
-        "over_rated.png": page.draw_sheet(over),
-        "under_rated.png": page.draw_sheet(under),
-        "metrics.csv": found,
-        "changes.csv": moved,
-        "error_by_bin.csv": pd.concat(binned.values(), ignore_index=True),
-        "pictures.csv": table.drop(columns="image_path").merge(errors, how="left", on="image_name"),
-    }
-
-
-def findings(
-    kept: pd.DataFrame, found: pd.DataFrame, moved: pd.DataFrame, binned: dict, plan: engines.Plan
-) -> dict[str, list[str]]:
-    """What was found, as sentences by section: error, disagreement, mirrored, batches, resize."""
-    rows = {(row.what, row.metric): row for row in found.itertuples()}
-    ways = {row.way: row for row in moved.itertuples()}
-
-    def shown(what: str, metric: str) -> str:
-        row, digits = rows[what, metric], testing.DECIMALS.get(metric, 2)
-        return f"{row.value:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
-
-    slope, intercept = (rows["map", name].value for name in ("slope", "intercept"))
-    by_mos = binned["fitted_error", "MOS"]
-    lowest, highest = by_mos.iloc[0], by_mos.iloc[-1]
-    error = [
-        f"As scored: SRCC {shown('predicted', 'srcc')}, PLCC {shown('predicted', 'plcc')}, "
-        f"MAE {shown('predicted', 'mae')}, RMSE {shown('predicted', 'rmse')}, "
-        f"mean error {shown('predicted', 'mean_error')}.",
-        f"After the map {slope:.3f} x score {intercept:+.2f}, fitted on these very pictures: "
-        f"MAE {shown('fitted', 'mae')}, RMSE {shown('fitted', 'rmse')}.",
-        f"After it, the {lowest.pictures} lowest-rated pictures ({lowest['from']:.0f} to {lowest.to:.0f}) are off by "
-        f"{lowest['mean']:+.1f} in the mean, the {highest.pictures} highest-rated ({highest['from']:.0f} to "
-        f"{highest.to:.0f}) by {highest['mean']:+.1f}. Scatter alone gives such errors a slope of PLCC² - 1 = "
-        f"{scatter_slope(kept):.2f}: what is not on that line is the model's own.",
-    ]
-    if "SD" in kept:
-        disagreement = [
-            f"SRCC of the absolute error, after the map, with SD: {shown('absolute_error', 'srcc')}, on "
-            f"{rows['absolute_error', 'srcc'].n:,} pictures. Above 0, the model errs most where people disagree.",
-            "But both depend on the MOS, too. Of the distance between an error and what scatter alone gives at its "
-            f"MOS, the SRCC with SD is {shown('off_line', 'srcc')}.",
-        ]
-    else:
-        disagreement = ["The table has no column SD that says how far its raters disagreed, so nothing is said of it."]
-    flip, both = ways["mirrored"], ways["both"]
-    mirrored = [
-        f"A picture and its mirror image: SRCC {flip.agreement:.4f}; {flip.mean_absolute:.2f} apart in the mean, "
-        f"{flip.largest:.2f} at most, of scores with a standard deviation of {kept.predicted.std():.2f}.",
-        f"Mirrored in place of as they are: SRCC {_change(flip)}. The mean of both: SRCC {_change(both)}.",
-    ]
-    sizes = [name for name in ways if name.startswith("batch_")]
-    spread = np.ptp(kept[["predicted", *sizes]].to_numpy(), axis=1).max()
-    numbers = sorted({plan.batch_size, *BATCH_SIZES})
-    batches = [
-        f"Batches of {', '.join(map(str, numbers))} pictures, {plan.engine} in {plan.precision}: the scores of a "
-        f"picture are {spread:.2g} apart at most."
-    ]
-    base = plan.network.resize
-    resize = [
-        f"{way.removeprefix('resize_')} in place of {base}: SRCC {_change(row)}, mean score {row.mean_change:+.2f} "
-        f"[{row.mean_low:+.2f}, {row.mean_high:+.2f}], a picture's by {row.largest:.1f} at most."
-        for way, row in ways.items()
-        if way.startswith("resize_")
-    ]
-    same = int(((kept.height == plan.network.input_size[0]) & (kept.width == plan.network.input_size[1])).sum())
-    size = " x ".join(map(str, plan.network.input_size))
-    resize.append(f"No resize changes a picture that is {size} already: {same:,} of {len(kept):,} here.")
-    if base == "lanczos":
-        nearest, bilinear = ways["resize_nearest"], ways["resize_bilinear"]
-        resize.append(
-            "The study has three resizers: its training pictures were made with Lanczos, it tests LIVE In the Wild "
-            f"through bilinear, and scores its lifelog through nearest. With this model at {size} and these pictures, "
-            f"bilinear is {_cost(bilinear)}, and nearest {_cost(nearest)}. By that much, the means of two sets of "
-            "pictures differ for no other reason than how they were resized, and shares below a MOS with them."
-        )
-    return {
-        "error": error,
-        "disagreement": disagreement,
-        "mirrored": mirrored,
-        "batches": batches,
-        "resize": resize,
-    }
-
-
-def _change(row) -> str:
-    """The change of an SRCC as text."""
-    return f"{row.srcc_change:+.3f} [{row.low:+.3f}, {row.high:+.3f}], p = {row.p:.3f}"
-
-
-def _cost(row) -> str:
-    return f"{row.srcc_change:+.3f} of SRCC and {row.mean_change:+.2f} of the mean score"
-
-
-def draw_errors(
-    x: pd.Series, error: pd.Series, binned: pd.DataFrame, xlabel: str, ylabel: str, slope: float | None = None
-) -> bytes:
-    """PNG of errors against something, with the mean (95 % interval) and the median of each bin.
-
-    slope: of a dashed line through the mean of `x`, which scatter alone gives.
-    """
-    figure, axes = reports_figures.new_figure(5.4, 4, dpi=200)
-    axes.axhline(0, color="0.6", linewidth=1)
-    if slope is not None:
-        axes.axline((x.mean(), 0), slope=slope, color="0.3", linewidth=1, linestyle="--", label="scatter alone")
-    axes.scatter(x, error, s=10, alpha=0.35, linewidths=0)
-    sides = binned["mean"] - binned.low, binned.high - binned["mean"]
-    axes.errorbar(
-        binned.centre, binned["mean"], sides, fmt="o-", color="C1", markersize=4, capsize=2, label="mean, 95 % interval"
-    )
-    axes.plot(binned.centre, binned["median"], "_", color="black", markersize=10, label="median")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside upper center")
-    return reports_figures.png(figure)
-
-
-def draw_mirrored(table: pd.DataFrame) -> bytes:
-    """PNG of what mirroring changes, against the score."""
-    figure, axes = reports_figures.new_figure(5.4, 4, dpi=200)
-    axes.axhline(0, color="0.6", linewidth=1)
-    axes.scatter(table.predicted, table.mirrored - table.predicted, s=10, alpha=0.5, linewidths=0)
-    axes.set(xlabel="predicted", ylabel="mirrored - predicted")
-    return reports_figures.png(figure)
-
-
-def draw_resized_srcc(moved: pd.DataFrame, resize: str) -> bytes:
-    """PNG of what each other resize changes of SRCC, with its interval."""
-    rows = moved[moved.way.str.startswith("resize_")].iloc[::-1]  # the first at the top
-    figure, axes = reports_figures.new_figure(5.4, 2.6, dpi=200)
-    axes.axvline(0, color="0.6", linewidth=1)
-    sides = rows.srcc_change - rows.low, rows.high - rows.srcc_change
-    axes.errorbar(rows.srcc_change, rows.way.str.removeprefix("resize_"), xerr=sides, fmt="o", markersize=4, capsize=3)
-    axes.set(xlabel=f"SRCC, minus that of {resize}")
-    axes.margins(y=0.2)
-    return reports_figures.png(figure)
-
-
-def draw_resized_scores(table: pd.DataFrame, resize: str) -> bytes:
-    """PNG of what each other resize changes of the pictures' scores."""
-    ways = [way for way in table if way.startswith("resize_")][::-1]
-    figure, axes = reports_figures.new_figure(5.4, 2.6, dpi=200)
-    axes.axvline(0, color="0.6", linewidth=1)
-    moved = [table[way] - table.predicted for way in ways]
-    axes.boxplot(moved, orientation="horizontal", whis=(0, 100), widths=0.5, medianprops={"color": "C1"})
-    axes.set_yticks(range(1, len(ways) + 1), [way.removeprefix("resize_") for way in ways])
-    axes.set(xlabel=f"score of a picture, minus that through {resize}")
-    return reports_figures.png(figure)

@@ -14,6 +14,7 @@ _HOME = {
     "agreement": "metrics",
     "difference": "metrics",
     "fit": "calibration",
+    "mean_interval": "metrics",
     "measure": "metrics",
 }
 __all__ = [*_HOME]

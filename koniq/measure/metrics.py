@@ -133,7 +133,7 @@ def agreement(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
         )
     difference = second - first
     n, mean, sd = first.size, difference.mean(), difference.std(ddof=1)
-    error = stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)
+    error = _half_width(sd, n)
     rows = [
         *((name, METRICS[name](first, second), np.nan) for name in ("srcc", "plcc", "krcc")),
         ("mean_difference", mean, error),
@@ -144,3 +144,18 @@ def agreement(first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["metric", "value", "half"])
     table = table.assign(low=table.value - table.half, high=table.value + table.half, n=n)
     return table[["metric", "value", "low", "high", "n"]]
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """The mean of some numbers and its 95 % interval by Student's t: value, low, high; nan for one number."""
+    values = np.asarray(values, np.float64)
+    mean = float(values.mean())
+    if values.size < 2:
+        return mean, np.nan, np.nan
+    half = _half_width(values.std(ddof=1), values.size)
+    return mean, float(mean - half), float(mean + half)
+
+
+def _half_width(sd: float, n: int) -> float:
+    """Half the 95 % interval, by Student's t, of the mean of `n` numbers with the standard deviation `sd`."""
+    return stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)

@@ -190,15 +190,14 @@ def compare(
         "scatter.png": _draw_scatter(pairs, on),
         "bland_altman.png": _draw_differences(pairs, values, on),
     }
-    most = pairs[:sheet].itertuples()
 
     def form(score: float, sign: str = "") -> str:
         return f"{score:{sign}.{on.digits}f}"
 
-    cells = [
-        page.cell(row.image_path, (form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"), roots)
-        for row in most
-    ]
+    def captions(row) -> tuple[str, ...]:
+        return form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"
+
+    cells = page.cells(pairs[:sheet], captions, roots)
     html = page.render(
         "compare.html",
         title=f"{names[0]} and {names[1]} on the same pictures",

@@ -39,23 +39,16 @@ def report(
     if by_hour.pictures.any():
         figures["by_hour.png"] = times.draw_hours(by_hour, on, label)
 
-    def cells(chosen: pd.DataFrame) -> list[page.Cell]:
-        return [
-            page.cell(
-                row.image_path,
-                (
-                    f"{row.MOS:.{on.digits}f}",
-                    f"{row.MOS_low:.{on.digits}f} to {row.MOS_high:.{on.digits}f}" if intervals else "",
-                    "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}",
-                ),
-                roots,
-            )
-            for row in chosen.itertuples()
-        ]
+    def captions(row) -> tuple[str, ...]:
+        return (
+            f"{row.MOS:.{on.digits}f}",
+            f"{row.MOS_low:.{on.digits}f} to {row.MOS_high:.{on.digits}f}" if intervals else "",
+            "" if pd.isna(row.time) else f"{row.time:%Y-%m-%d %H:%M}",
+        )
 
     count = shown(scored, sheet)
     order = scored.sort_values("MOS", kind="stable")
-    best, worst = cells(order.iloc[::-1][:count]), cells(order[:count])
+    best, worst = (page.cells(rows[:count], captions, roots) for rows in (order.iloc[::-1], order))
     shares = distribution.shares({"share": scored.MOS}, on)
     reasons = page.failures(failed)
     html = page.render(

@@ -5,7 +5,7 @@ A name that somebody else gave a file is text and nothing else wherever it stand
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from koniq.data.scale import FREE, Scale
 from koniq.data.scale import KEY as SCALE
 from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
+from koniq.ground.log import LOG
 from koniq.ground.text import one_line, shortened
 from koniq.reports.distribution import is_scored
 from ku.files import atomic_path, shown
@@ -49,6 +50,11 @@ def cell(name: str, captions: Sequence[str], roots: Sequence[str]) -> Cell:
     if picture:
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return Cell(name, tuple(filter(None, captions)), picture)
+
+
+def cells(rows: pd.DataFrame, captions: Callable[..., Sequence[str]], *where: object) -> list[Cell]:
+    """The cells of the pictures image_path, a row each. captions: those of a row. where: what `cell` has after them."""
+    return [cell(row.image_path, captions(row), *where) for row in rows.itertuples()]
 
 
 def draw_sheet(cells: Sequence[Cell]) -> bytes:
@@ -92,6 +98,12 @@ def data_uri(content: bytes | Image.Image) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def interval(bounded: Sequence[float], form: str) -> str:
+    """A number and its interval (value, low, high) as text, all by one format: 0.931 [0.896, 0.957]."""
+    value, low, high = (format(number, form) for number in bounded)
+    return f"{value} [{low}, {high}]"
+
+
 def render(template: str, **values: object) -> str:
     """A page by a template of koniq/templates; in HTML, all values are escaped."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
@@ -102,11 +114,26 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "shortened": shortened}
+    environment.filters |= {"data_uri": data_uri, "shortened": shortened, "number": format, "interval": interval}
     return environment.get_template(template).render(generator=GENERATOR, **values)
 
 
-def check_folder(folder: Path) -> None:
+def check(out: Path, sheet: int) -> None:
+    """Raise InputError unless a page with contact sheets of `sheet` pictures may be written to the folder `out`.
+
+    To be asked before what takes long; `publish` is what follows it.
+    """
+    _check_sheet(sheet)
+    _check_folder(out)
+
+
+def publish(out: Path, files: Mapping[str, str | bytes | pd.DataFrame], said: str = "") -> None:
+    """Write a page and what lies beside it into the folder `out`, say the lines `said`, and what to open."""
+    write(out, files)
+    LOG.info(f"{said}\n" * bool(said) + f"To open: {out / PAGE}   (its figures and tables lie beside it)")
+
+
+def _check_folder(folder: Path) -> None:
     """Raise InputError unless a report may be written to `folder`: a new or empty one, or that of an earlier report."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -193,7 +220,7 @@ def check_scored(table: pd.DataFrame, path: Path) -> None:
         raise InputError(f"{path} should have a score. Received: {len(table):,} rows without one ({why or 'no rows'})")
 
 
-def check_sheet(sheet: int) -> None:
+def _check_sheet(sheet: int) -> None:
     """Raise InputError if a contact sheet cannot have that many pictures."""
     if not 1 <= sheet <= LARGEST_SHEET:
         raise InputError(f"sheet should be 1 to {LARGEST_SHEET} pictures. Received: sheet={sheet}")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from koniq.measure.metrics import METRICS, difference, measure
+from koniq.measure.metrics import METRICS, difference, mean_interval, measure
 
 
 @pytest.fixture
@@ -114,3 +114,10 @@ def test_a_difference_of_different_lengths_or_of_no_metric_is_refused(pair):
 def test_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"as many numbers each.*Received: shapes \(3,\) and \(4,\)"):
         measure(np.zeros(3), np.zeros(4))
+
+
+def test_the_interval_of_a_mean_is_students_and_one_number_has_none():
+    values = np.random.default_rng(5).normal(3, 2, 12)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values) == pytest.approx((values.mean(), expected.low, expected.high))
+    assert mean_interval([7]) == pytest.approx((7, np.nan, np.nan), nan_ok=True)

@@ -153,6 +153,7 @@ def test_what_is_printed_and_bad_input(pair, made, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "33 pictures have a score by both\nSRCC: 0." in printed
     assert "Note: The scores were not made alike" in printed
+    assert printed.endswith(f"\nTo open: {made / 'report.html'}   (its figures and tables lie beside it)\n")
     other = write_scores(tmp_path / "other.csv", [("else.png", 1.0), ("0.png", 2.0)])
     for arguments, message in (
         ([pair[0], pair[0]], "Two CSVs should be compared"),
