@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import shown
+from commands import ended
 from PIL import Image, ImageOps
 from scipy import stats
 from tiny import TINY
@@ -58,7 +59,8 @@ def rated(tmp_path_factory):
 def made(rated, trained, tmp_path_factory):
     """The diagnosis of the small network on those pictures."""
     out = tmp_path_factory.mktemp("out") / "diagnosis"
-    diagnose.main(diagnose.Settings(str(trained), str(rated), batch_size=4, sheet=5, out=out))
+    words = "--weights", trained, "--dataset", rated, "--batch-size", 4, "--sheet", 5, "--out", out
+    assert ended("diagnose", *words) == 0
     return out
 
 
@@ -241,9 +243,9 @@ def test_the_files_beside_the_page(made):
 
 
 def call(capsys, *arguments):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as end:
         cli.run(diagnose.main, diagnose.Settings, list(map(str, arguments)))
-    assert ended.value.code == 2
+    assert end.value.code == 2
     return capsys.readouterr().err
 
 
