@@ -285,7 +285,7 @@ def test_days_are_grouped_until_they_can_be_told_apart():
 
 def test_gaps_stay_gaps(monkeypatch):
     drawn = {}
-    monkeypatch.setattr(times.report, "png", lambda figure: drawn.update(figure=figure) or b"")
+    monkeypatch.setattr(times.figures, "png", lambda figure: drawn.update(figure=figure) or b"")
     day = pd.Series(pd.to_datetime(["2015-02-23", "2015-02-24", "2015-02-27", "2019-01-01"]))
     times.draw_periods(times.by_period(pd.Series([1.0, 2, 3, 4]), day), "D")
     top, bottom = drawn["figure"].axes
@@ -327,4 +327,3 @@ def test_facts_as_text():
         ("input size", "384 x 512"),
         ("versions", "keras 3"),
     ]
-    assert page.scale({"record": {"calibrated": True, "loss": "plcc"}}) == "The scores are calibrated to the MOS scale."
