@@ -14,7 +14,7 @@ from koniq.ground import InputError, first_few
 from koniq.ground.files import write_csv
 from koniq.ground.typed import command
 from koniq.pictures.distortions import STEPS, distorted
-from koniq.reports.page import label
+from koniq.scoring.facts import Facts
 from ku.files import atomic_path
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "stereo_motorcycle")  # functions of skimage.data
@@ -80,9 +80,10 @@ def shown(table: pd.DataFrame, about: dict) -> str:
     for kind, (whole, *distorted_ones) in zip(means.index, means.to_numpy(), strict=True):
         cells = "".join(f"{value:8.1f}" for value in distorted_ones)
         lines.append(f"{sense.TITLES[kind]:20}{whole:10.1f}{cells}{order[kind].mean():10.2f}")
+    label = Facts(about).label
     return "\n".join(
         (
-            f"Mean {label(about)} of {len(PHOTOS)} photographs by {about.get('model', 'the model')}, distorted more",
+            f"Mean {label} of {len(PHOTOS)} photographs by {about.get('model', 'the model')}, distorted more",
             "strongly from left to right\n",
             *lines,
             "\norder: how the score falls with the step, by Spearman's rank correlation, the mean of the photographs:",

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from koniq.data import datasets
-from koniq.data.scale import FREE
 from koniq.evaluation.diagnosis import BATCH_SIZES, Diagnosis, scatter_slope
 from koniq.network import title
 from koniq.reports import figures as reports_figures
 from koniq.reports import page
+from koniq.scoring.facts import Facts
 
 SECTIONS = ("error", "disagreement", "mirrored", "batches", "resize")  # of the page, as in findings.md
 LABELS = {  # of axes
@@ -64,7 +64,7 @@ def html(
         absent=len(data.absent),
         label=data.label,
         origin=datasets.origin(data.label),
-        off_scale=about["record"].get("loss") in FREE,
+        off_scale=Facts(about).free_loss,
         said=said,
         figures=figures,
         mirrored=moved[moved.way.isin(("predicted", "mirrored", "both"))],

@@ -14,6 +14,7 @@ from koniq.ground.facts import locate
 from koniq.measure.metrics import agreement
 from koniq.reports import distribution, page
 from koniq.reports import figures as reports_figures
+from koniq.scoring.facts import Facts
 
 LABELS = {
     "srcc": "SRCC",
@@ -131,7 +132,7 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
             f"The scores of A go from {scales[0]} and those of B from {scales[1]}: both are taken to {USUAL} here, "
             "which changes no correlation; differences, limits and shares are on that scale."
         )
-    labels = {letter: label for letter, about in zip("AB", abouts, strict=True) if (label := page.synthetic(about))}
+    labels = {letter: label for letter, about in zip("AB", abouts, strict=True) if (label := Facts(about).synthetic)}
     unrated, origins = [*labels], " or ".join(dict.fromkeys(map(origin, labels.values())))
     if unrated:
         found.append(
@@ -139,7 +140,7 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
             "and no person gave them. Mean difference, limits and shares below a score say nothing."
         )
     sides = [(letter, about) for letter, about in zip("AB", abouts, strict=True) if letter not in unrated]
-    loose = [letter for letter, about in sides if not page.is_calibrated(about)]
+    loose = [letter for letter, about in sides if not Facts(about).on_mos_scale]
     if loose:
         found.append(
             f"Nothing says that the scores of {' and '.join(loose)} are calibrated to the MOS scale. Unless both are, "
@@ -181,7 +182,7 @@ def compare(
     scores = {"A": pairs["first"], "B": pairs["second"]}
     values = found.set_index("metric").value
     shares = distribution.shares(scores, on)
-    label, *other = dict.fromkeys(map(page.label, abouts))
+    label, *other = dict.fromkeys(Facts(about).label for about in abouts)
     label = "score" if other else label
     figures = {
         "histogram.png": distribution.draw_histogram(

@@ -7,6 +7,7 @@ import pandas as pd
 from koniq.data.scale import of_scores
 from koniq.measure import conformal
 from koniq.reports import distribution, page, times
+from koniq.scoring.facts import Facts
 from koniq.scoring.score_file import INTERVAL
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
@@ -28,7 +29,8 @@ def report(
     """
     ok = distribution.is_scored(table)
     scored, failed = table[ok], table[~ok]
-    on, label = of_scores(scored.MOS, about, scale), page.label(about)
+    said = Facts(about)
+    on, label = of_scores(scored.MOS, about, scale), said.label
     scored = scored.join(times.taken(scored.image_path))
     intervals = has_intervals(table)
     figures = {"histogram.png": distribution.draw_histogram({"these pictures": scored.MOS}, on, label)}
@@ -57,8 +59,8 @@ def report(
         model=about.get("model", ""),
         mos=scored.MOS,
         rows=len(table),
-        scale=page.scale(about),
-        calibrated=page.is_calibrated(about),
+        scale=said.scale(),
+        calibrated=said.on_mos_scale,
         shares=shares,
         label=label,
         digits=on.digits,

@@ -13,9 +13,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
-from koniq.data.datasets import origin
-from koniq.data.scale import FREE, Scale
 from koniq.data.scale import KEY as SCALE
+from koniq.data.scale import Scale
 from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
 from koniq.ground.log import LOG
@@ -168,43 +167,6 @@ def text(value: object) -> str:
         parts = {**value, **({SCALE: str(Scale.of(value))} if SCALE in value else {})}
         return ", ".join(f"{key} {text(part)}" for key, part in parts.items())
     return " x ".join(map(text, value)) if isinstance(value, list) else str(value)
-
-
-def is_calibrated(facts: Mapping[str, object]) -> bool:
-    """Whether the record of the weights says that their scores are on the MOS scale."""
-    return bool(facts.get("record", {}).get("calibrated")) and not synthetic(facts)
-
-
-def synthetic(facts: Mapping[str, object]) -> str:
-    """What a model's scores are if no person gave its labels, such as "synthetic MOS" or "scores of ...", else ""."""
-    found = facts.get("record", {}).get("label", "MOS")
-    return "" if found == "MOS" else str(found)
-
-
-def label(facts: Mapping[str, object]) -> str:
-    """What a model's scores are, for axes and tables: "MOS", or what `synthetic` says."""
-    return synthetic(facts) or "MOS"
-
-
-def scale(facts: Mapping[str, object]) -> str:
-    """What can be said of scores and the MOS scale by the facts beside them."""
-    if unrated := synthetic(facts):
-        return (
-            f"The scores are {unrated}: the model learnt labels that {origin(unrated)}, and that no person gave. Their "
-            "order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
-        )
-    if is_calibrated(facts):
-        on = Scale.of(facts["record"])
-        return f"The scores are calibrated to the MOS scale{'' if on.is_usual else f', here from {on}'}."
-    if name := FREE.get(facts.get("record", {}).get("loss")):
-        return (
-            f"The model was trained with the {name} and is not calibrated: its scores are not on the MOS scale. "
-            "Their order counts; shares below a MOS, and KonIQ-10k's distribution beside them, do not."
-        )
-    return (
-        "Nothing says that the scores are calibrated to the MOS scale. Until they are, shares below a MOS cannot be "
-        "compared with those of another model or of KonIQ-10k."
-    )
 
 
 def failures(table: pd.DataFrame) -> list[tuple[str, str, int]]:

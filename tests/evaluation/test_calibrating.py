@@ -28,8 +28,9 @@ from koniq.measure import calibration, conformal
 from koniq.measure.calibration import MAPS
 from koniq.measure.metrics import rmse
 from koniq.network import NETWORKS, TOLERANCE, finding, sidecar
-from koniq.reports import comparison, distribution, page
+from koniq.reports import comparison, distribution
 from koniq.scoring import score_file
+from koniq.scoring.facts import Facts
 from koniq.scoring.scorer import Scorer
 from koniq.study import results
 from ku.generic import srocc
@@ -168,17 +169,18 @@ def test_of_synthetic_labels_nothing_says_mos(table, tmp_path, capsys, monkeypat
     scorer = Scorer(plan, calibration.kept(path, TINY, files.file_hash(path)))
     assert scorer.facts["record"]["label"] == "synthetic MOS"  # the training's was MOS
     about = json.loads(json.dumps(scorer.facts))
-    assert not page.is_calibrated(about)
-    assert page.scale(about).startswith("The scores are synthetic MOS: the model learnt labels that follow from known")
+    known = Facts(about)
+    assert not known.on_mos_scale
+    assert known.scale().startswith("The scores are synthetic MOS: the model learnt labels that follow from known")
     (warning,) = comparison.warnings([about, {"record": {"calibrated": "x"}}])
     assert warning.startswith("The labels that the model of A learnt are synthetic: ")
     assert calibration.kept(path, TINY.at((30, 30)), files.file_hash(path)) is None
     assert capsys.readouterr().out.startswith("Not in synthetic MOS: ")
-    assert "MOS scale" not in said + page.scale(about) + warning
-    assert (page.label(about), page.label({})) == ("synthetic MOS", "MOS")
+    assert "MOS scale" not in said + known.scale() + warning
+    assert (known.label, Facts({}).label) == ("synthetic MOS", "MOS")
     drawn = []
     monkeypatch.setattr(distribution.figures, "png", lambda figure: drawn.append(figure) or b"")
-    distribution.draw_histogram({"these": np.array([20.0, 40])}, label=page.label(about))
+    distribution.draw_histogram({"these": np.array([20.0, 40])}, label=known.label)
     assert drawn[0].axes[0].get_xlabel() == "synthetic MOS"
 
 
@@ -281,8 +283,8 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     chosen = {"pictures": (str(table.parent / "images"),), "weights": str(folder), "out": str(out), "engine": "keras"}
     lifelog_predict.main(lifelog_predict.Settings(**chosen))
     about = facts.facts(out)
-    assert page.is_calibrated(about)
-    assert page.scale(about) == "The scores are calibrated to the MOS scale."
+    assert Facts(about).on_mos_scale
+    assert Facts(about).scale() == "The scores are calibrated to the MOS scale."
     assert about["record"]["calibrated"] in capsys.readouterr().out
     with pytest.raises(InputError, match=r'was begun with record=\{"calibrated": .*Give another --out'):
         lifelog_predict.main(lifelog_predict.Settings(**chosen, calibrate=False))
@@ -294,7 +296,7 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     np.testing.assert_allclose(score_file.read(threes).MOS, score_file.read(out).MOS, rtol=0, atol=TOLERANCE)
     raw = tmp_path / "raw.csv"
     lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(raw)}, calibrate=False))
-    assert not page.is_calibrated(facts.facts(raw))
+    assert not Facts(facts.facts(raw)).on_mos_scale
     a, b = score_file.read(out).MOS.dropna(), score_file.read(raw).MOS.dropna()
     assert len(a) == 80
     assert (a.rank() == b.rank()).all()

@@ -327,4 +327,3 @@ def test_facts_as_text():
         ("input size", "384 x 512"),
         ("versions", "keras 3"),
     ]
-    assert page.scale({"record": {"calibrated": True, "loss": "plcc"}}) == "The scores are calibrated to the MOS scale."

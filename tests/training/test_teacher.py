@@ -19,8 +19,8 @@ from koniq.engines.engine import Engine
 from koniq.evaluation import calibrating
 from koniq.ground import InputError
 from koniq.network import NETWORKS, finding, network_of, sidecar, title
-from koniq.reports import page
 from koniq.scoring import score_file
+from koniq.scoring.facts import Facts
 from koniq.scoring.score import Score
 from koniq.training import teacher as training_teacher
 
@@ -153,7 +153,7 @@ def test_labels_of_a_teacher_are_no_ones_mos(data, wise, plans, capsys, run):
     calibrating.calibrate(wise, engine, replace(found, ids=rows), "validation", 1)
     assert "No intervals: the labels are scores of wise, and nobody's MOS would lie within." in capsys.readouterr().out
     assert "intervals" not in sidecar.record(wise)
-    said = page.scale({"record": {"label": found.label}})
+    said = Facts({"record": {"label": found.label}}).scale()
     assert said.startswith(
         "The scores are scores of wise: the model learnt labels that are another network's scores, and"
     )
