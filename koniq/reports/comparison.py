@@ -156,12 +156,15 @@ def compare(
     sheet: int = 24,
     scale: Sequence[float] | None = None,
     by_name: bool = False,
+    folder: Path | None = None,
+    thumbnails: bool = True,
 ) -> dict:
     """The files of a comparison, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
     tables, abouts: two each, of `koniq.scoring.score_tables.read` and `koniq.ground.facts.facts`. names: of the models.
     roots: the folders that image_path starts from. scale: see `koniq.data.scale.of_scores`; scores on two scales are
-    both taken to 0 to 100, which changes no correlation. by_name: see `keys`. Raises InputError if fewer than 2
+    both taken to 0 to 100, which changes no correlation. by_name: see `keys`. folder, thumbnails: see
+    `koniq.reports.lifelog_report.report`. Raises InputError if fewer than 2
     pictures have a score by both.
     """
     scales = scales_of(tables, abouts, scale)
@@ -196,7 +199,13 @@ def compare(
         return f"{score:{sign}.{on.digits}f}"
 
     cells = [
-        page.cell(row.image_path, (form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"), roots)
+        page.cell(
+            row.image_path,
+            (form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"),
+            roots,
+            folder,
+            thumbnails,
+        )
         for row in most
     ]
     html = page.render(
@@ -213,12 +222,13 @@ def compare(
         koniq10k=distribution.koniq10k(on),
         figures=figures,
         cells=cells,
+        thumbnails=thumbnails,
         provenance=list(zip("AB", map(page.provenance, abouts), strict=True)),
     )
     return {
         page.PAGE: html,
         **figures,
-        "most_different.png": page.draw_sheet(cells),
+        "most_different.png": page.draw_sheet(cells) if thumbnails else None,
         "agreement.csv": found,
         "differences.csv": pairs,
         "shares.csv": shares,

@@ -1,5 +1,7 @@
 """When pictures were taken, as their names say it, and quality by day and by hour of day."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ FOLDER = r"(?s)^(?:.*/)?((?:19|20)\d\d)(?:-(\d\d)-|(\d\d)/)(\d\d)/"  # 2015-02-2
 PERIODS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 BARS = 120  # as many as can be told apart on a telephone
 LONGEST_GAP = 4  # drawn to scale
+FEWEST = 5  # periods on a page's chart; fewer are a sentence
 
 
 def taken(image_path: pd.Series) -> pd.DataFrame:
@@ -55,6 +58,25 @@ def _quality(mos: pd.Series, group: pd.Series) -> pd.DataFrame:
     quartiles = groups.quantile([0.25, 0.5, 0.75]).unstack().reindex(columns=[0.25, 0.5, 0.75])
     quartiles.columns = ["q25", "median", "q75"]
     return pd.concat([groups.size().rename("pictures"), quartiles, groups.mean().rename("mean")], axis=1)
+
+
+def day(row) -> str:
+    """A row of `by_period` as it is called."""
+    return f"{row.first:%Y-%m-%d}"
+
+
+def hour(row) -> str:
+    """A row of `by_hour` as it is called."""
+    return f"{row.hour}:00"
+
+
+def in_words(table: pd.DataFrame, by: str, name: Callable[[object], str], digits: int) -> str:
+    """The medians of fewer than FEWEST periods as a sentence; "" of more, which are for a chart, and of none."""
+    rows = [row for row in table.itertuples() if row.pictures]
+    if not 0 < len(rows) < FEWEST:
+        return ""
+    said = (f"{name(row)}: {row.median:.{digits}f} ({row.pictures:,} picture{'s'[: row.pictures > 1]})" for row in rows)
+    return f"Median by {by}, {'; '.join(said)}."
 
 
 def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> bytes:

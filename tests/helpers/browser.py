@@ -36,6 +36,8 @@ frame.onload = async () => {
     names: [...page.querySelectorAll(".name")].map(name => name.textContent),
     cells: [...page.querySelectorAll(".sheet li")].map(cell => cell.innerText),
     rows: [...page.querySelectorAll("tr")].map(row => [...row.children].map(cell => cell.innerText)),
+    headings: [...page.querySelectorAll("h1, h2, h3")].map(heading => [heading.tagName, heading.innerText]),
+    links: [...page.querySelectorAll("a")].map(link => link.getAttribute("href")),
     images: [...page.images].map(image => image.naturalWidth),
     width: page.documentElement.scrollWidth,
     scripts: page.scripts.length,
