@@ -227,7 +227,7 @@ def compare(
     )
     return {
         page.PAGE: html,
-        **figures,
+        **{name: chart.png for name, chart in figures.items()},
         "most_different.png": page.draw_sheet(cells) if thumbnails else None,
         "agreement.csv": found,
         "differences.csv": pairs,
@@ -250,17 +250,17 @@ def _draw_points(axes, x: pd.Series, y: pd.Series) -> None:
         axes.scatter(x, y, s=12, alpha=0.5, linewidths=0)
 
 
-def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> bytes:
+def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> reports_figures.Chart:
     figure, axes = reports_figures.new_figure(5.4, 4.5, dpi=200)
     a, b = pairs["first"], pairs["second"]
     ends = min(scale.low, a.min(), b.min()), max(scale.high, a.max(), b.max())
     axes.plot(ends, ends, color="0.6", linewidth=1)
     _draw_points(axes, a, b)
     axes.set(xlabel="A", ylabel="B", xlim=ends, ylim=ends, aspect="equal")
-    return reports_figures.png(figure)
+    return reports_figures.chart(figure)
 
 
-def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> bytes:
+def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> reports_figures.Chart:
     """Differences against means (Bland and Altman, 1986)."""
     figure, axes = reports_figures.new_figure(5.4, 4.5, dpi=200)
     _draw_points(axes, (pairs["first"] + pairs["second"]) / 2, pairs.difference)
@@ -269,7 +269,7 @@ def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> b
         axes.axhline(values[name], color="0.3", linewidth=1, linestyle=style, label=label)
     axes.set(xlabel="mean of A and B", ylabel="B - A")
     figure.legend(loc="outside upper center", frameon=False, fontsize=8)
-    return reports_figures.png(figure)
+    return reports_figures.chart(figure)
 
 
 def _names(paths: Sequence[Path], abouts: Sequence[dict]) -> list[str]:

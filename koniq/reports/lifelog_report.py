@@ -101,7 +101,7 @@ def report(
     )
     return {
         page.PAGE: html,
-        **figures,
+        **{name: chart.png for name, chart in figures.items()},
         "best.png": page.draw_sheet(best) if thumbnails else None,
         "worst.png": page.draw_sheet(worst) if thumbnails else None,
         "histogram.csv": distribution.histogram({"share": scored.MOS}, on),

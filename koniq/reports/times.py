@@ -79,15 +79,15 @@ def in_words(table: pd.DataFrame, by: str, name: Callable[[object], str], digits
     return f"Median by {by}, {'; '.join(said)}."
 
 
-def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> bytes:
-    """PNG of `by_hour`'s table. label: what the scores are."""
+def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> figures.Chart:
+    """A chart of `by_hour`'s table. label: what the scores are."""
     figure, panels = _draw(table.hour, table, "hour of day", scale, label)
     panels[1].set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3))
-    return figures.png(figure)
+    return figures.chart(figure)
 
 
-def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: str = "MOS") -> bytes:
-    """PNG of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted.
+def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: str = "MOS") -> figures.Chart:
+    """A chart of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted.
 
     label: what the scores are.
     """
@@ -102,7 +102,7 @@ def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: st
     labels = table["first"].iloc[marked].dt.strftime({"M": "%Y-%m", "Y": "%Y"}.get(unit, "%Y-%m-%d"))
     panels[1].set(xlim=(x[0] - 0.7, x[-1] + 0.7))
     panels[1].set_xticks(x[marked], labels, rotation=30, ha="right", fontsize=8)
-    return figures.png(figure)
+    return figures.chart(figure)
 
 
 def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str, scale: Scale, label: str):

@@ -150,7 +150,7 @@ def test_hostile_names_are_text_and_nothing_else(seen):
 
 def test_the_page_needs_no_network_and_fits_a_telephone(made, seen):
     assert seen["fetched"] == []
-    assert len(seen["images"]) == 2 + 46  # of the two days there is no chart
+    assert len(seen["images"]) == 46
     assert all(seen["images"])
     assert seen["width"] == 390
     html = (made / page.PAGE).read_text()
