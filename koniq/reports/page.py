@@ -117,8 +117,7 @@ def data_uri(content: bytes | Image.Image) -> str:
 
 def breakable(text: str) -> Markup:
     """Other people's text for HTML, a file's name for instance: `shortened`, broken where its parts meet, if at all."""
-    parts = re.split(r"(?<=[/_=])(?=[^/_=\s])|(?<=[.,])(?=[^.,\s\d])", shortened(text))
-    return Markup("<wbr>").join(map(escape, parts))
+    return Markup("<wbr>").join(map(escape, re.split(r"(?<=[/_=])(?=[^/_=\s])", shortened(text))))
 
 
 def render(template: str, **values: object) -> str:
