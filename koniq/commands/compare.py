@@ -26,6 +26,7 @@ class Settings:
     out: Path | None = None  # a folder; None: A_and_B beside A.csv
     scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
     sheet: int = 24  # pictures on the contact sheet
+    thumbnails: bool = True  # --no-thumbnails: no picture within or beside the page, and no link to one
 
 
 def main(s: Settings) -> None:
@@ -44,7 +45,7 @@ def main(s: Settings) -> None:
     recorded = [root for about in abouts for root in about.get("roots", ())]
     roots = [s.images] if s.images else recorded or [str(path.parent) for path in paths]
     names = _names(paths, abouts)
-    files = compare(tables, abouts, names, roots, s.sheet, s.scale, s.by_name)
+    files = compare(tables, abouts, names, roots, s.sheet, s.scale, s.by_name, out, s.thumbnails)
     said = [f"A: {names[0]}\nB: {names[1]}\n{len(files['differences.csv']):,} pictures have a score by both"]
     scales = scales_of(tables, abouts, s.scale)
     for row in files["agreement.csv"].itertuples():

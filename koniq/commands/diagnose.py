@@ -26,6 +26,7 @@ class Settings:
     seed: int = 0  # of that draw
     how: tyro.conf.OmitArgPrefixes[How] = How(engine="keras", precision="float32")
     sheet: int = 24  # pictures on each of the contact sheets
+    thumbnails: bool = True  # --no-thumbnails: no picture within or beside the page, and no link to one
     out: Path | None = None  # a folder; None: WEIGHTS-on-DATASET-diagnosis in results/
 
 
@@ -44,5 +45,5 @@ def main(s: Settings) -> None:
     plan = s.how.load(path, paths, calibrate=False).plan
     columns = [name for name in ("image_name", "image_path", "MOS", "SD") if name in rows]
     table = rows[columns].join(passes(plan, paths, s.how.workers))
-    made = files(diagnose(table, data, plan), s.set, s.sheet)
+    made = files(diagnose(table, data, plan), s.set, s.sheet, out, s.thumbnails)
     page.publish(out, made, made["findings.md"].rstrip())

@@ -23,6 +23,7 @@ class Settings:
     out: Path | None = None  # a folder; None: NAME_report beside NAME.csv
     scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
     sheet: int = 24  # pictures on each of the contact sheets
+    thumbnails: bool = True  # --no-thumbnails: no picture within or beside the page, and no link to one
 
 
 def main(s: Settings) -> None:
@@ -31,7 +32,8 @@ def main(s: Settings) -> None:
     page.check(out, s.sheet)
     page.check_scored(table, s.scores)
     roots = [s.images] if s.images else about.get("roots", [str(s.scores.parent)])
-    files = report(table, about, roots, f"Quality of the pictures in {s.scores.name}", s.sheet, s.scale)
+    title = f"Quality of the pictures in {s.scores.name}"
+    files = report(table, about, roots, title, s.sheet, s.scale, out, s.thumbnails)
     mos = table.MOS[distribution.is_scored(table)]
     below = ", ".join(f"{100 * row.share:.1f} % below {row.below:g}" for row in files["shares.csv"].itertuples())
     digits = of_scores(mos, about, s.scale).digits

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ import pandas as pd
 from koniq.data import datasets
 from koniq.evaluation.diagnosis import BATCH_SIZES, Diagnosis, scatter_slope
 from koniq.network import title
-from koniq.reports import figures as reports_figures
 from koniq.reports import page
+from koniq.reports.figures import Chart, chart, new_figure
 from koniq.scoring.facts import Facts
 
 SECTIONS = ("error", "disagreement", "mirrored", "batches", "resize")  # of the page, as in findings.md
@@ -24,21 +25,22 @@ LABELS = {  # of axes
 }
 
 
-def files(found: Diagnosis, part: str, sheet: int = 24) -> dict:
+def files(found: Diagnosis, part: str, sheet: int = 24, folder: Path | None = None, thumbnails: bool = True) -> dict:
     """The files of a diagnosis, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
-    part: of the data set, as the title says it. sheet: pictures on each of the contact sheets.
+    part: of the data set, as the title says it. sheet: pictures on each of the contact sheets. folder, thumbnails: as
+    of `koniq.reports.lifelog_report.report`.
     """
     said = findings(found)
-    figures = {name: png for name, draw in FIGURES.items() if (png := draw(found))}
-    over, under = most_wrong(found, sheet)
+    figures = {name: drawn for name, draw in FIGURES.items() if (drawn := draw(found))}
+    over, under = most_wrong(found, sheet, folder, thumbnails)
     errors = found.kept[["image_name", "fitted", "predicted_error", "fitted_error"]]
     return {
-        page.PAGE: html(found, part, said, figures, over, under),
+        page.PAGE: html(found, part, said, figures, over, under, thumbnails),
         "findings.md": "\n".join(f"- {sentence}" for sentences in said.values() for sentence in sentences) + "\n",
-        **figures,
-        "over_rated.png": page.draw_sheet(over),
-        "under_rated.png": page.draw_sheet(under),
+        **{name: drawn.png for name, drawn in figures.items()},
+        "over_rated.png": page.draw_sheet(over) if thumbnails else None,
+        "under_rated.png": page.draw_sheet(under) if thumbnails else None,
         "metrics.csv": found.metrics,
         "changes.csv": found.changes,
         "error_by_bin.csv": pd.concat(found.bins.values(), ignore_index=True),
@@ -50,9 +52,10 @@ def html(
     found: Diagnosis,
     part: str,
     said: Mapping[str, list[str]],
-    figures: Mapping[str, bytes],
+    figures: Mapping[str, Chart],
     over: list[page.Cell],
     under: list[page.Cell],
+    thumbnails: bool,
 ) -> str:
     """The page, of the sentences of `findings`, the figures of FIGURES and the cells of `most_wrong`."""
     data, plan, moved, about = found.data, found.plan, found.changes, found.plan.facts()
@@ -74,11 +77,14 @@ def html(
         batch_size=plan.batch_size,
         over=over,
         under=under,
+        thumbnails=thumbnails,
         provenance=page.provenance(about),
     )
 
 
-def most_wrong(found: Diagnosis, sheet: int) -> tuple[list[page.Cell], list[page.Cell]]:
+def most_wrong(
+    found: Diagnosis, sheet: int, folder: Path | None = None, thumbnails: bool = True
+) -> tuple[list[page.Cell], list[page.Cell]]:
     """The cells of the most over-rated and of the most under-rated pictures after the map, `sheet` of each at most."""
     data, digits = found.data, found.data.scale.digits - 1
     roots = [str(data.folder)]
@@ -93,7 +99,8 @@ def most_wrong(found: Diagnosis, sheet: int) -> tuple[list[page.Cell], list[page
         )
 
     over, under = order[order.fitted_error > 0].iloc[::-1][:sheet], order[order.fitted_error < 0][:sheet]
-    return page.cells(over, captions, roots), page.cells(under, captions, roots)
+    over, under = (page.cells(rows, captions, roots, folder, thumbnails) for rows in (over, under))
+    return over, under
 
 
 def findings(found: Diagnosis) -> dict[str, list[str]]:
@@ -128,7 +135,7 @@ def findings(found: Diagnosis) -> dict[str, list[str]]:
     }
 
 
-def draw_errors(found: Diagnosis, error: str, against: str) -> bytes | None:
+def draw_errors(found: Diagnosis, error: str, against: str) -> Chart | None:
     """PNG of errors against something, with the mean (95 % interval) and the median of each bin; None without bins.
 
     Of fitted_error, a dashed line through the mean of the MOS is what scatter alone gives.
@@ -136,7 +143,7 @@ def draw_errors(found: Diagnosis, error: str, against: str) -> bytes | None:
     if (error, against) not in found.bins:
         return None
     x, binned = found.kept[against], found.bins[error, against]
-    figure, axes = reports_figures.new_figure(5.4, 4, dpi=200)
+    figure, axes = new_figure(5.4, 4, dpi=200)
     axes.axhline(0, color="0.6", linewidth=1)
     if error == "fitted_error":
         slope = scatter_slope(found.kept)
@@ -150,42 +157,42 @@ def draw_errors(found: Diagnosis, error: str, against: str) -> bytes | None:
     xlabel, ylabel = (LABELS[name].replace("MOS", found.data.label) for name in (against, error))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside upper center")
-    return reports_figures.png(figure)
+    return chart(figure)
 
 
-def draw_mirrored(found: Diagnosis) -> bytes:
+def draw_mirrored(found: Diagnosis) -> Chart:
     """PNG of what mirroring changes, against the score."""
     table = found.kept
-    figure, axes = reports_figures.new_figure(5.4, 4, dpi=200)
+    figure, axes = new_figure(5.4, 4, dpi=200)
     axes.axhline(0, color="0.6", linewidth=1)
     axes.scatter(table.predicted, table.mirrored - table.predicted, s=10, alpha=0.5, linewidths=0)
     axes.set(xlabel="predicted", ylabel="mirrored - predicted")
-    return reports_figures.png(figure)
+    return chart(figure)
 
 
-def draw_resized_srcc(found: Diagnosis) -> bytes:
+def draw_resized_srcc(found: Diagnosis) -> Chart:
     """PNG of what each other resize changes of SRCC, with its interval."""
     rows = found.changes[found.changes.way.str.startswith("resize_")].iloc[::-1]  # the first at the top
-    figure, axes = reports_figures.new_figure(5.4, 2.6, dpi=200)
+    figure, axes = new_figure(5.4, 2.6, dpi=200)
     axes.axvline(0, color="0.6", linewidth=1)
     sides = rows.srcc_change - rows.low, rows.high - rows.srcc_change
     axes.errorbar(rows.srcc_change, rows.way.str.removeprefix("resize_"), xerr=sides, fmt="o", markersize=4, capsize=3)
     axes.set(xlabel=f"SRCC, minus that of {found.plan.network.resize}")
     axes.margins(y=0.2)
-    return reports_figures.png(figure)
+    return chart(figure)
 
 
-def draw_resized_scores(found: Diagnosis) -> bytes:
+def draw_resized_scores(found: Diagnosis) -> Chart:
     """PNG of what each other resize changes of the pictures' scores."""
     table = found.kept
     ways = [way for way in table if way.startswith("resize_")][::-1]
-    figure, axes = reports_figures.new_figure(5.4, 2.6, dpi=200)
+    figure, axes = new_figure(5.4, 2.6, dpi=200)
     axes.axvline(0, color="0.6", linewidth=1)
     moved = [table[way] - table.predicted for way in ways]
     axes.boxplot(moved, orientation="horizontal", whis=(0, 100), widths=0.5, medianprops={"color": "C1"})
     axes.set_yticks(range(1, len(ways) + 1), [way.removeprefix("resize_") for way in ways])
     axes.set(xlabel=f"score of a picture, minus that through {found.plan.network.resize}")
-    return reports_figures.png(figure)
+    return chart(figure)
 
 
 FIGURES: Mapping[str, Callable[[Diagnosis], bytes | None]] = {

@@ -157,12 +157,15 @@ def compare(
     sheet: int = 24,
     scale: Sequence[float] | None = None,
     by_name: bool = False,
+    folder: Path | None = None,
+    thumbnails: bool = True,
 ) -> dict:
     """The files of a comparison, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
     tables, abouts: two each, of `koniq.scoring.score_tables.read` and `koniq.ground.facts.facts`. names: of the models.
     roots: the folders that image_path starts from. scale: see `koniq.data.scale.of_scores`; scores on two scales are
-    both taken to 0 to 100, which changes no correlation. by_name: see `keys`. Raises InputError if fewer than 2
+    both taken to 0 to 100, which changes no correlation. by_name: see `keys`. folder, thumbnails: see
+    `koniq.reports.lifelog_report.report`. Raises InputError if fewer than 2
     pictures have a score by both.
     """
     scales = scales_of(tables, abouts, scale)
@@ -198,7 +201,7 @@ def compare(
     def captions(row) -> tuple[str, ...]:
         return form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"
 
-    cells = page.cells(pairs[:sheet], captions, roots)
+    cells = page.cells(pairs[:sheet], captions, roots, folder, thumbnails)
     html = page.render(
         "compare.html",
         title=f"{names[0]} and {names[1]} on the same pictures",
@@ -213,12 +216,13 @@ def compare(
         koniq10k=distribution.koniq10k(on),
         figures=figures,
         cells=cells,
+        thumbnails=thumbnails,
         provenance=list(zip("AB", map(page.provenance, abouts), strict=True)),
     )
     return {
         page.PAGE: html,
-        **figures,
-        "most_different.png": page.draw_sheet(cells),
+        **{name: chart.png for name, chart in figures.items()},
+        "most_different.png": page.draw_sheet(cells) if thumbnails else None,
         "agreement.csv": found,
         "differences.csv": pairs,
         "shares.csv": shares,
@@ -240,17 +244,17 @@ def _draw_points(axes, x: pd.Series, y: pd.Series) -> None:
         axes.scatter(x, y, s=12, alpha=0.5, linewidths=0)
 
 
-def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> bytes:
+def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> reports_figures.Chart:
     figure, axes = reports_figures.new_figure(5.4, 4.5, dpi=200)
     a, b = pairs["first"], pairs["second"]
     ends = min(scale.low, a.min(), b.min()), max(scale.high, a.max(), b.max())
     axes.plot(ends, ends, color="0.6", linewidth=1)
     _draw_points(axes, a, b)
     axes.set(xlabel="A", ylabel="B", xlim=ends, ylim=ends, aspect="equal")
-    return reports_figures.png(figure)
+    return reports_figures.chart(figure)
 
 
-def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> bytes:
+def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> reports_figures.Chart:
     """Differences against means (Bland and Altman, 1986)."""
     figure, axes = reports_figures.new_figure(5.4, 4.5, dpi=200)
     _draw_points(axes, (pairs["first"] + pairs["second"]) / 2, pairs.difference)
@@ -259,7 +263,7 @@ def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> b
         axes.axhline(values[name], color="0.3", linewidth=1, linestyle=style, label=label)
     axes.set(xlabel="mean of A and B", ylabel="B - A")
     figure.legend(loc="outside upper center", frameon=False, fontsize=8)
-    return reports_figures.png(figure)
+    return reports_figures.chart(figure)
 
 
 def _names(paths: Sequence[Path], abouts: Sequence[dict]) -> list[str]:

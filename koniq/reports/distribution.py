@@ -65,8 +65,8 @@ def koniq10k(scale: Scale) -> str:
     return "the human scores of KonIQ-10k" + ("" if scale.is_usual else f", stretched from {USUAL} to {scale}")
 
 
-def draw_histogram(scores: Mapping[str, np.ndarray], scale: Scale = USUAL, label: str = "MOS") -> bytes:
-    """PNG of the shares in 50 bins over the scale, with KonIQ-10k's own behind; what lies outside is in the title.
+def draw_histogram(scores: Mapping[str, np.ndarray], scale: Scale = USUAL, label: str = "MOS") -> figures.Chart:
+    """The shares in 50 bins over the scale, with KonIQ-10k's own behind; what lies outside is in the title.
 
     label: what the scores are.
     """
@@ -84,7 +84,7 @@ def draw_histogram(scores: Mapping[str, np.ndarray], scale: Scale = USUAL, label
     axes.set(xlabel=label, ylabel=f"share of pictures in {width} {label} [%]", xlim=(scale.low, scale.high))
     axes.set_title("\n".join(notes), fontsize=8)
     figure.legend(frameon=False, fontsize=8, loc="outside upper center")
-    return figures.png(figure)
+    return figures.chart(figure)
 
 
 def _drawn(name: str) -> str:

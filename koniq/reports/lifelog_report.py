@@ -1,6 +1,7 @@
 """What a lifelog's scores look like: one page and its figures from the CSV that lifelog_predict.py writes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -20,12 +21,15 @@ def report(
     title: str,
     sheet: int = 24,
     scale: Sequence[float] | None = None,
+    folder: Path | None = None,
+    thumbnails: bool = True,
 ) -> dict:
     """The files of a report, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
     table: of `koniq.scoring.score_tables.read`, at least one row with a score. about: of `koniq.ground.facts.facts`.
     roots: the folders that image_path starts from; a picture that is in none is named, not shown. scale: see
-    `koniq.data.scale.of_scores`.
+    `koniq.data.scale.of_scores`. folder: of the page, from which its thumbnails lead to the pictures; None: they lead
+    to nothing. thumbnails: False leaves out every picture, and the contact sheets beside the page.
     """
     ok = distribution.is_scored(table)
     scored, failed = table[ok], table[~ok]
@@ -50,7 +54,7 @@ def report(
 
     count = shown(scored, sheet)
     order = scored.sort_values("MOS", kind="stable")
-    best, worst = (page.cells(rows[:count], captions, roots) for rows in (order.iloc[::-1], order))
+    best, worst = (page.cells(rows[:count], captions, roots, folder, thumbnails) for rows in (order.iloc[::-1], order))
     shares = distribution.shares({"share": scored.MOS}, on)
     reasons = page.failures(failed)
     html = page.render(
@@ -64,6 +68,7 @@ def report(
         shares=shares,
         label=label,
         digits=on.digits,
+        on=on,
         koniq10k=distribution.koniq10k(on),
         outside=distribution.outside(scored.MOS, on),
         figures=figures,
@@ -71,11 +76,14 @@ def report(
         no_day=int(scored.day.isna().sum()),
         unit=times.PERIODS[unit],
         by_period=by_period,
-        day=lambda row: f"{row.first:%Y-%m-%d}",
+        day=times.day,
+        few_days=times.in_words(by_period, times.PERIODS[unit], times.day, on.digits - 1),
         by_hour=by_hour,
-        hour=lambda row: f"{row.hour}:00",
+        hour=times.hour,
+        few_hours=times.in_words(by_hour, "hour of day", times.hour, on.digits - 1),
         best=best,
         worst=worst,
+        thumbnails=thumbnails,
         intervals=about.get(conformal.KEY, "intervals") if intervals else "",
         apart=[told_apart(scored, count, of) for of in ("best", "worst")] if intervals else ["", ""],
         failed=failed,
@@ -86,9 +94,9 @@ def report(
     )
     return {
         page.PAGE: html,
-        **figures,
-        "best.png": page.draw_sheet(best),
-        "worst.png": page.draw_sheet(worst),
+        **{name: chart.png for name, chart in figures.items()},
+        "best.png": page.draw_sheet(best) if thumbnails else None,
+        "worst.png": page.draw_sheet(worst) if thumbnails else None,
         "histogram.csv": distribution.histogram({"share": scored.MOS}, on),
         "shares.csv": shares,
         "by_day.csv": times.by_period(scored.MOS, scored.day),

@@ -5,12 +5,16 @@ A name that somebody else gave a file is text and nothing else wherever it stand
 
 import base64
 import io
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image, ImageDraw, ImageFont
 
 from koniq.data.scale import KEY as SCALE
@@ -37,18 +41,37 @@ class Cell(NamedTuple):
     name: str
     captions: tuple[str, ...]  # a line each
     picture: Image.Image | None  # at most THUMBNAIL pixels wide and high; None if it is not at hand
+    link: str = ""  # the picture's address, as a page has it; "" if it leads nowhere
 
 
-def cell(name: str, captions: Sequence[str], roots: Sequence[str]) -> Cell:
-    """The cell of the picture that a CSV of scores calls `name`, with its file in one of the folders `roots` or not."""
-    path = locate(name, roots)
+def cell(
+    name: str, captions: Sequence[str], roots: Sequence[str], folder: Path | None = None, thumbnail: bool = True
+) -> Cell:
+    """The cell of the picture that a CSV of scores calls `name`, with its file in one of the folders `roots` or not.
+
+    folder: of the page, whose thumbnail leads to the picture; None: to nothing. thumbnail: False leaves both out.
+    """
+    path = locate(name, roots) if thumbnail else None
     try:
         picture = decode_image(path) if path else None
     except Exception:  # it opened when it was scored, but may have changed; Pillow's plugins raise anything
         picture = None
     if picture:
         picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    return Cell(name, tuple(filter(None, captions)), picture)
+    link = address(path, folder) if picture and folder else ""
+    return Cell(name, tuple(filter(None, captions)), picture, link)
+
+
+def address(path: Path, folder: Path) -> str:
+    """A picture's address for a page in `folder`: from there if it lies below or beside the folder, else a file://.
+
+    So a folder of pictures may move together with the page beside it.
+    """
+    path, folder = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100  links stay links
+    for start, up in ((folder, ""), (folder.parent, "../")):
+        if path.is_relative_to(start):
+            return up + quote(os.fsencode(path.relative_to(start).as_posix()))
+    return path.as_uri()
 
 
 def cells(rows: pd.DataFrame, captions: Callable[..., Sequence[str]], *where: object) -> list[Cell]:
@@ -65,7 +88,7 @@ def draw_sheet(cells: Sequence[Cell]) -> bytes:
     columns = min(COLUMNS, len(cells))
     sheet = Image.new("RGB", (columns * width + MARGIN, -(-len(cells) // columns) * height + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (name, captions, picture) in enumerate(cells):
+    for number, (name, captions, picture, _) in enumerate(cells):
         x, y = MARGIN + number % columns * width, MARGIN + number // columns * height
         if picture:
             sheet.paste(picture, (x + (THUMBNAIL - picture.width) // 2, y + (THUMBNAIL - picture.height) // 2))
@@ -103,6 +126,11 @@ def interval(bounded: Sequence[float], form: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def breakable(text: str) -> Markup:
+    """Other people's text for HTML, a file's name for instance: `shortened`, broken where its parts meet, if at all."""
+    return Markup("<wbr>").join(map(escape, re.split(r"(?<=[/_=])(?=[^/_=\s])", shortened(text))))
+
+
 def render(template: str, **values: object) -> str:
     """A page by a template of koniq/templates; in HTML, all values are escaped."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
@@ -113,7 +141,8 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "shortened": shortened, "number": format, "interval": interval}
+    environment.filters |= {"data_uri": data_uri, "shortened": shortened, "breakable": breakable}
+    environment.filters |= {"number": format, "interval": interval}
     return environment.get_template(template).render(generator=GENERATOR, **values)
 
 
@@ -126,7 +155,7 @@ def check(out: Path, sheet: int) -> None:
     _check_folder(out)
 
 
-def publish(out: Path, files: Mapping[str, str | bytes | pd.DataFrame], said: str = "") -> None:
+def publish(out: Path, files: Mapping[str, str | bytes | pd.DataFrame | None], said: str = "") -> None:
     """Write a page and what lies beside it into the folder `out`, say the lines `said`, and what to open."""
     write(out, files)
     LOG.info(f"{said}\n" * bool(said) + f"To open: {out / PAGE}   (its figures and tables lie beside it)")
@@ -144,10 +173,16 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def write(folder: Path, files: Mapping[str, str | bytes | pd.DataFrame]) -> None:
-    """Write a report into `folder`, each file whole or not at all, the page first, as it marks the folder."""
+def write(folder: Path, files: Mapping[str, str | bytes | pd.DataFrame | None]) -> None:
+    """Write a report into `folder`, each file whole or not at all, the page first, as it marks the folder.
+
+    None: a file that an earlier report may have left there, and that this one does not have.
+    """
     for name in sorted(files, key=lambda name: name != PAGE):
         content = files[name]
+        if content is None:
+            (folder / name).unlink(missing_ok=True)
+            continue
         if isinstance(content, pd.DataFrame):
             content = content.to_csv(index=False)
         with atomic_path(folder / name) as path:

@@ -1,5 +1,7 @@
 """When pictures were taken, as their names say it, and quality by day and by hour of day."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ FOLDER = r"(?s)^(?:.*/)?((?:19|20)\d\d)(?:-(\d\d)-|(\d\d)/)(\d\d)/"  # 2015-02-2
 PERIODS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 BARS = 120  # as many as can be told apart on a telephone
 LONGEST_GAP = 4  # drawn to scale
+FEWEST = 5  # periods on a page's chart; fewer are a sentence
 
 
 def taken(image_path: pd.Series) -> pd.DataFrame:
@@ -57,15 +60,34 @@ def _quality(mos: pd.Series, group: pd.Series) -> pd.DataFrame:
     return pd.concat([groups.size().rename("pictures"), quartiles, groups.mean().rename("mean")], axis=1)
 
 
-def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> bytes:
-    """PNG of `by_hour`'s table. label: what the scores are."""
+def day(row) -> str:
+    """A row of `by_period` as it is called."""
+    return f"{row.first:%Y-%m-%d}"
+
+
+def hour(row) -> str:
+    """A row of `by_hour` as it is called."""
+    return f"{row.hour}:00"
+
+
+def in_words(table: pd.DataFrame, by: str, name: Callable[[object], str], digits: int) -> str:
+    """The medians of fewer than FEWEST periods as a sentence; "" of more, which are for a chart, and of none."""
+    rows = [row for row in table.itertuples() if row.pictures]
+    if not 0 < len(rows) < FEWEST:
+        return ""
+    said = (f"{name(row)}: {row.median:.{digits}f} ({row.pictures:,} picture{'s'[: row.pictures > 1]})" for row in rows)
+    return f"Median by {by}, {'; '.join(said)}."
+
+
+def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> figures.Chart:
+    """A chart of `by_hour`'s table. label: what the scores are."""
     figure, panels = _draw(table.hour, table, "hour of day", scale, label)
     panels[1].set(xlim=(-0.7, 23.7), xticks=range(0, 24, 3))
-    return figures.png(figure)
+    return figures.chart(figure)
 
 
-def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: str = "MOS") -> bytes:
-    """PNG of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted.
+def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: str = "MOS") -> figures.Chart:
+    """A chart of `by_period`'s table. Gaps in the calendar stay gaps; the longest are shortened and dotted.
 
     label: what the scores are.
     """
@@ -80,7 +102,7 @@ def draw_periods(table: pd.DataFrame, unit: str, scale: Scale = USUAL, label: st
     labels = table["first"].iloc[marked].dt.strftime({"M": "%Y-%m", "Y": "%Y"}.get(unit, "%Y-%m-%d"))
     panels[1].set(xlim=(x[0] - 0.7, x[-1] + 0.7))
     panels[1].set_xticks(x[marked], labels, rotation=30, ha="right", fontsize=8)
-    return figures.png(figure)
+    return figures.chart(figure)
 
 
 def _draw(x: np.ndarray, table: pd.DataFrame, xlabel: str, scale: Scale, label: str):

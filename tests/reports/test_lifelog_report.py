@@ -1,4 +1,6 @@
 import statistics
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pandas as pd
@@ -75,6 +77,15 @@ def scored(lifelog):
 def test_the_page_in_a_browser_says_what_the_csv_says(lifelog, seen):
     mos = scored(lifelog)
     values = list(mos.values())
+    opening = f"48 pictures score {statistics.fmean(values):.2f} in the mean, on a scale of 0 to 100, "
+    title, first, *rest = filter(None, seen["text"].split("\n"))
+    assert title == "Quality of the pictures in scores.csv"
+    assert first == opening + "which may not be that of MOS; 230 have no score."
+    assert rest[0] == "The best 24"
+    assert [heading for heading in seen["headings"] if heading[0] != "H1"] == [
+        *(["H2", "The best 24"], ["H2", "The worst 24"], ["H2", "How good they are"], ["H2", "Quality over time"]),
+        *(["H2", "Without a score"], ["H2", "What the scores depend on"]),
+    ]
     assert "48 of 278 pictures have a score by tiny <b>:" in seen["text"]
     assert (
         f"mean {statistics.fmean(values):.2f}, median {statistics.median(values):.2f}, "
@@ -111,6 +122,11 @@ def test_times_in_a_browser(lifelog, seen):
     for head, values in (("2015-02-23", day), ("10:00", hour)):
         q25, median, q75 = np.quantile(values, (0.25, 0.5, 0.75))
         assert [head, str(len(values)), f"{q25:.1f}", f"{median:.1f}", f"{q75:.1f}"] in seen["rows"]
+    medians = [statistics.median(v for name, v in mos.items() if name.startswith(f"2015-02-2{n}/")) for n in (3, 4)]
+    assert (
+        f"Median by day, 2015-02-23: {medians[0]:.1f} (19 pictures); 2015-02-24: {medians[1]:.1f} (19 pictures)."
+    ) in seen["text"]
+    assert "Median by hour" not in seen["text"]  # of five hours there is a chart
     assert "Names that say no time: 10 of 48; in folders that say the day: 0 of these." in seen["text"]
 
 
@@ -134,7 +150,7 @@ def test_hostile_names_are_text_and_nothing_else(seen):
 
 def test_the_page_needs_no_network_and_fits_a_telephone(made, seen):
     assert seen["fetched"] == []
-    assert len(seen["images"]) == 3 + 46
+    assert len(seen["images"]) == 46
     assert all(seen["images"])
     assert seen["width"] == 390
     html = (made / page.PAGE).read_text()
@@ -218,6 +234,47 @@ def test_a_page_is_under_3_megabytes_whatever_the_pictures(tmp_path):
     out = write_scores(tmp_path / "s.csv", rows, roots=[str(tmp_path)])
     report.main(report.Settings(out))
     assert (tmp_path / "s_report/report.html").stat().st_size < 3_000_000
+
+
+def test_thumbnails_lead_to_the_pictures_where_they_lie(lifelog, made, seen, tmp_path):
+    pictures = lifelog.with_name("pictures")
+    there = [picture for picture in pictures.rglob("*") if picture.is_file()]
+    links = [link for link in seen["links"] if not link.startswith("#")]
+    assert len(links) == len({*links}) == 46
+    assert all(link.startswith("../pictures/") for link in links)
+    assert {made / unquote_to_bytes(link).decode("utf-8", "surrogateescape") for link in links} == {
+        made / "../pictures" / picture.relative_to(pictures) for picture in there
+    }
+    report.main(report.Settings(lifelog, out=tmp_path / "elsewhere/r"))
+    html = (tmp_path / "elsewhere/r/report.html").read_text()
+    assert html.count(f'<a href="{pictures.as_uri()}/') == 46
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "expected"),
+    [
+        ("/a/p.jpg", "/a/report", "../p.jpg"),
+        ("/a/report/in/p.jpg", "/a/report", "in/p.jpg"),
+        ("/a/pictures/x/../p 1#?.jpg", "/a/report", "../pictures/p%201%23%3F.jpg"),
+        ("/b/p%.jpg", "/a/report", "file:///b/p%25.jpg"),
+        ("/a/reports/p.jpg", "/a/report/deep", "file:///a/reports/p.jpg"),
+    ],
+)
+def test_addresses_are_relative_below_and_beside_the_page(path, folder, expected):
+    assert page.address(Path(path), Path(folder)) == expected
+
+
+def test_without_thumbnails_no_picture_is_within_or_beside_the_page(lifelog, tmp_path):
+    out = tmp_path / "r"
+    report.main(report.Settings(lifelog, out=out))
+    assert (out / "best.png").exists()
+    report.main(report.Settings(lifelog, out=out, thumbnails=False))  # those of the earlier report go
+    html = (out / "report.html").read_text()
+    assert "data:image/jpeg" not in html
+    assert "file:" not in html
+    assert "not at hand" not in html
+    assert {path.name for path in out.glob("*.png")} == {"histogram.png", "by_day.png", "by_hour.png"}
+    assert html.count("<li>") == 48 + 200  # cells, and what has no score
 
 
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys):
