@@ -70,13 +70,12 @@ def hour(row) -> str:
     return f"{row.hour}:00"
 
 
-def in_words(table: pd.DataFrame, by: str, name: Callable[[object], str], digits: int) -> str:
-    """The medians of fewer than FEWEST periods as a sentence; "" of more, which are for a chart, and of none."""
+def in_words(table: pd.DataFrame, name: Callable[[object], str], digits: int) -> list[str]:
+    """The medians of fewer than FEWEST periods, each in words; nothing of more, which are for a chart."""
     rows = [row for row in table.itertuples() if row.pictures]
-    if not 0 < len(rows) < FEWEST:
-        return ""
-    said = (f"{name(row)}: {row.median:.{digits}f} ({row.pictures:,} picture{'s'[: row.pictures > 1]})" for row in rows)
-    return f"Median by {by}, {'; '.join(said)}."
+    if len(rows) >= FEWEST:
+        return []
+    return [f"{name(row)}: {row.median:.{digits}f} ({row.pictures:,} picture{'s'[: row.pictures > 1]})" for row in rows]
 
 
 def draw_hours(table: pd.DataFrame, scale: Scale = USUAL, label: str = "MOS") -> figures.Chart:

@@ -95,6 +95,10 @@ frame.onload = async () => {
     letters: [...new Set([...page.querySelectorAll("svg text")].map(text => getComputedStyle(text).fill))],
     paints: drawn(page).map(paint => [paint, contrast(paint, getComputedStyle(page.body).backgroundColor)]),
     contrast: faintest(page),
+    decorated: [...page.querySelectorAll("a")].filter(link => getComputedStyle(link).textDecorationLine !== "none"
+      || getComputedStyle(link).color !== getComputedStyle(link.parentElement).color).length,
+    cuttable: [...page.querySelectorAll("figure, .sheet, .sheet li, tr")]
+      .filter(part => getComputedStyle(part).breakInside !== "avoid").length,
     images: [...page.images].map(image => image.naturalWidth),
     width: page.documentElement.scrollWidth,
     scripts: page.scripts.length,

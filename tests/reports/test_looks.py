@@ -82,6 +82,17 @@ def test_links_lead_to_files(folder, modes):
     assert all((folder / link).is_file() for link in links)
 
 
+def test_a_comparison_without_thumbnails_has_no_picture(made, tmp_path):
+    csvs = [made["report"].with_name(name) for name in ("koniq-10k.csv", "another.csv")]
+    compare.main(compare.Settings(*csvs, out=tmp_path / "c", thumbnails=False))
+    html = (tmp_path / "c/report.html").read_text()
+    assert "<img" not in html
+    assert "<a " not in html
+    assert {path.name for path in (tmp_path / "c").glob("*.png")} == {
+        *("histogram.png", "scatter.png", "bland_altman.png")
+    }
+
+
 def test_pictures_of_a_page_have_words(folder):
     html = (folder / page.PAGE).read_text()
     assert html.count("<svg") == html.count('class="chart" role="img" aria-label="') == 3
@@ -95,6 +106,14 @@ def test_paper_is_light_in_either_mode(folder):
     light, dark = (drawn(printed(folder / page.PAGE, dark)) for dark in (False, True))
     assert any(b" rg\n" in stream for stream in light)  # a fill colour of a page
     assert light == dark
+
+
+def test_paper_cuts_no_figure_and_decorates_no_link(folder, modes, tmp_path):
+    copy = tmp_path / page.PAGE
+    copy.write_text((folder / page.PAGE).read_text().replace("@media print", "@media all"))
+    seen = shown(copy, 750)
+    assert (seen["decorated"], seen["cuttable"], seen["width"], seen["broken"]) == (0, 0, 750, [])
+    assert modes[False]["cuttable"] > 0  # a sheet on a screen
 
 
 def drawn(pdf):
