@@ -99,6 +99,8 @@ frame.onload = async () => {
       || getComputedStyle(link).color !== getComputedStyle(link.parentElement).color).length,
     cuttable: [...page.querySelectorAll("figure, .sheet, .sheet li, tr")]
       .filter(part => getComputedStyle(part).breakInside !== "avoid").length,
+    stretched: [...page.images].filter(image => image.naturalWidth && Math.abs(
+      image.width / image.height / (image.naturalWidth / image.naturalHeight) - 1) > 0.05).map(image => image.alt),
     images: [...page.images].map(image => image.naturalWidth),
     width: page.documentElement.scrollWidth,
     scripts: page.scripts.length,

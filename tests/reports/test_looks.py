@@ -24,7 +24,7 @@ def scores(folder, name, noise):
         rows.append((path, float(np.clip(20 + 10 * np.log2(n + 1) * 0.8 + rng.normal(0, noise), 0, 100))))
         if n % 10:
             (folder / "pictures" / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (90, 60) if n % 2 else (60, 90), (n % 256, 90, 150)).save(folder / "pictures" / path)
+            Image.new("RGB", (400, 300) if n % 2 else (200, 300), (n % 256, 90, 150)).save(folder / "pictures" / path)
     rows += [("gone.jpg", "missing", "no such file"), ("half.jpg", "truncated", "19 bytes at the end are missing")]
     roots = [str(folder / "pictures")]
     return write_scores(folder / f"{name}.csv", rows, model=f"{name}-mse-b8-384x512-s1", roots=roots, **FACTS)
@@ -56,6 +56,7 @@ def test_no_label_breaks_inside_a_word_and_nothing_runs_out(folder, modes, width
     assert seen["width"] == width
     assert seen["broken"] == []
     assert seen["cut"] == []
+    assert seen["stretched"] == []
     assert seen["scrolled"] == 0
     assert len(seen["letters"]) == 1
 
