@@ -84,7 +84,7 @@ def test_wrong_choices_of_the_torch_engine_are_named(tiny):
         with pytest.raises(
             InputError, match=r"device should be one that PyTorch has here: cpu\. Received: device=cuda"
         ):
-            engines.decide(tiny, "torch", device="cuda")
+            engines.decide(tiny, "torch", device="cuda").settled()
 
 
 @pytest.mark.parametrize("source", ["tiny.weights.h5", "tiny.safetensors"])

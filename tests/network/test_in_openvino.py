@@ -146,15 +146,20 @@ for path in sys.argv[3:]:
 """
 
 
+@pytest.mark.parametrize(
+    "endings",
+    [(".h5",), pytest.param((".safetensors", ".h5", ".weights.h5", ".keras"), marks=pytest.mark.long)],
+    ids=("one", "all"),
+)
 @pytest.mark.slow
 @pytest.mark.numerical
-def test_koncept512_scores_as_in_keras_without_a_framework_from_every_file_but_a_pth(koncept512, tmp_path):
+def test_koncept512_scores_as_in_keras_without_a_framework_from_every_file_but_a_pth(koncept512, tmp_path, endings):
     pytest.importorskip("keras")
     state, network = weights.read_state(koncept512, KONCEPT512), KONCEPT512.at((76, 100))
     shown = [tmp_path / f"{number}.png" for number in range(2)]
     for path, pixels in zip(shown, pictures((120, 160)), strict=False):
         Image.fromarray(pixels).save(path)
-    files = [tmp_path / ending.strip(".") / f"k{ending}" for ending in (".safetensors", ".h5", ".weights.h5", ".keras")]
+    files = [tmp_path / ending.strip(".") / f"k{ending}" for ending in endings]
     model = network.build()
     weights.load(model, koncept512)
     for path in files:

@@ -155,6 +155,7 @@ def test_a_virtual_batch_with_other_statistics_is_resumed_too(data, tmp_path, st
     check_resumed(data, tmp_path, *more)
 
 
+@pytest.mark.long
 def test_averaged_weights_and_a_slower_body_are_resumed_too(data, tmp_path):
     more = (*STAGES, "--average", 0.9, "--body-rate", 0.1, "--statistics", "kept", "--loss", "nin")
     assert train(data, tmp_path / "whole", *more).returncode == 0
