@@ -83,12 +83,12 @@ test: .venv/test
 	KERAS_BACKEND=torch $(PYTEST) --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
 
 # oneDNN (in TensorFlow, PyTorch and OpenVINO) and OpenVINO's own kernels stop at AVX2, PyTorch's at AVX2 and then below;
-# TensorFlow works with oneDNN, as it does by default, and then without.
+# TensorFlow works with oneDNN, as it does by itself where a processor has AVX-512, and then without.
 OLDER := ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2
 NUMERICAL := $(PYTEST) --durations=10 -m "numerical and not long" $(SIDE_BY_SIDE) $(TESTS)
 
 test-portable: .venv/test
-	$(OLDER) ATEN_CPU_CAPABILITY=avx2 $(NUMERICAL)
+	$(OLDER) ATEN_CPU_CAPABILITY=avx2 TF_ENABLE_ONEDNN_OPTS=1 $(NUMERICAL)
 	$(OLDER) ATEN_CPU_CAPABILITY=default TF_ENABLE_ONEDNN_OPTS=0 $(NUMERICAL)
 
 test-long: .venv/test
