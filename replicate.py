@@ -24,7 +24,7 @@ MATRIX = (
 
 @dataclass(frozen=True)
 class Settings:
-    recipe: Literal[*RECIPES] = "study"  # epochs, rates, momentum, start and size of all rows: see koniq/study/recipes.py
+    recipe: Literal[*RECIPES] = "study"  # epochs, rates, momentum, start, size of all rows: see koniq/study/recipes.py
     network: Literal["koncept512", "koncept_lite"] = (
         "koncept512"  # of all rows: the study's, or the small one of this project
     )
