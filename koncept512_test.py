@@ -4,18 +4,15 @@ Edit a setting here or give it on the command line:  python koncept512_test.py -
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import koniq
 from koniq import engines
 from koniq.commands import cli
 from koniq.data import datasets
-from koniq.evaluation.testing import test_report
+from koniq.evaluation.testing import evaluate
 from koniq.ground import exits
-from koniq.ground.paths import RESULTS
-from koniq.ground.text import slug
-from koniq.network import find_or_default, title
+from koniq.network import find_or_default
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,6 @@ def main(s: Settings) -> int:
     path = find_or_default(s.weights)
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
-    rows = data.part(s.set)
-    paths = rows.image_path.tolist()
     scorer = koniq.load(
         path,
         batch_size=s.batch_size,
@@ -52,14 +47,12 @@ def main(s: Settings) -> int:
         engine=s.engine,
         device=s.device,
         precision=s.precision,
-        int8_pictures=paths,
+        int8_pictures=data.part(s.set).image_path.tolist(),
         calibrate=s.calibrate,
         intervals=None,
     )
-    scores = scorer.scores(paths, progress="testing")
-    out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
-    found = test_report(out, data, s.set, scores, title(path), scorer.intervals)
-    return exits.UNSCORED if found.n.min() < len(rows) else 0
+    unscored = evaluate(scorer, data, s.set, path, s.out)
+    return exits.UNSCORED if unscored else 0
 
 
 if __name__ == "__main__":

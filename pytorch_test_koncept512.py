@@ -5,18 +5,15 @@ python pytorch_test_koncept512.py --dataset live_itw --weights my_run
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import koniq
 from koniq import engines
 from koniq.commands import cli
 from koniq.data import datasets
-from koniq.evaluation.testing import test_report
+from koniq.evaluation.testing import evaluate
 from koniq.ground import exits
-from koniq.ground.paths import RESULTS
-from koniq.ground.text import slug
-from koniq.network import find_or_default, title
+from koniq.network import find_or_default
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,6 @@ def main(s: Settings) -> int:
     path = find_or_default(s.weights)
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
-    rows = data.part(s.set)
-    paths = rows.image_path.tolist()
     scorer = koniq.load(
         path,
         batch_size=s.batch_size,
@@ -59,10 +54,8 @@ def main(s: Settings) -> int:
         calibrate=s.calibrate,
         intervals=None,
     )
-    scores = scorer.scores(paths, progress="testing")
-    out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}-pytorch"
-    found = test_report(out, data, s.set, scores, title(path), scorer.intervals)
-    return exits.UNSCORED if found.n.min() < len(rows) else 0
+    unscored = evaluate(scorer, data, s.set, path, s.out, "-pytorch")
+    return exits.UNSCORED if unscored else 0
 
 
 if __name__ == "__main__":

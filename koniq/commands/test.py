@@ -6,16 +6,13 @@ python -m koniq test --dataset mine.csv --images my_folder
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
 
 from koniq.commands.choices import Data, How, Part
-from koniq.evaluation.testing import test_report
+from koniq.evaluation.testing import evaluate
 from koniq.ground.exits import UNSCORED
-from koniq.ground.paths import RESULTS
-from koniq.ground.text import slug
-from koniq.network import find_or_default, title
+from koniq.network import find_or_default
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,6 @@ class Settings:
 def main(s: Settings) -> int:
     path = find_or_default(s.weights)
     data = s.data.load()
-    rows = data.part(s.set)
-    paths = rows.image_path.tolist()
-    scorer = s.how.load(path, paths, calibrate=s.calibrate, intervals=None)
-    scores = scorer.scores(paths, progress="testing")
-    out = Path(s.out) if s.out else RESULTS / f"{title(path)}-on-{slug(data.name)}"
-    found = test_report(out, data, s.set, scores, title(path), scorer.intervals)
-    return UNSCORED if found.n.min() < len(rows) else 0
+    pictures = data.part(s.set).image_path.tolist()
+    scorer = s.how.load(path, pictures, calibrate=s.calibrate, intervals=None)
+    return UNSCORED if evaluate(scorer, data, s.set, path, s.out) else 0

@@ -11,6 +11,7 @@ _HOME = {
     "calibrate": "calibrating",
     "conclude": "ending",
     "diagnose": "diagnosis",
+    "evaluate": "testing",
     "test_report": "testing",
 }
 __all__ = [*_HOME]

@@ -13,12 +13,15 @@ from koniq.data.scale import Scale
 from koniq.ground import InputError, first_few
 from koniq.ground.files import write_csv
 from koniq.ground.log import LOG
-from koniq.ground.text import markdown_table
+from koniq.ground.paths import RESULTS
+from koniq.ground.text import markdown_table, slug
 from koniq.measure.conformal import Intervals
 from koniq.measure.metrics import mae, measure, rmse
+from koniq.network import sidecar
 from koniq.reports.figures import draw_scatter
 from koniq.scoring.score import Score
 from koniq.scoring.score_file import INTERVAL
+from koniq.scoring.scorer import Scorer
 from ku.files import atomic_path
 
 DECIMALS = {"srcc": 3, "plcc": 3, "krcc": 3, "mae": 2, "rmse": 2, "mae_raw": 2, "rmse_raw": 2, "coverage": 3}
@@ -27,6 +30,19 @@ INTERVALS = {  # of how many pictures the MOS lies within its interval, and how 
     "coverage": lambda within, width: float(np.mean(within)),
     "interval_width": lambda within, width: float(np.mean(width)),
 }
+
+
+def evaluate(scorer: Scorer, data: DataSet, part: str, weights: Path, out: str = "", ending: str = "") -> int:
+    """Score a part of a data set by the network whose `weights` they are, and write `test_report`.
+
+    It goes into the folder `out`, or one in results/ that is named by weights and data set, with `ending`. Returns how
+    many pictures have no score.
+    """
+    rows, model = data.part(part), sidecar.title(weights)
+    scores = scorer.scores(rows.image_path.tolist(), progress="testing")
+    folder = Path(out) if out else RESULTS / f"{model}-on-{slug(data.name)}{ending}"
+    found = test_report(folder, data, part, scores, model, scorer.intervals)
+    return len(rows) - int(found.n.min())
 
 
 def test_report(
