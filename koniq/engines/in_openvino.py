@@ -1,7 +1,6 @@
 """OpenVINO as an engine: a network is built from its weights each time, in a second, by no framework that trains."""
 
 import threading
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def best_precision() -> str:
 
 def settled(plan: "Plan") -> "Plan":
     """The plan with the best precision that there is here, if any will do."""
-    return replace(plan, precision=best_precision()) if plan.precision == "auto" else plan
+    return plan.changed(precision=best_precision()) if plan.precision == "auto" else plan
 
 
 def start(plan: "Plan") -> Engine:

@@ -2,7 +2,6 @@
 
 import shutil
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,7 +109,7 @@ def settled(plan: "Plan") -> "Plan":
     """The plan with the device that there is, and the precision that suits it; see `choose` and `settle`."""
     device = choose(plan.device)
     precision, _, _ = settle(device, plan.precision, "yes" if plan.compiled else "no")
-    return replace(plan, device=device.type, precision=precision)
+    return plan.changed(device=device.type, precision=precision)
 
 
 def start(plan: "Plan") -> Engine:

@@ -103,6 +103,13 @@ class Plan:
             "device": ", ".join(self._gpus()) or machine.machine(),
         }
 
+    def changed(self, **what: object) -> "Plan":
+        """With some fields otherwise; where weights and network stay, so does their hash, if it was taken."""
+        plan = replace(self, **what)
+        if "about" in vars(self) and (plan.weights, plan.network) == (self.weights, self.network):
+            vars(plan)["about"] = self.about
+        return plan
+
     def _gpus(self) -> tuple[str, ...]:
         framework = BACKENDS[self.engine].framework
         return gpus.ask(framework).gpus if framework and self.device != "cpu" else ()
@@ -115,7 +122,7 @@ class Plan:
         return self._module().settled(self)
 
     def start(self) -> Engine:
-        """The engine, ready to score. Prints what it is."""
+        """The engine, ready to score. Says what it is."""
         plan = self.settled()
         return plan._module().start(plan)
 
@@ -157,9 +164,8 @@ def decide(
     if precision == "int8":
         if not find_spec("nncf"):
             raise InputError(f"nncf should be installed for this: {install('int8')}")
-        chosen = replace(
-            chosen, sample=import_module("koniq.engines.int8").sample_of(path, network, chosen.about, pictures)
-        )
+        int8 = import_module("koniq.engines.int8")
+        chosen = chosen.changed(sample=int8.sample_of(path, network, chosen.about, pictures))
     return chosen
 
 
@@ -190,8 +196,7 @@ def auto(precision: str = "auto", device: DeviceName = "auto") -> tuple[str, Dev
         )
     if precision == "int8" or find_spec("openvino"):
         return "openvino", "cpu"
-    if not find_spec("openvino"):
-        LOG.info(f"OpenVINO would be several times as fast here: {install()}")
+    LOG.info(f"OpenVINO would be several times as fast here: {install()}")
     return ("torch" if weight_files.has_torch() and not has_keras() else "keras"), "cpu"
 
 

@@ -163,6 +163,17 @@ def test_the_weights_are_hashed_once_and_only_for_the_facts(tiny, monkeypatch):
     assert hashed == [tiny]
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_what_is_settled_later_takes_no_second_hash(tiny, monkeypatch, engine):
+    hashed = []
+    monkeypatch.setattr(engines_plan, "file_hash", lambda path: hashed.append(path) or "hash")
+    plan = engines.decide(tiny, engine)
+    assert plan.about["weights"] == plan.settled().facts()["weights"] == "hash"
+    assert hashed == [tiny]
+    assert plan.changed(network=TINY.at(resize="nearest")).about["resize"] == "nearest"
+    assert hashed == [tiny, tiny]
+
+
 def test_facts_follow_what_a_score_depends_on(tiny, monkeypatch):
     first = engines.decide(tiny).facts()
     assert first["weights"] == files.file_hash(tiny)
