@@ -26,11 +26,13 @@ class Settings:
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
+    rules: Literal["2", "1", "study"] | None = None  # by which pictures are decoded; None: 2, or as in training
+    fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
     engine: engines.EngineName = "keras"  # or openvino, faster on processors; auto: as lifelog_predict.py
     device: engines.DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
-    workers: int = 2  # threads that decode pictures
+    workers: int | None = None  # threads that decode pictures; None: one a core
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
 
 
@@ -43,6 +45,9 @@ def main(s: Settings) -> int:
         batch_size=s.batch_size,
         input_size=s.input_size,
         resize=s.resize,
+        rules=s.rules,
+        fit=s.fit,
+        dct_scaling=False,
         workers=s.workers,
         engine=s.engine,
         device=s.device,

@@ -34,6 +34,8 @@ class Settings:
     momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
+    rules: Literal["2", "1", "study"] = "2"  # by which pictures are decoded; a run that was begun before: 1
+    fit: Literal["squash", "crop", "pad"] = "squash"  # what becomes of other proportions than those of input_size
     seed: int = 1  # of weights, order, flips and dropout
     device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # mixed: faster where hardware has it
@@ -46,7 +48,7 @@ class Settings:
 def main(s: Settings) -> None:
     data = teacher.load(s)
     print(data.summary())
-    network = NETWORKS[s.network].at(s.input_size, s.resize)
+    network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit)
     device = prepare(s.seed, s.precision, s.device, training=True)
     from koniq.training import in_keras  # it imports Keras, which is prepared by now
 

@@ -31,6 +31,8 @@ class Settings:
     momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
+    rules: Literal["2", "1", "study"] = "2"  # by which pictures are decoded; a run that was begun before: 1
+    fit: Literal["squash", "crop", "pad"] = "squash"  # what becomes of other proportions than those of input_size
     seed: int = 1  # of weights and dropout; kuti draws order and flips anew in every run
     device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
     workers: int = 2  # threads that make batches
@@ -41,7 +43,7 @@ class Settings:
 def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing, s.scale)
     print(data.summary())
-    network = KONCEPT512.at(s.input_size, s.resize)
+    network = KONCEPT512.at(s.input_size, s.resize, s.rules, s.fit)
     kuti = in_kuti.load(s.seed, s.device, training=True)
     run = Run(s.run or f"kuti-{run_name(data, asdict(s))}", asdict(s), overwrite=s.overwrite)
     model = in_kuti.start(kuti, network, s.weights, data, s.start_at_mean, s.momentum)

@@ -26,9 +26,12 @@ class Settings:
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
-    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = (
-        None  # None: as in training; nearest: the study's lifelog
-    )
+    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
+    rules: Literal["2", "1", "study"] | None = None  # by which pictures are decoded; study: as its lifelog; None: 2,
+    # ^ or those that the file was begun with
+    fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
+    dct_scaling: bool = True  # JPEGs of more than twice the size are decoded at a half of it or less
+    max_megapixels: float = 179  # that may be decoded of a picture: 8 bytes of memory each
     engine: engines.EngineName = "auto"  # keras, openvino, torch; auto: on a GPU if there is one, else openvino
     device: engines.DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: engines.Precision = (
@@ -38,24 +41,30 @@ class Settings:
     intervals: bool = (
         False  # MOS_low and MOS_high after MOS, where the weights have them: see koniq.evaluation.calibrating
     )
-    workers: int = 2  # threads that decode pictures
+    workers: int | None = None  # threads that decode pictures; None: one a core
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
     )
     retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
+    exclude: tuple[str, ...] = ()  # globs of what is left out of folders, such as '*_small.jpg' or 'drafts/*'
+    list_excluded: bool = False  # name what was left out: that, hidden files, and what systems keep beside pictures
     columns: Literal["all", "study"] = "all"  # study: image_path, MOS, as its result files; without a score: no MOS
     overwrite: bool = False  # begin the file anew
 
 
 def main(s: Settings) -> int:
     path = find_or_default(s.weights)
-    pictures = inputs.of(s.pictures, s.images)
-    print(f"{len(pictures):,} pictures")
+    pictures = inputs.of(s.pictures, s.images, s.exclude)
+    print(pictures.summary(s.list_excluded))
     scorer = koniq.load(
         path,
         batch_size=s.batch_size,
         input_size=s.input_size,
         resize=s.resize,
+        rules=s.rules,
+        fit=s.fit,
+        dct_scaling=s.dct_scaling,
+        max_megapixels=s.max_megapixels,
         workers=s.workers,
         engine=s.engine,
         device=s.device,

@@ -27,13 +27,15 @@ class Settings:
     batch_size: int = 8  # pictures at a time; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
+    rules: Literal["2", "1", "study"] | None = None  # by which pictures are decoded; None: 2, or as in training
+    fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
     device: engines.DeviceName = "auto"  # the best there is
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = (
         "float32"  # auto: the fastest that is safe
     )
     compile: bool = False  # the network by torch.compile: a minute or more first, then faster
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
-    workers: int = 2  # threads that decode pictures
+    workers: int | None = None  # threads that decode pictures; None: one a core
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
 
 
@@ -46,6 +48,9 @@ def main(s: Settings) -> int:
         batch_size=s.batch_size,
         input_size=s.input_size,
         resize=s.resize,
+        rules=s.rules,
+        fit=s.fit,
+        dct_scaling=False,
         workers=s.workers,
         engine="torch",
         device=s.device,

@@ -40,6 +40,8 @@ class Settings:
     sync_batch_norm: bool = True  # of several processes: statistics of the whole batch
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
+    rules: Literal["2", "1", "study"] = "2"  # by which pictures are decoded; a run that was begun before: 1
+    fit: Literal["squash", "crop", "pad"] = "squash"  # what becomes of other proportions than those of input_size
     seed: int = 1  # of weights, order, flips and dropout
     device: engines.DeviceName = "auto"  # auto: the GPU, if any; one that PyTorch lacks is an error
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: bfloat16 where hardware is fast at it
@@ -57,7 +59,7 @@ def main(s: Settings) -> None:
     from koniq.training import in_torch
     from koniq.training.in_torch_processes import processes
 
-    network = NETWORKS[s.network].at(s.input_size, s.resize)
+    network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit)
     with processes(s.device) as group:
         run = in_torch.open_run(group, data, asdict(s))
         data = teacher.taught(data, run.folder, s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from functools import partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +20,13 @@ from tqdm import tqdm
 
 from ku.arrays import minmax
 from ku.containers import chunks, force_list
+from ku.decoding import decode_image
 from ku.files import atomic_path
 from ku.hdf5 import H5Helper
 from ku.image_augmenter import RESAMPLE, ImageAugmenter, resize_image
-from ku.modes import as_image, as_rgb, opaque, upright
+from ku.modes import as_image, opaque
 from ku.names import ShortNameBuilder
+from ku.opening import Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,30 +44,13 @@ __all__ = [
     "resize_folder",
     "resize_image",
     "save_images_to_h5",
-    "to_rgb",
     "view_stack",
     "write_image",
 ]
 
-Source = str | PathLike | bytes | BinaryIO
 IMAGE_TYPES = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif")
 
 log = logging.getLogger(__name__)
-
-
-def decode_image(source: Source) -> Image.Image:
-    """The RGB picture, 8 bits a channel, in a file (a path or an open one) or in its bytes.
-
-    Of an animation the first frame counts; what becomes of modes other than RGB: `ku.modes.as_rgb`.
-    Errors are Pillow's own: `UnidentifiedImageError`, `OSError`, `DecompressionBombError` and the like.
-    """
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        return to_rgb(image)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The RGB picture, see `decode_image`, of an open one, which is itself turned upright."""
-    return as_rgb(upright(image, in_place=True))  # in place: a copy of a huge picture may not fit
 
 
 def read_image(path: Source, image_size: Real | Sequence[int] = 1) -> np.ndarray:

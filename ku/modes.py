@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 _ORIENTED = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # what may hold an orientation
+_RANGES = ((340, 341), (280, 281))  # tags of a TIFF: SMinSampleValue, SMaxSampleValue; MinSampleValue, MaxSampleValue
+_SIGNED, _FLOAT = 2, 3  # of its SampleFormat
 _SOUND = ("L", "LA", "RGB", "RGBA")  # what Pillow filters as it should, alpha included
 
 
@@ -44,12 +46,10 @@ def as_rgb(image: Image.Image) -> Image.Image:
     above 1. Profiles are not applied, EXIF and XMP not kept.
     """
     image = upright(image)
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion would clip at 255
+    if is_deep(image):  # Pillow's own conversion would clip at 255
         image = _grey(image)
-    elif image.mode in ("La", "RGBa"):
-        image = image.convert(image.mode.upper())
-    if image.has_transparency_data:
-        return _over_white(_with_key_of_8_bits(image))
+    if is_clear(image):
+        return over_white(image)
     rgb = image.convert("RGB")
     for name in _ORIENTED:
         rgb.info.pop(name, None)  # lest a later step turns it again
@@ -78,8 +78,21 @@ def opaque(x: np.ndarray | Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else as_rgb(image)
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    """A picture over white, some rows at a time: of a huge one, another copy would not fit."""
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture is grey of more than 8 bits: integers, or floats."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def is_clear(image: Image.Image) -> bool:
+    """Whether parts of a picture are transparent, or may be."""
+    return image.has_transparency_data or image.mode in ("La", "RGBa")
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """A picture in RGB over white, some rows at a time: of a huge one, another copy would not fit."""
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
+    image = _with_key_of_8_bits(image)
     rgb = Image.new("RGB", image.size, "white")
     rows = max((1 << 20) // max(image.width, 1), 1)
     for top in range(0, image.height, rows):
@@ -97,18 +110,53 @@ def _with_key_of_8_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _grey(image: Image.Image) -> Image.Image:
-    """8-bit grey of integers or floats, white where they are the value that means transparent."""
-    levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
+def grey_of_range(image: Image.Image) -> Image.Image:
+    """8-bit grey of integers or floats, scaled by the range of their type, or by that which a TIFF's tags tell.
+
+    Of floats that is 0..1, of integers 0 to the largest of their bits, of signed ones to the largest positive one.
+    White where they are the value that means transparent.
+    """
     tags = getattr(image, "tag_v2", {})
-    white = 2 ** min((16, *tags.get(BITSPERSAMPLE, ()))) - 1
+    bits = min((32 if image.mode == "I" and tags else 16, *tags.get(BITSPERSAMPLE, ())))
+    black, white = 0.0, 1.0 if image.mode == "F" else 2.0**bits - 1
+    kind = tags.get(SAMPLEFORMAT, (1,))[0]
+    if kind == _SIGNED:
+        white = 2.0 ** (bits - 1) - 1
+    for lowest, highest in _RANGES:
+        low, high = (_number(tags.get(tag)) for tag in (lowest, highest))
+        if high is not None and high > (low or 0):
+            black, white = low or 0.0, high
+            break
+    levels = np.asarray(image)
+    if image.mode == "I" and bits == 32 and kind not in (_SIGNED, _FLOAT):
+        levels = levels.view(np.uint32)  # Pillow has them as signed
+    return _scaled(image, np.nan_to_num(levels.astype(np.float32)), black, white)
+
+
+def _number(value: object) -> float | None:
+    """The number of a tag, or the first of several; None if it is none, or not finite."""
+    value = value[0] if isinstance(value, tuple) and value else value
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of integers or floats as `as_rgb` has it, white where they are the value that means transparent."""
+    levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    white = 2 ** min((16, *getattr(image, "tag_v2", {}).get(BITSPERSAMPLE, ()))) - 1
     if image.mode == "F":
         white = 1 if levels.max() <= 1 else 255
+    return _scaled(image, levels, 0, white)
+
+
+def _scaled(image: Image.Image, levels: np.ndarray, black: float, white: float) -> Image.Image:
+    """Grey levels from `black` to `white` as 8 bits, the other way round where a TIFF says that 0 is white."""
     key = image.info.get("transparency")
     clear = None if key is None else levels == key
-    if tags.get(PHOTOMETRIC_INTERPRETATION) == 0:
-        levels = white - levels
-    grey = as_uint8(levels * np.float32(255 / white))
+    if getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:
+        levels = white + black - levels
+    grey = as_uint8(
+        (levels - np.float32(black)) * np.float32(255 / (white - black)) if black else levels * np.float32(255 / white)
+    )
     if clear is not None:
         grey[clear] = 255
     return Image.fromarray(grey)

@@ -56,6 +56,8 @@ RUN_LONG = {  # of make test-long
     "koniq score my_photos": ("lifelog_mos.csv",),
     "koniq score my_photos --out my_photos.csv": ("my_photos.csv",),
     "koniq score my_photos --out my_photos.csv --intervals": ("my_photos.csv",),
+    "koniq score my_photos --list-excluded": ("lifelog_mos.csv",),
+    "koniq score my_photos --exclude '*_small.jpg' 'drafts/*'": ("lifelog_mos.csv",),
     "koniq report my_photos.csv": ("my_photos_report/report.html",),
     "koniq group mine.csv --images my_folder": ("mine-groups.csv",),
     "koniq calibrate --weights my_run --dataset rated.csv --images my_folder --engine auto": (),
@@ -69,10 +71,11 @@ RUN_LONG = {  # of make test-long
     "pytorch_train_koncept512.py --network koncept_lite --hold 17 --epochs 15 5 --dataset mine.csv --images my_folder"
     " --run ./my_head": ("my_head/settings.json",),
 }
+LSC21 = "needs the lifelog of LSC'21"
 KONIQ10K, HOST = "needs KonIQ-10k, or another data set that is not here", "needs hosts on the web"
 HOURS, KUTI, ITSELF = "takes an hour or more", "needs the environment of kuti", "other tests, or the user, run it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
-EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs")
+EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl")
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
     "koncept512_train.py --batch-size 4 --loss plcc": KONIQ10K,
@@ -105,7 +108,10 @@ NOT_RUN = {
     "koniq results my_test --name koncept_lite --part 'held-out fifth'": OURS,
     "lifelog_predict.py demo/photos --weights koncept_lite --out demo/photos_mos.csv": ITSELF,
     "koniq demo demo --scores demo/photos_mos.csv": ITSELF,
+    "lifelog_predict.py --rules study --columns study --weights koncep512-trained-model.h5 --out original.csv": LSC21,
+    "lifelog_predict.py --rules study --columns study --weights my_run --no-calibrate --out own.csv": LSC21,
     "benchmarks.lifelog": MEASURES,
+    "benchmarks.fit": MEASURES,
     "benchmarks.training": MEASURES,
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
@@ -117,7 +123,10 @@ NOT_RUN = {
     **dict.fromkeys(
         (
             *("pip install .", *(f"pip install '.[{extra}]'" for extra in EXTRAS)),
-            *(f"pip install -r requirements-{name}.txt" for name in ("int8", "onnx", "torch", "lite")),
+            *(
+                f"pip install -r requirements-{name}.txt"
+                for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl")
+            ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
         ),
         "installs",

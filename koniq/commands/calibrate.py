@@ -47,4 +47,4 @@ def main(s: Settings) -> None:
         return
     data = s.data.load(s.scale)
     scorer = s.how.load(path, data.part(s.set).image_path.tolist(), calibrate=False)
-    calibrate(path, scorer.engine, data, s.set, s.how.workers, s.kind, s.level)
+    calibrate(path, scorer.engine, data, s.set, scorer.workers, s.kind, s.level)

@@ -26,7 +26,7 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     table: str = ""  # its table (live_itw, biq2021: the folder of their tables), if not in koniq/metadata
     out: str = ""  # a .csv or .json that gets every finding, where the lines on the screen name a few
-    workers: int = 2  # threads that open pictures
+    workers: int | None = None  # threads that open pictures; None: one a core
 
 
 def main(s: Settings) -> None:

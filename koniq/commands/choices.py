@@ -10,9 +10,10 @@ from typing import Literal
 
 from koniq.data import datasets
 from koniq.engines import DeviceName, EngineName, Precision
+from koniq.network.spec import Fit, Resize, Rules
+from koniq.pictures.room import MEGAPIXELS
 from koniq.scoring import Scorer, load
 
-Resize = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
 Part = Literal["training", "validation", "test"]
 
 
@@ -38,11 +39,17 @@ class How:
 
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
-    resize: Resize | None = None  # None: as in training; nearest: the study's lifelog
+    resize: Resize | None = None  # the filter by which pictures get there; None: as in training
+    rules: Rules | None = (
+        None  # by which pictures are decoded: 2; study: as its lifelog; 1: as before; None: 2, as a rule
+    )
+    fit: Fit | None = None  # what becomes of other proportions than the network's; None: as in training
+    dct_scaling: bool = True  # JPEGs of more than twice the size are decoded at a half of it or less
+    max_megapixels: float = MEGAPIXELS  # that may be decoded of a picture: 8 bytes of memory each
     engine: EngineName = "auto"  # keras, openvino, torch; auto: on a GPU if there is one, else openvino
     device: DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: Precision = "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast
-    workers: int = 2  # threads that decode pictures
+    workers: int | None = None  # threads that decode pictures; None: one a core
 
     def load(self, path: Path, pictures: Sequence[Path], **chosen: bool | None) -> Scorer:
         """What scores by the weights at `path`. chosen: calibrate and intervals, see koniq.scoring.load."""

@@ -24,7 +24,7 @@ from koniq.ground.log import aloud
 
 Settings = TypeVar("Settings")
 
-POSITIVE = ("batch_size", "patience", "workers", "input_size", "learning_rates", "epochs")
+POSITIVE = ("batch_size", "patience", "workers", "max_megapixels", "input_size", "learning_rates", "epochs")
 EXIT_CODES = """Exit codes:
   0    done; where pictures are scored, each of them has its score
   1    stopped: it could not go on (check: something is not as it should be)

@@ -42,8 +42,9 @@ def main(s: Settings) -> None:
     out = s.out or RESULTS / f"{title(path)}-on-{text.slug(data.name)}-diagnosis"
     page.check(out, s.sheet)
     paths = rows.image_path.tolist()
-    plan = s.how.load(path, paths, calibrate=False).plan
+    scorer = s.how.load(path, paths, calibrate=False)
+    plan = scorer.plan
     columns = [name for name in ("image_name", "image_path", "MOS", "SD") if name in rows]
-    table = rows[columns].join(passes(plan, paths, s.how.workers))
+    table = rows[columns].join(passes(plan, paths, scorer.workers))
     made = files(diagnose(table, data, plan), s.set, s.sheet, out, s.thumbnails)
     page.publish(out, made, made["findings.md"].rstrip())

@@ -34,7 +34,7 @@ class Settings:
     column: Literal["group", "scene"] = "group"  # of the table that gets the groups
     out: str = ""  # the table with its groups; NAME-groups.csv, beside the table or here, if empty
     keep: str = ""  # an .npz that keeps the features, and gives them to the next run of the same pictures and weights
-    workers: int = 2  # threads that decode pictures
+    workers: int | None = None  # threads that decode pictures; None: one a core
 
 
 def main(s: Settings) -> None:

@@ -7,13 +7,13 @@ python -m koniq prepare mine.csv --images my_folder --resize bicubic
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from koniq.data import datasets
 from koniq.ground import first_few
 from koniq.network import KONCEPT512
+from koniq.network.spec import Fit, Resize, Rules
 from koniq.pictures.prepared import Prepared, prepare, prepared_path
 
 
@@ -24,15 +24,17 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
-    resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
-    workers: int = 2  # threads that decode pictures
+    resize: Resize = "lanczos"  # how pictures get there
+    rules: Rules = "2"  # by which they are decoded
+    fit: Fit = "squash"  # what becomes of other proportions
+    workers: int | None = None  # threads that decode pictures; None: one a core
     out: str = ""  # the file, if not beside the folder of the pictures, where training looks for it
 
 
 def main(s: Settings) -> None:
     data = datasets.load(s.dataset, s.table, s.images, s.skip_missing)
     print(data.summary())
-    network = KONCEPT512.at(s.input_size, s.resize)
+    network = KONCEPT512.at(s.input_size, s.resize, s.rules, s.fit)
     path = Path(s.out) if s.out else prepared_path(data.folder, network)
     if path.is_file():
         made = Prepared(path)

@@ -26,14 +26,16 @@ class Settings:
     intervals: bool = False  # MOS_low and MOS_high after MOS, where the weights have them
     out: str = "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it is not done again
     retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
+    exclude: tuple[str, ...] = ()  # globs of what is left out of folders, such as '*_small.jpg' or 'drafts/*'
+    list_excluded: bool = False  # name what was left out: that, hidden files, and what systems keep beside pictures
     columns: Literal["all", "study"] = "all"  # study: image_path, MOS, as its result files; without a score: no MOS
     overwrite: bool = False  # begin the file anew
 
 
 def main(s: Settings) -> int:
     path = find_or_default(s.weights)
-    pictures = inputs.of(s.pictures, s.images)
-    print(f"{len(pictures):,} pictures")
+    pictures = inputs.of(s.pictures, s.images, s.exclude)
+    print(pictures.summary(s.list_excluded))
     scorer = s.how.load(path, pictures, calibrate=s.calibrate, intervals=s.intervals)
     file = scorer.write(pictures, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
     return UNSCORED if file.unscored else 0

@@ -39,7 +39,7 @@ def main(s: Settings) -> None:
     path = find(s.weights)
     pictures = _own(s.images) if s.images else _photographs(s.fetch)
     scorer = s.how.load(path, (), calibrate=False)
-    table = scored(pictures, scorer.engine, s.seed, s.how.workers)
+    table = scored(pictures, scorer.engine, s.seed, scorer.workers)
     found = correlations(table)
     kinds = by_kind(found)
     print(f"\n{markdown(kinds)}")

@@ -20,7 +20,7 @@ class Settings:
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     data: tyro.conf.OmitArgPrefixes[Data] = Data()
     set: Part = "test"  # the part of the data set
-    how: tyro.conf.OmitArgPrefixes[How] = How(precision="float32")
+    how: tyro.conf.OmitArgPrefixes[How] = How(precision="float32", dct_scaling=False)
     calibrate: bool = True  # scores in MOS by the map that is kept beside the weights, if there is one
     out: str = ""  # the folder of the results; named by weights and data set in results/ if empty
 

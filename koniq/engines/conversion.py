@@ -73,7 +73,7 @@ def some_pictures(network: Network, folder: Path | None, count: int) -> np.ndarr
             rng.uniform(1, 60, (count, 1, 1, 1))
         )
         return colours.clip(0, 255).astype(np.uint8)
-    opened = (decode(folder / name, network).pixels for name in pictures_in(folder))
+    opened = (decode(folder / name, network).pixels for name in pictures_in(folder).pictures)
     pixels = [picture for picture, _ in zip((each for each in opened if each is not None), range(count), strict=False)]
     if not pixels:
         raise InputError(f"{folder} should hold pictures that open. Received: none")

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from koniq.data import datasets, splits
 from koniq.data.releases import Release
 from koniq.ground import InputError, files, first_few
 from koniq.ground.paths import METADATA
 from koniq.ground.threads import each
+from koniq.pictures.decoding import whole
 from koniq.pictures.faults import is_machine, said, stopped
 from koniq.pictures.room import ROOM
-from ku.image_utils import to_rgb
+from ku.opening import ENDINGS
 
 Kind = Literal[
     "absent",
@@ -114,7 +115,7 @@ def inspect(
     folder: Path,
     release: Release | None = None,
     sets: dict[str, str] | None = None,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> Report:
     """Open every picture of `folder` and say what is not as it should be.
 
@@ -143,8 +144,7 @@ def inspect(
         findings += _sizes({picture: size for picture, (size, _) in opened.items() if picture not in unrated}, release)
     findings += _duplicates({picture: mark for picture, (_, mark) in opened.items()}, release, sets or {})
     known = {path.resolve() for path in paths.values()}
-    endings = Image.registered_extensions()
-    strangers = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in endings)
+    strangers = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS)
     findings += [
         Finding("extra", path.relative_to(folder).as_posix(), fault=release is not None)
         for path in strangers
@@ -156,16 +156,15 @@ def inspect(
 def _opened(path: Path) -> tuple[tuple[int, int], str] | str:
     """A picture's (height, width) and what tells its pixels from others', or the reason why it does not open."""
     try:
-        with ROOM.entered(), ROOM.opened(path) as file:
-            picture = to_rgb(file)
-            mark = hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest()
-    except UnidentifiedImageError:
-        return "not a picture in a format that Pillow reads"
+        with ROOM.entered(), whole(path) as found:
+            mark = hashlib.blake2b(found.picture.tobytes(), digest_size=16).hexdigest()
+    except UnidentifiedImageError as error:
+        return str(error)
     except Exception as error:  # Pillow's plugins raise anything on a broken file
         if is_machine(error):
             raise stopped(path, said(error)) from error
         return f"{type(error).__name__}: {error}"
-    return picture.size[::-1], mark + str(picture.size)
+    return found.size[::-1], mark + str(found.size)
 
 
 def _sizes(found: dict[str, tuple[int, int]], release: Release) -> list[Finding]:
@@ -197,7 +196,7 @@ def _duplicates(marks: dict[str, str], release: Release | None, sets: dict[str, 
     return findings
 
 
-def check(dataset: str, table: str = "", images: str = "", workers: int = 2) -> Report:
+def check(dataset: str, table: str = "", images: str = "", workers: int | None = None) -> Report:
     """The report on a data set by name or from a CSV. Raises InputError if its table or its folder is not there."""
     name, ids, folder, _ = datasets.read(dataset, table, images)
     if not folder.is_dir():

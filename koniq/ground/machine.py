@@ -14,7 +14,7 @@ from koniq.ground.built import commit as commit  # part of what a record says, a
 
 PACKAGES = (
     *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),
-    *("numpy", "pandas", "scipy", "pillow", "h5py"),
+    *("numpy", "pandas", "scipy", "pillow", "h5py", "rawpy", "pillow-heif", "pillow-jxl-plugin"),
 )
 
 
@@ -62,8 +62,12 @@ def machine() -> str:
             name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name} ({cores} cores)"
+    return f"{name} ({cores()} cores)"
+
+
+def cores() -> int:
+    """The number of the processor's cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

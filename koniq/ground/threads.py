@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from tqdm import tqdm
 
+from koniq.ground.machine import cores
+
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -44,9 +46,9 @@ def ahead(
 
 
 @contextmanager
-def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool that, when it is left early, finishes what it is at and nothing more."""
-    pool = ThreadPoolExecutor(count)
+def threads(count: int | None) -> Iterator[ThreadPoolExecutor]:
+    """A pool that, when it is left early, finishes what it is at and nothing more. count: None is one a core."""
+    pool = ThreadPoolExecutor(count or cores())
     try:
         yield pool
     finally:
@@ -54,7 +56,7 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def each(
-    workers: int, work: Callable[..., Result], *columns: Sequence, title: str = "", unit: str = "pic"
+    workers: int | None, work: Callable[..., Result], *columns: Sequence, title: str = "", unit: str = "pic"
 ) -> Iterator[Result]:
     """What `work` gives for each row of the columns, in order, under a bar; the first error ends it, and is raised.
 

@@ -1,24 +1,25 @@
 """What is kept in the record beside weights and holds for these alone: the map of their scores to MOS, intervals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from koniq.ground import InputError
 from koniq.ground.typed import command
 from koniq.network import Network, sidecar
+from koniq.network.sidecar import FOR
+from koniq.network.spec import FORMER
 
 Found = TypeVar("Found")
-FOR = "for"  # of what is kept: the weights, and the size and the resize of the pictures, that it was made with
 
 
 def put(path: Path, key: str, facts: Mapping[str, object], network: Network, digest: str) -> None:
     """Keep `facts` under `key` in the record beside the weights at `path`, of which `digest` is the SHA-256.
 
-    They hold for these weights, and for pictures of the size and the resize of `network`.
+    They hold for these weights, and for pictures that get to them as to `network`.
     """
-    entry = {**facts, FOR: {"weights": [digest], **_pictures(network)}}
-    sidecar.write_record(path, sidecar.network_of(path), **sidecar.record(path) | {key: entry})
+    record = sidecar.record(path) or network.record()
+    sidecar.write(path, record | {key: {**facts, FOR: {"weights": [digest], **network.seen()}}})
 
 
 def forget(path: Path, key: str) -> bool:
@@ -26,7 +27,7 @@ def forget(path: Path, key: str) -> bool:
     record = sidecar.record(path)
     found = record.pop(key, None)
     if found:
-        sidecar.write_record(path, sidecar.network_of(path), **record)
+        sidecar.write(path, record)
     return bool(found)
 
 
@@ -43,8 +44,8 @@ def find(
     if not found:
         return None, ""
     try:
-        found, now = dict(found), _pictures(network)
-        holds_for = found.pop(FOR)
+        found, now = dict(found), FORMER | network.seen()
+        holds_for = FORMER | found.pop(FOR)
         files, was = holds_for["weights"], {name: holds_for[name] for name in now}
         kept = made(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -54,7 +55,10 @@ def find(
         ) from error
     if digest not in files:
         return kept, f"made for other weights than {path.name} holds now"
-    return kept, "" if was == now else f"made for pictures of {_size(was)}, not of {_size(now)}"
+    if was == now:
+        return kept, ""
+    told = {"input_size", "resize", *(name for name in now if was[name] != now[name])}
+    return kept, "made for pictures of {}, not of {}".format(*(_said(facts, told) for facts in (was, now)))
 
 
 def converted(record: Mapping[str, object], before: str, after: str) -> dict:
@@ -72,9 +76,7 @@ def converted(record: Mapping[str, object], before: str, after: str) -> dict:
     return {key: carried(entry) for key, entry in record.items()}
 
 
-def _pictures(network: Network) -> dict:
-    return {"input_size": list(network.input_size), "resize": network.resize}
-
-
-def _size(facts: Mapping) -> str:
-    return f"{'x'.join(map(str, facts['input_size']))} ({facts['resize']})"
+def _said(facts: Mapping, told: Collection[str]) -> str:
+    """How pictures got to the network, as a person reads it: 384x512 (lanczos, rules 1)."""
+    more = "".join(f", {name} {facts[name]}" for name in FORMER if name in told)
+    return f"{'x'.join(map(str, facts['input_size']))} ({facts['resize']}{more})"

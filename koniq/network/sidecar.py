@@ -1,15 +1,20 @@
 """The JSON beside a weights file: which network it is for, and what else its scores depend on."""
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from koniq.ground import InputError
 from koniq.ground.files import write_json
 from koniq.ground.paths import TRAINED_MODELS, is_packed
 from koniq.network.finding import BEST
-from koniq.network.spec import KONCEPT512, NETWORKS, Network
+from koniq.network.spec import FIRST, KONCEPT512, NETWORKS, NEWEST, Fit, Network, Resize, Rules
 from koniq.network.weight_files import SUFFIXES
 from ku.files import shown
+
+FOR = "for"  # of what is kept beside weights: these, and how pictures got to them, that it was made with
 
 
 def record_path(weights: Path) -> Path:
@@ -27,7 +32,12 @@ def record(weights: Path) -> dict:
 
 
 def write_record(weights: Path, network: Network, /, **facts: object) -> None:
-    """Write beside a weights file what its scores depend on, and any other facts.
+    """Write beside a weights file what its scores depend on, and any other facts. Raises as `write` does."""
+    write(weights, network.record() | facts)
+
+
+def write(weights: Path, record: Mapping[str, object]) -> None:
+    """Write the record of a weights file.
 
     Raises InputError if the weights came along with the package: the next version would forget it.
     """
@@ -36,20 +46,40 @@ def write_record(weights: Path, network: Network, /, **facts: object) -> None:
             f"Weights that something is kept beside should be yours: copy {weights.parent} into {TRAINED_MODELS}, "
             f"where they are found first. Received: {weights}, of the package"
         )
-    write_json(network.record() | facts, record_path(weights))
+    write_json(record, record_path(weights))
 
 
-def network_of(weights: Path, input_size: tuple[int, int] | None = None, resize: str | None = None) -> Network:
+def network_of(
+    weights: Path,
+    input_size: tuple[int, int] | None = None,
+    resize: Resize | None = None,
+    rules: Rules | None = None,
+    fit: Fit | None = None,
+    dct_scaling: bool = False,
+) -> Network:
     """The network that a weights file is for: by the record beside it, else KonCept512; arguments override it.
 
-    The weights fit pictures of any size, but their scores are right only at the size that they were trained at.
+    The weights fit pictures of any size, but their scores are right only at the size that they were trained at. Rules
+    that nothing tells are the newest, or, in an older record, those of the calibration that is kept there.
     """
     found = record(weights) or KONCEPT512.record()
     if found.get("network") not in NETWORKS:
         raise InputError(
             f"{record_path(weights)} should name one of {', '.join(NETWORKS)}. Received: {found.get('network')!r}"
         )
-    return NETWORKS[found["network"]].at(input_size or found["input_size"], resize or found["resize"])
+    by = found.get("rules") or next((each[FOR].get("rules", FIRST) for each in _kept(found)), NEWEST)
+    if by not in get_args(Rules):
+        raise InputError(
+            f"{record_path(weights)} should name rules that are known here: {', '.join(get_args(Rules))}. "
+            f"Received: {by!r}, of another version perhaps"
+        )
+    trained = NETWORKS[found["network"]].at(found["input_size"], found["resize"], fit=found.get("fit"))
+    return replace(trained, rules=by).at(input_size, resize, rules, fit, dct_scaling)
+
+
+def _kept(record: Mapping[str, object]) -> Iterator[Mapping]:
+    """What is kept in a record and holds for its weights alone: see koniq.measure.keeping."""
+    return (each for each in record.values() if isinstance(each, Mapping) and isinstance(each.get(FOR), Mapping))
 
 
 def title(path: Path) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from koniq.network.koncept512 import koncept512_layers, koncept512_name
 from koniq.network.koncept_lite import koncept_lite_layers, koncept_lite_name
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     import keras
     import openvino
     import torch
+
+Resize = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]  # names of ku.image_utils.RESAMPLE
+# By which a picture is decoded, see koniq.pictures.rules: 1 were those before there were others; the study's own.
+Rules = Literal["2", "1", "study"]
+NEWEST, FIRST, STUDY = "2", "1", "study"
+Fit = Literal["squash", "crop", "pad"]  # how a picture of other proportions gets to those that the network sees
 
 # In float32 two scores of a picture by the same weights are at most so far apart, in MOS, whatever computes them: the
 # size of the batch, the engine, the framework, the number of threads and the processor decide how sums are rounded.
@@ -31,13 +37,16 @@ class Network:
     name: str
     builder: Callable[..., "keras.Model"]
     input_size: tuple[int, int]  # (height, width) of a picture as the network sees it
-    resize: str = "lanczos"  # how pictures get there: a name of ku.image_utils.RESAMPLE
+    resize: Resize = "lanczos"  # the filter by which pictures get there
     torch_builder: Callable[[float], "torch.nn.Module"] | None = None
     features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
     layers: tuple[Layer, ...] = ()  # those with weights, in Keras's order, by which a file is known without a framework
     own_name: Callable[[str], str] = str  # the name in `layers` of an array in a public port of the body; "" if none
     openvino_builder: Callable[..., "openvino.Model"] | None = None
     body: str = "InceptionResNetV2"  # whose weights of ImageNet a training may start from: see koniq.fetch.bodies
+    rules: Rules = NEWEST  # by which pictures are decoded
+    fit: Fit = "squash"
+    dct_scaling: bool = False  # large JPEGs decoded at a half of their sides or less, see koniq.pictures.decoding
 
     @property
     def body_layers(self) -> tuple[Layer, ...]:
@@ -59,13 +68,41 @@ class Network:
         """
         return self.openvino_builder(state, self.input_size, bfloat16)
 
-    def at(self, input_size: tuple[int, int] | None = None, resize: str | None = None) -> "Network":
-        """The same network for pictures of another size or resized in another way."""
-        return replace(self, input_size=tuple(input_size or self.input_size), resize=resize or self.resize)
+    def at(
+        self,
+        input_size: tuple[int, int] | None = None,
+        resize: Resize | None = None,
+        rules: Rules | None = None,
+        fit: Fit | None = None,
+        dct_scaling: bool | None = None,
+    ) -> "Network":
+        """The same network for pictures that get to it in another way.
+
+        The study's rules take the nearest pixel, if no other resize is told; DCT scaling goes with the newest alone.
+        """
+        ours = "nearest" if rules == STUDY else self.resize
+        scaling = self.dct_scaling if dct_scaling is None else dct_scaling
+        rules = rules or self.rules
+        return replace(
+            self,
+            input_size=tuple(input_size or self.input_size),
+            resize=resize or ours,
+            rules=rules,
+            fit=fit or self.fit,
+            dct_scaling=scaling and rules == NEWEST,
+        )
 
     def record(self) -> dict:
-        """What a score depends on besides the weights, for the files written beside them."""
-        return {"network": self.name, "input_size": list(self.input_size), "resize": self.resize}
+        """What a score depends on besides the weights, for the files written beside them; see `seen`."""
+        return {"network": self.name, **self.seen(), **({"dct_scaling": True} if self.dct_scaling else {})}
+
+    def seen(self) -> dict:
+        """How pictures get to the network. What a record lacks that was written before there was a choice is FORMER."""
+        said = {"input_size": list(self.input_size), "resize": self.resize, "rules": self.rules}
+        return said if self.fit == FORMER["fit"] else {**said, "fit": self.fit}
+
+
+FORMER = {"rules": FIRST, "fit": "squash"}  # what was done where a record, or facts beside scores, do not say
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from koniq.ground.paths import ROOT
 from koniq.network import KONCEPT512, Network
 from koniq.pictures.decoding import Opened, decode
 from koniq.pictures.faults import Place
-from koniq.pictures.room import ROOM
+from koniq.pictures.room import MEGAPIXELS, ROOM
 
 LIMIT = 300.0  # seconds for a picture; the largest that Pillow decodes takes some, and a slow drive some more
 
@@ -27,8 +27,8 @@ class Apart:
     place: where the pictures lie, see koniq.pictures.faults. A context manager; leaving it ends the process.
     """
 
-    def __init__(self, network: Network, place: Place, limit: float = LIMIT):
-        self.network, self.place, self.limit = network, place, limit
+    def __init__(self, network: Network, place: Place, max_megapixels: float = MEGAPIXELS, limit: float = LIMIT):
+        self.network, self.place, self.max_megapixels, self.limit = network, place, max_megapixels, limit
         self._process: subprocess.Popen | None = None
         self._one = threading.Lock()
 
@@ -75,7 +75,9 @@ class Apart:
             env={**os.environ, "PYTHONPATH": paths},
         )
         try:
-            pickle.dump((self.network.input_size, self.network.resize, self.place, self.limit), process.stdin)
+            network = self.network
+            seen = network.input_size, network.resize, network.rules, network.fit, network.dct_scaling
+            pickle.dump((seen, self.place, self.max_megapixels, self.limit), process.stdin)
             process.stdin.flush()
             pickle.load(process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
@@ -111,8 +113,8 @@ def serve() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     given, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native code prints is no answer
-    input_size, resize, place, limit = pickle.load(given)
-    network = KONCEPT512.at(input_size, resize)
+    seen, place, max_megapixels, limit = pickle.load(given)
+    network = KONCEPT512.at(*seen)
 
     def answer(what: object) -> None:
         pickle.dump(what, answers)
@@ -125,7 +127,7 @@ def serve() -> None:
             if hasattr(signal, "alarm"):  # for a run that was killed, and ends nothing any more
                 signal.alarm(round(2 * limit) + 1)
             try:
-                answer(decode(path, network, place))
+                answer(decode(path, network, place, max_megapixels))
             except RunStopped as error:
                 answer(error)
 

@@ -4,21 +4,22 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
-
-from PIL import Image
 
 from koniq.ground import InputError, first_few, tables
 from koniq.ground.facts import facts, placed
 from koniq.ground.log import LOG
 from koniq.pictures.faults import is_machine, said, stopped
 from ku.files import shown
+from ku.opening import ENDINGS, is_picture
 
-# Of pictures that Pillow does not read; they have rows, too, and these say so.
-OTHER_ENDINGS = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
+# Folders of systems and of other programs, beside those whose names begin with a dot: thumbnails, and what was thrown
+# away. Of Synology and QNAP, of Windows, of Linux, of the Macintosh's archives.
+OF_SYSTEMS = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx"}
 
 
 class Input(NamedTuple):
@@ -39,6 +40,7 @@ class Inputs(Sequence[Path]):
 
     pictures: list[Input]
     places: tuple[Path, ...] = ()  # the folders that were given: if one goes away, so do its pictures
+    excluded: tuple[str, ...] = ()  # what lies in them and was left out: hidden, of a system, or as it was asked for
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -46,29 +48,49 @@ class Inputs(Sequence[Path]):
     def __getitem__(self, number: int) -> Path:
         return self.pictures[number].path
 
+    def summary(self, named: bool = False) -> str:
+        """How many there are, and how many were left out. named: these, too, a line each."""
+        text = f"{len(self):,} pictures"
+        if not self.excluded:
+            return text
+        text += f"; {len(self.excluded):,} left out: hidden, a system's, or excluded"
+        return "\n  ".join([text, *map(shown, self.excluded)]) if named else f"{text} (--list-excluded names them)"
+
     @property
     def roots(self) -> list[str]:
         """The folders that image_path starts from, absolute."""
         return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
 
 
-def of(sources: Sequence[str], images: str = "") -> Inputs:
+@dataclass
+class Found:
+    """What is in a folder, as paths from there."""
+
+    pictures: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # no pictures
+    excluded: list[str] = field(default_factory=list)  # a folder stands for all that is in it
+
+
+def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) -> Inputs:
     """The pictures that `sources` mean.
 
     A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside
     it, as koniq.reports.selection writes one, or else to the folder `lsc21-image` beside it, or else to its own), a
     folder (see `pictures_in`; named from there, or, if there are other sources, with the folder), a glob, or a single
-    file. A path in a list or a single file need not exist: that it is missing is a result. Raises InputError if there
-    is nothing to score.
+    file. A path in a list or a single file need not exist: that it is missing is a result. exclude: globs of what is to
+    be left out of folders and globs, see `is_excluded`. Raises InputError if there is nothing to score.
     """
     found: list[Input] = []
     places: list[Path] = []
+    excluded: list[str] = []
     here = Path()
     for source in sources:
         path = Path(source)
         if path.is_dir():
             folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
-            found += [Input(prefix + name, folder) for name in pictures_in(path)]
+            inside = pictures_in(path, exclude)
+            found += [Input(prefix + name, folder) for name in inside.pictures]
+            excluded += [f"{source.rstrip('/')}/{name}" for name in inside.excluded]
             places.append(path)
         elif path.suffix.lower() == ".csv":
             found += (listed := _listed(path, images))
@@ -77,24 +99,46 @@ def of(sources: Sequence[str], images: str = "") -> Inputs:
             names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
             if not names:
                 raise InputError(f"A glob should match pictures. Received: {source!r}, which matches nothing")
-            found += [Input(name, here) for name in names]
+            said = {*path.parts}  # what the glob itself names is not hidden
+            out = {
+                name for name in names if is_excluded(name, exclude) or any(map(_is_hidden, {*Path(name).parts} - said))
+            }
+            found += [Input(name, here) for name in names if name not in out]
+            excluded += sorted(out)
             places.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
         else:
             found.append(Input(source, here))
     if not found:
-        raise InputError("pictures should name a list (.csv), a folder, a glob or a file. Received: nothing")
-    return Inputs(found, tuple(dict.fromkeys(places)))
+        raise InputError(
+            "pictures should name a list (.csv), a folder, a glob or a file. "
+            f"Received: {f'{len(excluded):,}, all of them left out' if excluded else 'nothing'}"
+        )
+    return Inputs(found, tuple(dict.fromkeys(places)), tuple(excluded))
 
 
-def pictures_in(folder: Path) -> list[str]:
+def is_excluded(name: str, exclude: Sequence[str] = ()) -> bool:
+    """Whether a path is left out by one of the globs `exclude`: of the whole, of its file, or of a folder on its way.
+
+    In "drafts/*" the star stands for slashes, too; upper and lower case differ.
+    """
+    parts = name.replace(os.sep, "/").split("/")
+    return any(fnmatchcase(part, glob) for glob in exclude for part in ("/".join(parts), *parts))
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is not for people: its name begins with a dot, as AppleDouble's ._x.jpg, or says so."""
+    return name.startswith(".") or name.casefold() in OF_SYSTEMS
+
+
+def pictures_in(folder: Path, exclude: Sequence[str] = ()) -> Found:
     """What is to be scored in a folder and the folders in it, links followed, each file named from there, sorted.
 
     That is everything with the ending of a picture, whatever it turns out to be (a folder called x.jpg is one), and
-    every other file that Pillow takes for a picture. So is a folder within that may not be read. The number of
-    files that are no pictures is printed. Raises InputError if nothing is left.
+    every other file that is one of a format of photographs. So is a folder within that may not be read. Left out are
+    hidden files and folders, those of systems, and what `exclude` names. The number of files that are no pictures is
+    printed. Raises InputError if nothing is left.
     """
-    endings = OTHER_ENDINGS | Image.registered_extensions().keys()
-    found, others, closed, seen = [], [], [], set()
+    found, closed, seen = Found(), [], set()
 
     def named(at: str, name: str) -> str:
         below = os.path.relpath(at, folder)
@@ -113,16 +157,25 @@ def pictures_in(folder: Path) -> list[str]:
             folders.clear()
             continue
         seen.add(place)
-        folders.sort()
-        for name in (*files, *(name for name in folders if _ending(name) in endings)):
-            kind = found if _ending(name) in endings or _is_picture(f"{at}/{name}") else others
-            kind.append(named(at, name))
-    found += [named(path, "") for path in closed]  # a row each: what is in them is not scored
-    if others:
-        LOG.info(f"{len(others):,} other files in {folder} are no pictures ({first_few(map(shown, others))})")
-    if not found:
-        raise InputError(f"The folder {folder} should hold pictures. Received: {len(others):,} files, none a picture")
-    return sorted(found)
+        for names in (files, folders):
+            out = [name for name in names if _is_hidden(name) or is_excluded(named(at, name), exclude)]
+            found.excluded += [named(at, name) for name in out]
+            names[:] = sorted(set(names) - set(out))
+        for name in (*files, *(name for name in folders if _ending(name) in ENDINGS)):
+            is_one = _ending(name) in ENDINGS or _is_picture(f"{at}/{name}")
+            (found.pictures if is_one else found.others).append(named(at, name))
+    found.pictures += [named(path, "") for path in closed]  # a row each: what is in them is not scored
+    if found.others:
+        number, some = len(found.others), first_few(map(shown, found.others))
+        LOG.info(f"{number:,} other files in {folder} are no pictures ({some})")
+    if not found.pictures:
+        left_out = f", and {len(found.excluded):,} left out" if found.excluded else ""
+        raise InputError(
+            f"The folder {folder} should hold pictures. Received: {len(found.others):,} files, none a picture{left_out}"
+        )
+    found.pictures.sort()
+    found.excluded.sort()
+    return found
 
 
 def _ending(name: str) -> str:
@@ -130,15 +183,12 @@ def _ending(name: str) -> str:
 
 
 def _is_picture(path: str) -> bool:
-    """Whether Pillow takes a file without the ending of a picture for one."""
+    """Whether a file without the ending of a picture is one."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             return False
-        with Image.open(path):
-            return True
-    except Image.DecompressionBombError:
-        return True
-    except Exception as error:  # Pillow's plugins raise anything
+        return is_picture(path)
+    except OSError as error:
         if is_machine(error):
             raise stopped(path, said(error)) from error
         return False

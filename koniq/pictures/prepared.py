@@ -16,6 +16,7 @@ from koniq.ground.log import LOG
 from koniq.ground.threads import each
 from koniq.ground.typed import command
 from koniq.network import Network
+from koniq.network.spec import FORMER
 from koniq.pictures.contents import HASH_BYTES, digest_of
 from koniq.pictures.order import Seen
 from koniq.pictures.whole import check_whole, opened
@@ -80,9 +81,8 @@ class Prepared(Seen):
 
     def unfit(self, ids: pd.DataFrame, network: Network) -> str:
         """Why these pictures are not the ones of a table (image_name, image_path) as the network takes them, or ""."""
-        facts = {"version": PREPARED_VERSION, "resize": network.resize, "input_size": list(network.input_size)}
-        for name, value in facts.items():
-            if (was := np.asarray(self.facts[name]).tolist()) != value:
+        for name, value in {"version": PREPARED_VERSION, **FORMER, **network.seen()}.items():
+            if (was := np.asarray((FORMER | self.facts)[name]).tolist()) != value:
                 return f"its {name} is {was}, not {value}"
         for name, path in zip(ids.image_name, ids.image_path, strict=True):
             if name in self.places and not self.is_of(name, path):
@@ -107,7 +107,8 @@ class Prepared(Seen):
 def prepared_path(images: Path, network: Network) -> Path:
     """Where `prepare` puts the pictures of a folder for a network: beside it, as 512x384-384x512-lanczos.h5."""
     height, width = network.input_size
-    return images.with_name(f"{images.name}-{height}x{width}-{network.resize}.h5")
+    fit = "" if network.fit == FORMER["fit"] else f"-{network.fit}"
+    return images.with_name(f"{images.name}-{height}x{width}-{network.resize}{fit}.h5")
 
 
 def fitting(path: Path | None, ids: pd.DataFrame, network: Network) -> Prepared | None:
@@ -122,7 +123,7 @@ def fitting(path: Path | None, ids: pd.DataFrame, network: Network) -> Prepared 
     return prepared
 
 
-def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> None:
+def prepare(data: DataSet, network: Network, path: Path, workers: int | None = None) -> None:
     """Write the pictures of a data set, as the network takes them, to `path`: a uint8 data set of one chunk a picture.
 
     They are not compressed, for that reads slower (results/LOG.md). What is done is kept in `.NAME.part`: the same
@@ -140,8 +141,8 @@ def prepare(data: DataSet, network: Network, path: Path, workers: int = 2) -> No
     with lock:
         facts = {
             "version": PREPARED_VERSION,
-            "input_size": network.input_size,
-            "resize": network.resize,
+            **FORMER,
+            **network.seen(),
             "name": data.name,
             "source": shown(str(data.folder)),
             "sources": _fingerprint(data.ids),
@@ -214,7 +215,7 @@ def _belongs(part: Path, facts: dict, names: Iterable[str]) -> bool:
         before = Prepared(part)
     except InputError:
         return False
-    same = all(np.array_equal(before.facts.get(name), value) for name, value in facts.items())
+    same = all(np.array_equal((FORMER | before.facts).get(name), value) for name, value in facts.items())
     return same and set(before.places) == set(names)  # what did not open is taken out at the very end
 
 

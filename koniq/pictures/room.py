@@ -3,15 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
-from typing import BinaryIO
 
 from PIL import Image
 
 # Bytes that a pixel takes at most between its file and the network, measured with Pillow 13.
 USUAL = 8  # the picture as it is stored and as RGB, 4 bytes a pixel each
 # Grey of more than 8 bits goes through float32; these formats are decoded outside of the picture, and copied into it.
-DEEP, DEEP_FORMATS = 20, {"JPEG2000", "WEBP", "AVIF"}
+DEEP, DEEP_FORMATS = 20, {"JPEG2000", "WEBP", "AVIF", "HEIF", "JXL", "RAW"}
 
 
 class Room:
@@ -56,18 +54,22 @@ class Room:
                 self._taken -= size
                 self._changed.notify_all()
 
-    @contextmanager
-    def opened(self, source: str | PathLike[str] | BinaryIO) -> Iterator[Image.Image]:
-        """An open picture, of which no more than the header was read, with room for what it takes to decode it."""
-        with Image.open(source) as picture, self.taken(size_in_memory(picture)):
-            yield picture
-
 
 def size_in_memory(picture: Image.Image) -> int:
     """The bytes that it takes to decode a picture of which no more than the header was read."""
     deep = picture.mode == "F" or picture.mode.startswith("I") or picture.format in DEEP_FORMATS
-    return picture.width * picture.height * (DEEP if deep else USUAL)
+    return picture.width * picture.height * (DEEP if deep else USUAL) + _coefficients(picture)
 
 
-# As much as the largest picture takes that Pillow decodes (179 megapixels): so many small ones at a time, or that one.
-ROOM = Room(2 * (1 << 30) // 12 * USUAL)
+def _coefficients(picture: Image.Image) -> int:
+    """The bytes that libjpeg holds of a progressive JPEG until its last scan is read, however small it is made."""
+    if "progressive" not in picture.info or not (parts := getattr(picture, "layer", None)):
+        return 0
+    width, height = getattr(picture, "full_size", picture.size)
+    most = max(part[1] for part in parts) * max(part[2] for part in parts)
+    return round(width * height * 2 * sum(part[1] * part[2] for part in parts) / most)
+
+
+# What may be decoded of a picture, as much as Pillow decodes by itself: so many small ones at a time, or that one.
+MEGAPIXELS = 179
+ROOM = Room(MEGAPIXELS * 1_000_000 * USUAL)

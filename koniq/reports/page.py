@@ -23,9 +23,9 @@ from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
 from koniq.ground.log import LOG
 from koniq.ground.text import one_line, shortened
+from koniq.pictures.decoding import thumbnail as thumbnail_of
 from koniq.reports.distribution import is_scored
 from ku.files import atomic_path, shown
-from ku.image_utils import decode_image
 
 PAGE = "report.html"
 GENERATOR = '<meta name="generator" content="koniq">'  # by which a folder is known to be a report's
@@ -53,11 +53,9 @@ def cell(
     """
     path = locate(name, roots) if thumbnail else None
     try:
-        picture = decode_image(path) if path else None
+        picture = thumbnail_of(path, THUMBNAIL) if path else None
     except Exception:  # it opened when it was scored, but may have changed; Pillow's plugins raise anything
         picture = None
-    if picture:
-        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     link = address(path, folder) if picture and folder else ""
     return Cell(name, tuple(filter(None, captions)), picture, link)
 

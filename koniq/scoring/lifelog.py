@@ -10,7 +10,7 @@ from koniq.ground.machine import native_silence
 from koniq.network import Network
 from koniq.pictures import contents
 from koniq.pictures.apart import Apart
-from koniq.pictures.decoding import Opened, decode
+from koniq.pictures.decoding import Opened
 from koniq.pictures.faults import Place
 from koniq.pictures.inputs import Inputs
 from koniq.pictures.room import ROOM
@@ -27,12 +27,15 @@ class Scoring(Protocol):
     """What scores: a koniq.scoring.scorer.Scorer."""
 
     workers: int
+    max_megapixels: float
 
     @property
     def network(self) -> Network: ...
 
     @property
     def facts(self) -> Mapping[str, object]: ...
+
+    def opened(self, picture: Path, place: Place) -> Opened: ...
 
     def run(
         self, items: Iterable[Item], opened: Callable[[Item], Opened], progress: str = "", total: int | None = None
@@ -74,7 +77,7 @@ def score(
 def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile, progress: str) -> None:
     left = rows.again + rows.new
     place = Place(places)
-    with Apart(scorer.network, place) as apart, InFlight(file.path, left) as pictures:
+    with Apart(scorer.network, place, scorer.max_megapixels) as apart, InFlight(file.path, left) as pictures:
         if suspects := len(pictures.suspects):
             LOG.info(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
 
@@ -82,7 +85,7 @@ def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile,
             path = wanted.input.path
             if wanted in pictures.suspects:
                 return with_content(path, apart.decode)
-            return with_content(path, lambda path: decode(path, scorer.network, place))
+            return with_content(path, lambda path: scorer.opened(path, place))
 
         scores = scorer.run(pictures, opened, progress, len(left))
         with native_silence():

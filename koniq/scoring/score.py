@@ -26,15 +26,19 @@ class Score:
     low: float = nan  # the ends of the interval about `mos`, where intervals were asked for
     high: float = nan
     content: Content | None = None  # what was in the file, where that was asked for
+    note: str = ""  # what there is to say of a picture that has a score
 
     @classmethod
     def of(cls, name: str, opened: Opened, mos: float = nan, raw: float = nan) -> "Score":
         """What became of a picture that was opened; without a score, if that is all that became of it."""
         about = (opened.status, opened.width, opened.height, opened.error)
-        return cls(name, mos, *about, raw=raw, content=opened.content)
+        return cls(name, mos, *about, raw=raw, content=opened.content, note=opened.note)
 
     def fields(self) -> dict[str, str]:
-        """What a row of a CSV says of it, by column, MOS_low and MOS_high among them; "" where there is no number."""
+        """What a row of a CSV says of it, by column, MOS_low and MOS_high among them; "" where there is no number.
+
+        In the column `error` stands the note, if there is no error.
+        """
         # The shortest digits that give the same number back: a network's scores are float32, calibrated ones are not.
         mos = self.mos if isfinite(self.raw) else np.float32(self.mos)
         numbers = {"MOS": mos, "MOS_low": self.low, "MOS_high": self.high}
@@ -44,7 +48,7 @@ class Score:
             "status": self.status,
             "width": str(self.width),
             "height": str(self.height),
-            "error": shown(self.error),
+            "error": shown(self.error or self.note),
         }
 
 

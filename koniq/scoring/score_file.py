@@ -18,6 +18,7 @@ import pandas as pd
 
 from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.facts import facts, facts_path
+from koniq.network.spec import FORMER
 from koniq.pictures.contents import Content
 from koniq.scoring.journal import Journal, Row, append_whole
 from koniq.scoring.score import Score
@@ -205,7 +206,7 @@ class ScoreFile:
             path.write_text(json.dumps(facts, indent=2) + "\n")
 
     def _check(self, now: dict) -> None:
-        before = facts(self.path)
+        before, now = ({**FORMER, **side} if side else side for side in (facts(self.path), now))
         if not before:
             raise InputError(
                 f"{facts_path(self.path)} should say what the scores in {self.path.name} depend on, and is not there. "
@@ -319,7 +320,7 @@ class ScoreFile:
         """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
         wanted, at = set(rows), self.columns.index("error") if "error" in self.columns else len(self.columns)
         return {
-            row: "".join(fields[at:]) or (format(float(fields[1]), ".2f") if fields[1] else NO_SCORE)
+            row: (format(float(fields[1]), ".2f") if fields[1] else "".join(fields[at:]) or NO_SCORE)
             for row, fields, _ in self._rows()
             if row in wanted
         }

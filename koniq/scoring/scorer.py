@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -27,12 +27,16 @@ from koniq.data import scale
 from koniq.engines.engine import Engine, numbers
 from koniq.engines.plan import DeviceName, EngineName, Plan, Precision, decide
 from koniq.ground import InputError
+from koniq.ground.facts import facts as facts_beside
 from koniq.ground.log import LOG
+from koniq.ground.machine import cores
 from koniq.measure import calibration, conformal
 from koniq.network import Network, find_or_default, sidecar
+from koniq.network.spec import FORMER, NEWEST, Fit, Resize, Rules
 from koniq.pictures.decoding import Opened, Picture, decode, name_of
 from koniq.pictures.faults import Place
 from koniq.pictures.inputs import Input, Inputs, of
+from koniq.pictures.room import MEGAPIXELS
 from koniq.scoring import lifelog, loop, score_file
 from koniq.scoring.loop import Item, Reading
 from koniq.scoring.score import Score
@@ -40,7 +44,6 @@ from koniq.scoring.score import Score
 if TYPE_CHECKING:
     import pandas as pd
 
-Resize = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]
 Sources = str | PathLike[str] | Inputs | Iterable[str | PathLike[str]]  # a list, folder, glob or file; or pictures
 
 
@@ -56,36 +59,47 @@ def load(
     compiled: bool = False,
     calibrate: bool = True,
     intervals: bool | None = False,
-    workers: int = 2,
+    workers: int | None = None,
     int8_pictures: Sequence[Path] = (),
+    rules: Rules | None = None,
+    fit: Fit | None = None,
+    dct_scaling: bool = True,
+    max_megapixels: float = MEGAPIXELS,
 ) -> "Scorer":
     """What scores pictures: the weights found, their record read, and the engine decided on, but not started.
 
     weights: a file, a training run, or a name in trained_models; "" is the original KonCept512 if that is there, else
     koncept_lite. engine: auto is on a GPU if there is one, else openvino. precision: auto is the fastest that is safe.
     batch_size: pictures at a time; None is what suits the engine. input_size: (height, width); resize: the filter; None
-    is as in training. device: that Keras and PyTorch compute on. compiled: by PyTorch. calibrate: scores in MOS by the
-    map that is kept beside the weights, if there is one. intervals: about each score; None: where the weights have
-    them. workers: threads that open pictures. int8_pictures: at least 40, on which precision="int8" is calibrated once.
-    Raises InputError if there are no such weights, if the engine is not installed or does not go with the rest, or if
-    intervals are wanted and the weights have none; a device or a precision that is not there shows at the first score.
+    is as in training, so is fit: what becomes of other proportions. rules: by which pictures are decoded; None is the
+    newest, or those of the file that is gone on with. dct_scaling: JPEGs of more than twice the size that the network
+    takes are decoded at a half of it or less. max_megapixels: what may be decoded of a picture. device: that Keras and
+    PyTorch compute on. compiled: by PyTorch. calibrate: scores in MOS by the map that is kept beside the weights, if
+    there is one. intervals: about each score; None: where the weights have them. workers: threads that open pictures;
+    None: one a core. int8_pictures: at least 40, on which precision="int8" is calibrated once. Raises InputError if
+    there are no such weights, if the engine is not installed or does not go with the rest, or if intervals are wanted
+    and the weights have none; a device or a precision that is not there shows at the first score.
     """
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
+    for name, value in (("batch_size", batch_size), ("workers", workers), ("max_megapixels", max_megapixels)):
         if value is not None and value <= 0:
             raise InputError(f"{name} should be positive. Received: {name}={value}")
     path = find_or_default(fspath(weights))
-    plan = decide(path, engine, precision, batch_size, input_size, resize, int8_pictures, device, compiled)
+    plan = decide(
+        *(path, engine, precision, batch_size, input_size, resize, int8_pictures, device, compiled),
+        *(rules, fit, dct_scaling),
+    )
     how = {
         **{"engine": engine, "precision": precision, "batch_size": batch_size, "input_size": input_size},
         **{"resize": resize, "device": device, "compiled": compiled, "calibrate": calibrate, "intervals": intervals},
-        **{"workers": workers, "int8_pictures": int8_pictures},
+        **{"workers": workers, "int8_pictures": int8_pictures, "rules": rules, "fit": fit},
+        **{"dct_scaling": dct_scaling, "max_megapixels": max_megapixels},
     }
     record, to_mos, found = sidecar.record(path), None, None
     if calibrate and calibration.KEY in record:
         to_mos = calibration.kept(path, plan.network, plan.about["weights"])
     if intervals or (intervals is None and conformal.KEY in record):
         found = conformal.kept(path, plan.network, plan.about["weights"], to_mos, needed=bool(intervals))
-    return Scorer(plan, to_mos, found, workers, how)
+    return Scorer(plan, to_mos, found, workers or cores(), how, max_megapixels)
 
 
 class Scorer:
@@ -97,8 +111,8 @@ class Scorer:
     raised where the machine fails, a drive that goes away for instance. Nothing is printed: what there is to say goes
     to the logger "koniq".
 
-    to_mos: from the network's own scores to MOS; None: they stay
-    as they are. intervals: about what comes of that, or None. workers: threads that open pictures.
+    to_mos: from the network's own scores to MOS; None: they stay as they are. intervals: about what comes of that, or
+    None. workers: threads that open pictures. max_megapixels: what may be decoded of one.
     """
 
     def __init__(
@@ -108,7 +122,9 @@ class Scorer:
         intervals: conformal.Intervals | None = None,
         workers: int = 2,
         how: Mapping[str, object] | None = None,
+        max_megapixels: float = MEGAPIXELS,
     ):
+        self.max_megapixels = max_megapixels
         self._plan, self.to_mos, self.intervals, self.workers = plan, to_mos, intervals, workers
         self._how = dict(how or {})  # what `load` was given
         self._reading = Reading(to_mos, intervals)
@@ -122,7 +138,7 @@ class Scorer:
 
     @property
     def network(self) -> Network:
-        """What the network takes: its input_size (height, width), its resize."""
+        """What the network takes: its input_size (height, width), and how pictures get to it."""
         return self._plan.network
 
     @cached_property
@@ -151,7 +167,7 @@ class Scorer:
 
     @property
     def engine(self) -> Engine:
-        """What computes the scores, started when it is first asked for: seconds, a minute for a first export."""
+        """What computes the scores, started when it is first asked for: it takes seconds."""
         with self._starting:
             if not self._engine:
                 _hush()
@@ -167,11 +183,15 @@ class Scorer:
 
         For many pictures `scores` is several times as fast.
         """
-        engine, name, opened = self.engine, name_of(picture), decode(picture, self.network)
+        engine, name, opened = self.engine, name_of(picture), self.opened(picture)
         if opened.pixels is None:
             return Score.of(name, opened)
         found = numbers(engine, opened.pixels[None])
         return self._reading.score(name, opened, float(found[0]))
+
+    def opened(self, picture: Picture, place: Place | None = None) -> Opened:
+        """A picture as the network takes it, or the reason why not. place: see koniq.pictures.decode."""
+        return decode(picture, self.network, place, self.max_megapixels)
 
     def scores(self, pictures: Iterable[Picture], *, progress: str = "") -> Iterator[Score]:
         """The scores of pictures, one after another in their order, while they are computed.
@@ -179,7 +199,10 @@ class Scorer:
         The memory that it takes does not depend on how many there are: from a generator, some pictures are taken ahead
         of the first score, two batches and a few more. progress: the title of a bar on a terminal, or none.
         """
-        return loop.predict(self.engine, pictures, self.workers, progress, reading=self._reading)
+        place = Place()
+        return loop.predict(
+            *(self.engine, pictures, self.workers, progress), lambda one: self.opened(one, place), self._reading
+        )
 
     def table(self, pictures: Sources | Iterable[Picture], *, progress: str = "") -> "pd.DataFrame":
         """The scores of pictures as a table, a row each in their order: what a CSV of them reads as.
@@ -192,7 +215,7 @@ class Scorer:
             return score_file.table(self.scores(pictures, progress=progress), bool(self.intervals))
         found = _inputs(pictures)
         place = Place(found.places)
-        scored = self.run(found.pictures, lambda item: decode(item.path, self.network, place), progress, len(found))
+        scored = self.run(found.pictures, lambda item: self.opened(item.path, place), progress, len(found))
         return score_file.table((score for _, score in scored), bool(self.intervals))
 
     def write(
@@ -216,7 +239,19 @@ class Scorer:
         if self.intervals and columns != "all":
             raise InputError(f"intervals should go with columns=all. Received: columns={columns}")
         chosen = "intervals" if self.intervals else columns
-        return lifelog.score(_inputs(pictures), self, Path(out), overwrite, retry, chosen, progress)
+        scorer = self if overwrite else self._as_begun(Path(out))
+        return lifelog.score(_inputs(pictures), scorer, Path(out), overwrite, retry, chosen, progress)
+
+    def _as_begun(self, out: Path) -> "Scorer":
+        """What goes on with the CSV `out` by the rules that it was begun with, unless others were told."""
+        begun = facts_beside(out) if out.is_file() else {}
+        rules, now = ((FORMER | facts)["rules"] for facts in (begun, self.facts))
+        if not begun or self._how.get("rules") or rules == now:
+            return self
+        if rules not in get_args(Rules):
+            raise InputError(f"{out} was begun by the rules {rules!r}, which this version does not know")
+        LOG.info(f"Pictures are decoded by the rules {rules}, as {out} was begun; a new file is by {NEWEST}")
+        return self.changed(rules=rules)
 
     def run(
         self, items: Iterable[Item], opened: Callable[[Item], Opened], progress: str = "", total: int | None = None
@@ -229,8 +264,9 @@ class Scorer:
         if unknown := how.keys() - self._how.keys():
             raise InputError(f"changed should be of {', '.join(self._how)}. Received: {', '.join(sorted(unknown))}")
         other = load(self._plan.weights, **{**self._how, **how})
-        resized = other.network.at(resize=self.network.resize)  # which is done before the engine sees it
-        if self._engine and replace(other.plan, network=resized) == self.plan:
+        seen = {name: getattr(self.network, name) for name in ("resize", "rules", "fit", "dct_scaling")}
+        alike = replace(other.network, **seen)  # which is done before the engine sees a picture
+        if self._engine and replace(other.plan, network=alike) == self.plan:
             other._engine = replace(self._engine, network=other.network)
         return other
 

@@ -16,6 +16,7 @@ from koniq.ground.files import write_csv
 from koniq.ground.paths import MODELS
 from koniq.ground.text import slug
 from koniq.network import Network, sidecar
+from koniq.network.spec import FORMER
 from koniq.reports.figures import draw_curves
 from ku.files import atomic_path, lock_file
 
@@ -26,7 +27,7 @@ ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be abse
 # Settings that older runs do not have, and what they did.
 LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
-    **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": ""},
+    **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": "", **FORMER},
 }
 
 # What lies in a run's folder.
@@ -139,7 +140,7 @@ class Run:
         fixed = [key for key in self.settings if key not in ANYWHERE]
         changed = [key for key in fixed if before.setting(key) != self.settings[key]]
         if changed:
-            was = ", ".join(f"{key}={before.settings.get(key)!r}" for key in changed)
+            was = ", ".join(f"{key}={before.setting(key)!r}" for key in changed)
             now = ", ".join(f"{key}={self.settings[key]!r}" for key in changed)
             raise InputError(f"A run is resumed with the settings that it began with: {was}. Received: {now}")
         for path in self.folder.glob(".*.tmp*"):  # of a process that was killed while it wrote

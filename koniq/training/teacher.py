@@ -67,7 +67,7 @@ def load(s: Chosen) -> DataSet:
 def _of_folder(folder: Path, seed: int) -> DataSet:
     if not folder.is_dir():
         raise InputError(f"images should be a folder of pictures for the teacher. Received: {folder}, which is none")
-    names = pictures_in(folder)
+    names = pictures_in(folder).pictures
     ids = pd.DataFrame({"image_name": names, "MOS": 0.0, "image_path": [folder / name for name in names]})
     return DataSet(folder.resolve().name, ids.assign(set=splits.split(ids, seed=seed)), folder=folder, skips=True)
 

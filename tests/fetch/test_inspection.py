@@ -12,7 +12,7 @@ from PIL import Image
 
 from koniq.data.releases import RATER_TRAINING, RELEASES, Release
 from koniq.fetch import inspection
-from koniq.pictures import room
+from koniq.pictures import decoding, room
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Release(sizes=((6, 8),), odd={"odd.png": (8, 6)}, same=(frozenset({"a.png", "b.png"}),))
@@ -43,12 +43,13 @@ def test_pictures_take_no_more_memory_together_than_there_is_room_for(folder, mo
     least = 8 * 6 * 8  # bytes of the smallest: two at a time are too many
     small, most = room.Room(least), []
 
-    def decoded(picture):
+    def decoded(picture, rules):
         most.append(small._taken)
-        return picture.convert("RGB")
+        return real(picture, rules)
 
-    monkeypatch.setattr(inspection, "ROOM", small)
-    monkeypatch.setattr(inspection, "to_rgb", decoded)
+    real = decoding.decoding.decoded
+    monkeypatch.setattr(decoding, "ROOM", small)
+    monkeypatch.setattr(decoding.decoding, "decoded", decoded)
     assert inspection.inspect("small", NAMES, folder, SMALL, workers=4).faults == []
     assert most == [least] * 4
 

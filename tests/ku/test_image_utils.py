@@ -80,14 +80,16 @@ def test_decode_scales_16_bit_grey():
     grey = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
     expected = [[[0] * 3, [100] * 3, [255] * 3]]
     assert np.asarray(decode_image(encoded(Image.fromarray(grey), "PNG"))).tolist() == expected
-    wide = Image.fromarray(grey.astype(np.int32))
-    assert np.asarray(decode_image(encoded(wide, "TIFF"))).tolist() == expected
+    wide = Image.fromarray(grey.astype(np.int32))  # whose type goes on to 2 ** 31
+    assert np.asarray(decode_image(encoded(wide, "TIFF"), "1")).tolist() == expected
+    assert np.asarray(decode_image(encoded(wide, "TIFF"))).max() == 0
 
 
 @pytest.mark.parametrize("values", [[0, 0.4, 1, np.nan], [0, 102, 255, np.nan]])
 def test_decode_scales_float_grey_by_its_range(values):
     data = encoded(Image.fromarray(np.array([values], dtype=np.float32)), "TIFF")
-    assert np.asarray(decode_image(data))[0, :, 1].tolist() == [0, 102, 255, 0]
+    assert np.asarray(decode_image(data, "1"))[0, :, 1].tolist() == [0, 102, 255, 0]
+    assert np.asarray(decode_image(data))[0, :, 1].tolist() == [0, 102 if values[1] < 1 else 255, 255, 0]
 
 
 def test_decode_lays_transparency_over_white():
@@ -121,7 +123,7 @@ def test_decode_fails_with_the_errors_of_pillow(tmp_path, im):
     with pytest.raises(UnidentifiedImageError):
         decode_image(b"")
     with pytest.raises(OSError, match="truncated"):
-        decode_image(encoded(Image.fromarray(im), "JPEG")[:-60])
+        decode_image(encoded(Image.fromarray(im), "PNG")[:-60])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -136,7 +138,8 @@ def test_hostile_files_decode_or_raise(test_data):
             continue  # any other error fails the test
         decoded += 1
         assert image.mode == "RGB"
-        assert {image.width, image.height} == {int(float(row["width"])), int(float(row["height"]))}
+        if row["width"]:  # else Pillow alone does not open it
+            assert {image.width, image.height} == {int(float(row["width"])), int(float(row["height"]))}
     assert decoded > len(rows) * 0.8
 
 

@@ -308,7 +308,7 @@ def beside(tmp_path):
 
 def test_it_is_kept_in_the_record_and_forgotten(beside):
     record = sidecar.record(beside)
-    assert list(record) == ["network", "input_size", "resize", "loss", "calibrated"]
+    assert list(record) == ["network", "input_size", "resize", "rules", "loss", "calibrated"]
     assert calibration.kept(beside, TINY, "abc") == calibration.fit(*rated("near"), "x")
     assert calibration.forget(beside)
     assert not calibration.forget(beside)

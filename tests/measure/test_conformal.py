@@ -146,7 +146,7 @@ def test_they_are_kept_in_the_record_and_forgotten(beside):
     assert record["intervals"]["for"]["weights"] == record["calibrated"]["for"]["weights"] == ["abc", "new"]
     assert conformal.forget(path)
     assert not conformal.forget(path)
-    assert list(sidecar.record(path)) == ["network", "input_size", "resize", "loss", "calibrated"]
+    assert list(sidecar.record(path)) == ["network", "input_size", "resize", "rules", "loss", "calibrated"]
 
 
 def test_where_they_do_not_hold_they_are_not_used_and_why_is_said(beside, capsys):

@@ -21,3 +21,20 @@ def test_nothing_is_kept_beside_weights_of_the_package(tmp_path, monkeypatch):
     assert not (tmp_path / "released").exists()
     sidecar.write_record(tmp_path / "a.weights.h5", TINY)
     assert sidecar.network_of(tmp_path / "a.weights.h5") == TINY
+
+
+def test_rules_are_those_of_the_record_or_of_what_is_kept_there_or_the_newest(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    sidecar.write_record(path, TINY.at(rules="1", fit="crop"))
+    assert sidecar.network_of(path) == TINY.at(rules="1", fit="crop")
+    assert sidecar.network_of(path, rules="2", fit="pad") == TINY.at(fit="pad")
+    assert sidecar.network_of(path, rules="study").resize == "nearest"
+    older = {key: value for key, value in TINY.record().items() if key != "rules"}
+    sidecar.write(path, older)
+    assert sidecar.network_of(path).rules == "2"
+    sidecar.write(path, older | {"calibrated": {"for": {"weights": ["abc"], "input_size": [24, 32]}}})
+    assert sidecar.network_of(path).rules == "1"  # a calibration from before there were rules
+    assert sidecar.network_of(path, rules="2").rules == "2"
+    sidecar.write(path, TINY.record() | {"rules": "3"})
+    with pytest.raises(InputError, match=r"should name rules that are known here: 2, 1, study\. Received: '3'"):
+        sidecar.network_of(path)

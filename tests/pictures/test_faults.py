@@ -20,6 +20,7 @@ from koniq.pictures.decoding import decode
 from koniq.scoring import score_file
 from koniq.scoring.loop import predict
 from koniq.scoring.scorer import Scorer
+from ku import opening
 
 COUNT = 40
 
@@ -57,8 +58,8 @@ def whole(folder, tmp_path):
 
 
 def failing(monkeypatch, error, *names):
-    """Have Pillow raise `error()` for the pictures of some names, and say which were asked for."""
-    asked, real = [], Image.open
+    """Have the opening of a file raise `error()` for the pictures of some names, and say which were asked for."""
+    asked, real = [], open
 
     def opened(path, *more):
         asked.append(Path(path).name)
@@ -66,7 +67,7 @@ def failing(monkeypatch, error, *names):
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.setattr(opening, "open", opened, raising=False)
     return asked
 
 
@@ -202,14 +203,14 @@ def test_one_picture_of_them_has_a_row_with_the_reason(folder, tmp_path, monkeyp
 @pytest.mark.parametrize(("error", "status", "reason"), DOUBTFUL)
 def test_all_of_them_stop_the_run(folder, whole, tmp_path, monkeypatch, error, status, reason):
     """From a moment on every picture fails, that which was scored before, too."""
-    real, gone = Image.open, []
+    real, gone = open, []
 
     def opened(path, *more):
         if gone:
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.setattr(opening, "open", opened, raising=False)
     match = r"could not be read, .* which opened just before, does not any more"
     plan = {"then": after(5, lambda: gone.append(True))}
     out = check_stopped(folder, tmp_path / "out.csv", whole, monkeypatch, match, **plan)
@@ -234,7 +235,7 @@ def test_a_root_that_may_not_be_read_any_more_stops_the_run(folder, monkeypatch)
 
 @pytest.mark.parametrize("error", [lambda: OSError(errno.EMFILE, "Too many open files"), MemoryError])
 def test_what_was_no_room_beside_others_is_opened_alone(folder, tmp_path, monkeypatch, error):
-    real, failed = Image.open, set()
+    real, failed = open, set()
 
     def opened(path, *more):
         if path not in failed:
@@ -242,7 +243,7 @@ def test_what_was_no_room_beside_others_is_opened_alone(folder, tmp_path, monkey
             raise error()
         return real(path, *more)
 
-    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.setattr(opening, "open", opened, raising=False)
     assert (score(folder, tmp_path / "out.csv").status == "ok").sum() == COUNT - 1
 
 
@@ -293,13 +294,13 @@ def test_listing_and_checking_stop_for_the_machine_too(folder, monkeypatch):
 
     (folder / "no ending").write_text("perhaps a picture")
     with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", stale)
+        patch.setattr(opening, "open", stale, raising=False)
         with pytest.raises(RunStopped, match=r"no ending could not be read, .*Stale file handle"):
             inputs.pictures_in(folder)
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", stale)
         with pytest.raises(RunStopped, match=r"pictures could not be read, .*Stale file handle"):
             inputs.pictures_in(folder)
-    monkeypatch.setattr(inspection, "to_rgb", stale)
+    monkeypatch.setattr(opening, "open", stale, raising=False)
     with pytest.raises(RunStopped, match="Stale file handle"):
         inspection._opened(folder / "2016-08-12/23.png")

@@ -111,3 +111,83 @@ def test_the_first_score_waits_for_no_framework(folder):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported:"
     assert pd.read_csv(folder / "a.csv").MOS.between(0, 100).all()
+
+
+@pytest.fixture
+def untidy(folder):
+    """A folder as cameras, drives and other programs leave it."""
+    images = folder / "lsc21-image"
+    for name in (
+        *("._c.png", ".hidden.jpg", "@eaDir/c.png/SYNOPHOTO_THUMB_M.jpg", ".thumbnails/c.png", "#recycle/old.jpg"),
+        *("lost+found/x.jpg", "__MACOSX/y.jpg", ".@__thumb/z.jpg", "$RECYCLE.BIN/w.jpg", "drafts/v.jpg", "c_small.png"),
+    ):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(images / name)
+    return images
+
+
+KEPT = ["2015-02-23/a.jpg", "2015-02-23/b.JPG", "c.png"]
+
+
+def test_what_is_hidden_or_a_systems_is_left_out_of_folders_and_counted(untidy):
+    found = inputs.of([str(untidy)])
+    assert names(found) == sorted([*KEPT, "drafts/v.jpg", "c_small.png"])
+    left_out = {Path(name).relative_to(untidy).as_posix() for name in found.excluded}
+    assert left_out == {  # a folder stands for all that is in it
+        *("._c.png", ".hidden.jpg", "@eaDir", ".thumbnails", "#recycle", "lost+found", "__MACOSX", ".@__thumb"),
+        "$RECYCLE.BIN",
+    }
+    assert found.summary() == "5 pictures; 9 left out: hidden, a system's, or excluded (--list-excluded names them)"
+    listed = found.summary(named=True).splitlines()
+    assert listed[0] == "5 pictures; 9 left out: hidden, a system's, or excluded"
+    assert f"  {untidy}/._c.png" in listed
+
+
+@pytest.mark.parametrize(
+    ("exclude", "gone"),
+    [
+        (["*_small.*"], ["c_small.png"]),
+        (["drafts"], ["drafts"]),
+        (["drafts/*"], ["drafts/v.jpg"]),
+        (["2015*/b.*", "drafts"], ["2015-02-23/b.JPG", "drafts"]),
+        (["*.jpg"], ["2015-02-23/a.jpg", "drafts/v.jpg"]),
+        (["nothing"], []),
+    ],
+)
+def test_globs_leave_out_more(untidy, exclude, gone):
+    usual = inputs.of([str(untidy)])
+    found = inputs.of([str(untidy)], exclude=exclude)
+    assert sorted({*found.excluded} - {*usual.excluded}) == [f"{untidy}/{name}" for name in gone]
+    assert {*names(usual)} - {*names(found)} == {
+        name for name in names(usual) for out in gone if name == out or name.startswith(f"{out}/")
+    }
+
+
+def test_globs_leave_out_of_globs_too(untidy):
+    found = names(inputs.of([f"{untidy}/**/*.jpg"], exclude=["b.*", "drafts"]))
+    assert found == [f"{untidy}/2015-02-23/a.jpg"]
+    assert f"{untidy}/lost+found/x.jpg" in inputs.of([f"{untidy}/**/*.jpg"]).excluded
+    assert names(inputs.of([f"{untidy}/lost+found/*.jpg"])) == [f"{untidy}/lost+found/x.jpg"]
+
+
+def test_a_file_that_is_named_itself_is_always_scored(untidy):
+    for name in ("._c.png", ".hidden.jpg", "@eaDir/c.png/SYNOPHOTO_THUMB_M.jpg"):
+        assert names(inputs.of([str(untidy / name)], exclude=["*"])) == [str(untidy / name)]
+    pd.DataFrame({"image_path": [".hidden.jpg"]}).to_csv(untidy / "list.csv", index=False)
+    assert names(inputs.of([str(untidy / "list.csv")])) == [".hidden.jpg"]
+    assert names(inputs.of([str(untidy / "@eaDir")])) == ["c.png", "c.png/SYNOPHOTO_THUMB_M.jpg"]
+
+
+def test_a_folder_of_which_all_is_left_out_says_so(untidy):
+    with pytest.raises(InputError, match="none a picture, and 14 left out"):
+        inputs.of([str(untidy)], exclude=["*.*", "*-*"])
+    with pytest.raises(InputError, match="all of them left out"):
+        inputs.of([f"{untidy}/*.png"], exclude=["*"])
+
+
+def test_other_formats_are_no_pictures(untidy, capsys):
+    for name in ("a.eps", "b.h5", "c.mpg", "d.fits", "e.ico", "f.pdf"):
+        (untidy / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
+    found = names(inputs.of([str(untidy)]))
+    assert not {"a.eps", "b.h5", "c.mpg", "d.fits", "e.ico", "f.pdf"} & {*found}
+    assert "are no pictures" in capsys.readouterr().out

@@ -59,6 +59,7 @@ def test_the_file_holds_what_the_network_takes_and_what_it_was_made_from(prepare
     with h5py.File(path) as file:
         assert dict(file.attrs) | {"input_size": [24, 32]} == {
             "version": 1,
+            **{"rules": "2", "fit": "squash"},
             "input_size": [24, 32],
             "resize": "lanczos",
             "name": "mine",
@@ -130,6 +131,19 @@ def test_a_training_run_finds_it_by_itself(prepared, tmp_path, capsys):
     assert f"Pictures: from {path}" in capsys.readouterr().out
     (batch,), _ = helper.make_generator(data.part("validation"), shuffle=False)[0]
     np.testing.assert_array_equal(batch[0], Prepared(path)["4.png"])
+
+
+def test_a_file_of_other_rules_or_another_fit_is_stale_and_one_of_before_is_of_the_first(prepared):
+    data, path = prepared
+    made = Prepared(path)
+    assert made.facts["rules"] == "2"
+    assert made.unfit(data.ids, TINY.at(rules="1")) == "its rules is 2, not 1"
+    assert made.unfit(data.ids, TINY.at(fit="pad")) == "its fit is squash, not pad"
+    assert prepared_path(Path("photos"), TINY.at(fit="pad")) == Path("photos-24x32-lanczos-pad.h5")
+    del made.facts["rules"], made.facts["fit"]
+    assert made.unfit(data.ids, TINY) == "its rules is 1, not 2"
+    assert made.unfit(data.ids, TINY.at(rules="1")) == ""
+    assert made.unfit(data.ids, TINY.at(dct_scaling=True, rules="1")) == ""
 
 
 def test_a_stale_file_is_noticed_and_not_used(prepared, tmp_path, capsys):
@@ -242,7 +256,7 @@ def test_all_that_do_not_open_are_named_at_once_or_left_out_and_counted(broken, 
     assert ended("prepare", broken, *SIZE) == 2
     said = capsys.readouterr().err
     assert "Received: 2 of 7 that are not, 1.png (truncated: " in said
-    assert "3.png (unreadable: not a picture in a format that Pillow reads). Replace them" in said
+    assert "3.png (unreadable: not a picture in a format of photographs). Replace them" in said
     assert "python -m koniq check" in said
     assert ended("prepare", broken, "--skip-missing", *SIZE) == 0
     said = capsys.readouterr().out

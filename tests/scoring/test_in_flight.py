@@ -34,7 +34,7 @@ import os, signal, time
 from PIL import ImageFile
 load = ImageFile.ImageFile.load
 def loaded(self, *more):
-    name = os.path.basename(getattr(self, "filename", "") or "")
+    name = os.path.basename(str(getattr(self.fp, "name", "")))
     if "killer" in name:
         os.kill(os.getpid(), signal.SIGKILL)
     if "endless" in name:
@@ -203,9 +203,9 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_beside_each_oth
     for number, size in enumerate(sizes):
         Image.new("RGB", size, (number,) * 3).save(tmp_path / f"{number:02}.png")
     monkeypatch.setattr(decoding, "ROOM", Room(400 * 400 * 8))
-    at_work, most, lock, real = [], [0, 0], threading.Lock(), decoding.to_rgb
+    at_work, most, lock, real = [], [0, 0], threading.Lock(), decoding.decoding.decoded
 
-    def slow(picture):
+    def slow(picture, rules):
         pixels = picture.width * picture.height
         with lock:
             at_work.append(pixels)
@@ -213,9 +213,9 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_beside_each_oth
         time.sleep(0.01)
         with lock:
             at_work.remove(pixels)
-        return real(picture)
+        return real(picture, rules)
 
-    monkeypatch.setattr(decoding, "to_rgb", slow)
+    monkeypatch.setattr(decoding.decoding, "decoded", slow)
     engine = Engine("mean", TINY, 4, lambda batch: batch.mean((1, 2, 3), dtype=np.float32))
     found = [score.mos for score in predict(engine, sorted(tmp_path.glob("*.png")), workers=8)]
     assert found == list(range(40))

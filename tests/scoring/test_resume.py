@@ -357,7 +357,7 @@ def test_kept_scores_are_printed_of_single_pictures(photos, tmp_path, monkeypatc
     assert printed[0] == f"3 of them are in {out} already"
     assert set(printed[1:4]) == {
         "10.png: 10.00",
-        "broken.jpg: not a picture in a format that Pillow reads",
+        "broken.jpg: not a picture in a format of photographs",
         "gone.png: no such file",
     }
     assert "20.png: 20.00" in printed[4:]

@@ -1,5 +1,6 @@
 import doctest
 import io
+import json
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mean import MeanPlan
+from odd_files import PROFILES, encoded, in_space
 from PIL import Image
 from skimage import data as photographs
 from tiny import TINY
@@ -17,6 +19,7 @@ import koniq
 from koniq.engines import numbers
 from koniq.engines.engine import Engine
 from koniq.ground import InputError
+from koniq.ground.facts import facts_path
 from koniq.ground.log import LOG
 from koniq.scoring import scorer as scoring_scorer
 from koniq.scoring.score_file import read
@@ -152,6 +155,60 @@ def test_the_csv_goes_on_where_it_stopped(folder, tmp_path):
     assert plan.scored == 3
     with pytest.raises(InputError, match="pictures should name"):
         scorer.write([], tmp_path / "s.csv")
+
+
+def test_a_file_is_gone_on_with_by_the_rules_that_it_was_begun_with(folder, tmp_path, capsys):
+    photos, out = folder / "my_photos", tmp_path / "out.csv"
+    load = {"precision": "float32", "device": "cpu"}
+    koniq.load(LITE, rules="1", **load).write(photos, out)
+    about = json.loads(facts_path(out).read_text())
+    assert about.pop("rules") == "1"
+    facts_path(out).write_text(json.dumps(about))  # as it was written before there were rules
+    before = out.read_text().splitlines()
+    Image.fromarray(photographs.astronaut()).save(photos / "more.png")
+    koniq.load(LITE, **load).write(photos, out)
+    assert "are decoded by the rules 1, as" in capsys.readouterr().out
+    assert [*before, out.read_text().splitlines()[-1]] == out.read_text().splitlines()
+    assert json.loads(facts_path(out).read_text()) == about
+    with pytest.raises(InputError, match=r'was begun with rules="1".*Received: rules="2"'):
+        koniq.load(LITE, rules="2", **load).write(photos, out)
+    koniq.load(LITE, **load).write(photos, out, overwrite=True)
+    assert json.loads(facts_path(out).read_text())["rules"] == "2"
+    (photos / "more.png").unlink()
+
+
+@pytest.mark.parametrize("how", [{"rules": "study"}, {"fit": "pad"}, {"fit": "crop"}, {"dct_scaling": False}])
+def test_scores_by_two_ways_to_the_network_are_not_mixed(folder, tmp_path, how):
+    load = {"precision": "float32", "device": "cpu"}
+    koniq.load(LITE, **load).write(folder / "photo.jpg", tmp_path / "out.csv")
+    with pytest.raises(InputError, match="scores of two kinds should not stand in one file"):
+        koniq.load(LITE, **load, **how).write(folder / "photo.jpg", tmp_path / "out.csv")
+
+
+def test_what_there_is_to_say_of_a_scored_picture_stands_where_errors_do(lite, tmp_path):
+    Image.fromarray(photographs.coffee()).save(tmp_path / "odd.jpg", icc_profile=b"broken")
+    note = "its profile is broken, and is not applied"
+    score = lite(tmp_path / "odd.jpg")
+    assert (score.status, score.error, score.note) == ("ok", "", note)
+    lite.write(tmp_path / "odd.jpg", tmp_path / "out.csv")
+    row = read(tmp_path / "out.csv").iloc[0]
+    assert (row.status, row.error) == ("ok", note)
+    assert pytest.approx(score.mos, abs=1e-3) == row.MOS
+
+
+def test_the_same_colours_in_four_spaces_score_alike(lite):
+    """As their numbers stand, they score up to 7 MOS apart."""
+    for photograph in (photographs.coffee(), photographs.chelsea()):
+        apart = {}
+        for rules in ("2", "1"):
+            scorer = lite.changed(rules=rules)
+            files = (
+                encoded(in_space(Image.fromarray(photograph), profile), "PNG", icc_profile=profile)
+                for profile in PROFILES.values()
+            )
+            apart[rules] = np.ptp([scorer(file).mos for file in files])
+        assert apart["2"] < 0.3
+        assert apart["1"] > 1
 
 
 def test_a_stream_takes_no_more_than_it_needs_ahead():
