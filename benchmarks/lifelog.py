@@ -6,7 +6,8 @@ ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 python -m benchmarks.lifelog       a
 In one run, by both networks, on the same pictures, everything in turn. The peer is the study's loop, one picture a
 `model.predict` and nearest neighbour: by the real kuti 0.9.8.1 where `make kuti` has been run, else stated here again.
 What decoding alone and the engine alone reach on the same cores bounds what both together can: 1 / rate = 1 / decoding
-+ 1 / engine.
++ 1 / engine. Beside it, by the first rules of decoding as it was before there were others; and of larger photographs
+how many are decoded a second, with DCT scaling and without.
 """
 
 import os
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import kuti_lifelog
@@ -36,6 +38,7 @@ from koniq.ground.files import write_csv
 from koniq.ground.paths import ROOT
 from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512, Network, finding, sidecar, weights
+from koniq.network.spec import FIRST
 from koniq.pictures.decoding import Opened, decode
 from koniq.scoring.lifelog import with_content
 from koniq.scoring.loop import predict
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 
 ALONE, WHOLE = "engine alone", "JPEG to CSV"
+BEFORE = ", rules 1"
 ISA = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")  # by these a processor does as an older one would
 LIFELOG = 183_227  # pictures of the study's
 
@@ -62,6 +66,7 @@ class Settings:
     rounds: int = 3  # of everything in turn
     batch_size: int | None = None  # of our engines; None: their own
     workers: int = 2  # threads that decode
+    megapixels: tuple[int, ...] = (1, 12, 48, 200)  # of the larger photographs; none: without them
     memory: tuple[int, ...] = (1000, 20000)  # pictures of the runs whose peak memory is measured
     memory_size: tuple[int, int] = (76, 100)  # the network's input in those, for them to end within minutes
     out: Path | None = None  # a CSV such as results/speed.csv, that the rates are added to
@@ -83,12 +88,17 @@ def main(s: Settings) -> None:
             weights.load(model, path)
             rates = {"peer": lambda: peer(model, network, pictures[: s.peer_count])}
         rates["decoding alone"] = lambda: decoding(network, pictures[: s.count], s.workers)
+        rates[f"decoding alone{BEFORE}"] = lambda: decoding(network.at(rules=FIRST), pictures[: s.count], s.workers)
         for each, precision in product([path, *([finding.find(s.lite)] if s.lite else [])], s.precisions):
             plan = engines.decide(each, "openvino", precision, s.batch_size, s.input_size, None, pictures).settled()
             case, engine, facts = f"{plan.network.name}, {plan.precision}", plan.start(), plan.facts()
             rates[f"{case}: {ALONE}"] = lambda engine=engine: alone(engine, pictures[: s.count])
             rates[f"{case}: {WHOLE}"] = lambda engine=engine, facts=facts: whole(
                 engine, facts, pictures[: s.count], folder / "scores.csv", s.workers
+            )
+            rates[f"{case}: {WHOLE}{BEFORE}"] = lambda engine=engine, facts=facts: whole(
+                replace(engine, network=engine.network.at(rules=FIRST)),
+                *(facts, pictures[: s.count], folder / "scores.csv", s.workers),
             )
         found = pd.DataFrame(
             [{name: rate() for name, rate in rates.items()} for _ in tqdm(range(s.rounds), desc="rounds", disable=None)]
@@ -99,6 +109,11 @@ def main(s: Settings) -> None:
         print(speed_table(rows))
         if s.out:
             add(rows, s.out)
+        if s.megapixels:
+            print(
+                f"\nDecoded to {s.input_size[0]}x{s.input_size[1]} a second, {s.workers} threads, {s.rounds} rounds\n"
+            )
+            print(large_table({size: large(folder, size, network, s) for size in s.megapixels}, found))
         if s.memory:
             peaks = [peak(path, pictures, count, folder, s) for count in s.memory]
             print(f"\nPeak memory, network at {s.memory_size[0]}x{s.memory_size[1]}\n")
@@ -140,6 +155,41 @@ def decoding(network: Network, paths: Sequence[Path], workers: int) -> float:
     return len(done) / (time.perf_counter() - began)
 
 
+def write_large(folder: Path, megapixels: int) -> Path:
+    """A photograph of so many megapixels, 4:3, quality 90, with the detail of photographs: it is laid out of theirs."""
+    rng, height = np.random.default_rng(0), round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    sheet, path = Image.new("RGB", (round(height * 4 / 3), height)), folder / f"{megapixels}.jpg"
+    photographs = [crop(scene(name), (768, 1024), rng) for name in SCENES["training"]]
+    places = product(range(0, sheet.height, 768), range(0, sheet.width, 1024))
+    for number, (top, left) in enumerate(places):
+        sheet.paste(photographs[number % len(photographs)], (left, top))
+    sheet.save(path, quality=90)
+    return path
+
+
+def large(folder: Path, megapixels: int, network: Network, s: Settings) -> dict[str, float]:
+    """Photographs of so many megapixels decoded a second, medians of rounds in turn; NaN: refused."""
+    path, ways = write_large(folder, megapixels), {"as a whole": network, "DCT scaling": network.at(dct_scaling=True)}
+    found = {way: [] for way in ways}
+    for _, (way, by) in product(range(s.rounds), ways.items()):
+        opens = decode(path, by).status == "ok"
+        found[way].append(decoding(by, [path] * max(s.workers, 24 // megapixels), s.workers) if opens else np.nan)
+    path.unlink()
+    return {way: float(np.median(rates)) for way, rates in found.items()}
+
+
+def large_table(rates: dict[int, dict[str, float]], found: pd.DataFrame) -> str:
+    """Markdown of `large`, beside what each engine does alone."""
+    engines_alone = {case: found[case].median() for case in found if case.endswith(ALONE)}
+    heads = ("megapixels", "as a whole", "DCT scaling", *engines_alone)
+    by_engine = tuple(f"{rate:.1f}" for rate in engines_alone.values())
+    rows = [
+        (str(size), *("refused" if np.isnan(rate) else f"{rate:.1f}" for rate in each.values()), *by_engine)
+        for size, each in rates.items()
+    ]
+    return markdown_table(heads, rows)
+
+
 def alone(engine: Engine, paths: Sequence[Path]) -> float:
     pixels = np.stack([decode(path, engine.network).pixels for path in paths[: engine.batch_size]])
     calls = -(-len(paths) // engine.batch_size)
@@ -173,10 +223,11 @@ def speeds(found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for case in found:
         share = hours = np.nan
-        if case.endswith(WHOLE):
-            engine = found[case.replace(WHOLE, ALONE)]
-            share = (found[case] * (1 / engine + 1 / found["decoding alone"])).median()
-        if case.endswith(WHOLE) or case == "peer":
+        if case.removesuffix(BEFORE).endswith(WHOLE):
+            decoded = found[f"decoding alone{BEFORE if case.endswith(BEFORE) else ''}"]
+            engine = found[case.removesuffix(BEFORE).replace(WHOLE, ALONE)]
+            share = (found[case] * (1 / engine + 1 / decoded)).median()
+        if case.removesuffix(BEFORE).endswith(WHOLE) or case == "peer":
             hours = LIFELOG / found[case].median() / 3600
         rates = found[case].median(), found[case].min(), found[case].max()
         rows.append((case, *rates, (found[case] / found.peer).median(), share, hours))
