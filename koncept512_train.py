@@ -34,7 +34,7 @@ class Settings:
     momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
-    rules: Literal["2", "1", "study"] = "2"  # by which pictures are decoded; a run that was begun before: 1
+    rules: Literal["2", "1"] = "2"  # by which pictures are decoded; of a run that was begun before: 1
     fit: Literal["squash", "crop", "pad"] = "squash"  # what becomes of other proportions than those of input_size
     seed: int = 1  # of weights, order, flips and dropout
     device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error

@@ -40,7 +40,7 @@ class Settings:
     sync_batch_norm: bool = True  # of several processes: statistics of the whole batch
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
-    rules: Literal["2", "1", "study"] = "2"  # by which pictures are decoded; a run that was begun before: 1
+    rules: Literal["2", "1"] = "2"  # by which pictures are decoded; of a run that was begun before: 1
     fit: Literal["squash", "crop", "pad"] = "squash"  # what becomes of other proportions than those of input_size
     seed: int = 1  # of weights, order, flips and dropout
     device: engines.DeviceName = "auto"  # auto: the GPU, if any; one that PyTorch lacks is an error

@@ -36,6 +36,7 @@ PILLOW = {
     "QOI": ".qoi",
     "SGI": ".sgi .rgb .rgba .bw",
     "PCX": ".pcx",
+    "ICO": ".ico",
     "TGA": ".tga .icb .vda .vst",
 }
 OTHERS = {"HEIF": ".heic .heif .hif .heics .heifs", "JXL": ".jxl", "RAW": raw.ENDINGS}

@@ -7,13 +7,14 @@ python -m koniq prepare mine.csv --images my_folder --resize bicubic
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 from koniq.data import datasets
 from koniq.ground import first_few
 from koniq.network import KONCEPT512
-from koniq.network.spec import Fit, Resize, Rules
+from koniq.network.spec import Fit, Resize
 from koniq.pictures.prepared import Prepared, prepare, prepared_path
 
 
@@ -25,7 +26,7 @@ class Settings:
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width)
     resize: Resize = "lanczos"  # how pictures get there
-    rules: Rules = "2"  # by which they are decoded
+    rules: Literal["2", "1"] = "2"  # by which they are decoded
     fit: Fit = "squash"  # what becomes of other proportions
     workers: int | None = None  # threads that decode pictures; None: one a core
     out: str = ""  # the file, if not beside the folder of the pictures, where training looks for it

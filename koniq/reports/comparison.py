@@ -12,6 +12,7 @@ from koniq.data.scale import USUAL, Scale, of_scores
 from koniq.ground import InputError
 from koniq.ground.facts import locate
 from koniq.measure.metrics import agreement
+from koniq.network.spec import FORMER
 from koniq.reports import distribution, page
 from koniq.reports import figures as reports_figures
 from koniq.scoring.facts import Facts
@@ -124,8 +125,8 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
     found = [
         f"The scores were not made alike: {key.replace('_', ' ')} {page.text(values[0])} for A and "
         f"{page.text(values[1])} for B. Part of the differences comes from that."
-        for key in ("input_size", "resize")
-        if None not in (values := [about.get(key) for about in abouts]) and values[0] != values[1]
+        for key in ("input_size", "resize", *FORMER)
+        if None not in (values := [(FORMER | about).get(key) for about in abouts]) and values[0] != values[1]
     ]
     if scales[0] != scales[1]:
         found.append(

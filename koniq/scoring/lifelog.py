@@ -93,7 +93,8 @@ def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile,
                 file.put(wanted.row, found)
                 pictures.scored()
                 if len(left) <= FEW:
-                    LOG.info(f"{wanted.name}: {found.error or format(found.mos, '.2f')}")
+                    note = f" ({found.note})" if found.note else ""
+                    LOG.info(f"{wanted.name}: {found.error or format(found.mos, '.2f') + note}")
         file.flush()
 
 

@@ -108,7 +108,7 @@ def test_what_opens_a_format_is_named_where_it_is_not_there(monkeypatch, name):
         b"SIMPLE  =                    T" + b" " * 2850,  # FITS
         b"BUFR" + bytes(100),
         b"\xd7\xcd\xc6\x9a" + bytes(100),  # WMF
-        encoded(PICTURE.resize((32, 32)), "ICO"),
+        encoded(PICTURE.resize((32, 32)), "ICNS"),
         encoded(PICTURE.convert("1"), "XBM"),
     ],
 )
@@ -123,7 +123,7 @@ def test_other_formats_of_pillow_never_see_a_file(monkeypatch, data):
 
 def test_endings_are_those_of_photographs():
     assert {".jpg", ".png", ".tif", ".heic", ".avif", ".jxl", ".nef", ".cr3", ".webp"} < ENDINGS
-    assert not {".eps", ".pdf", ".h5", ".hdf", ".mpg", ".fits", ".grib", ".wmf", ".ico"} & ENDINGS
+    assert not {".eps", ".pdf", ".h5", ".hdf", ".mpg", ".fits", ".grib", ".wmf", ".icns"} & ENDINGS
 
 
 def test_pictures_without_an_ending_are_known_by_their_headers(tmp_path):

@@ -322,6 +322,10 @@ def test_it_is_kept_in_the_record_and_forgotten(beside):
         (TINY, "abd", "made for other weights than my_best.weights.h5 holds now"),
         (TINY.at((30, 30)), "abc", "made for pictures of 24x32 (lanczos), not of 30x30 (lanczos)"),
         (TINY.at(resize="box"), "abc", "made for pictures of 24x32 (lanczos), not of 24x32 (box)"),
+        (
+            *(TINY.at(rules="1", fit="pad"), "abc"),
+            "made for pictures of 24x32 (lanczos, rules 2, fit squash), not of 24x32 (lanczos, rules 1, fit pad)",
+        ),
     ],
 )
 def test_for_other_weights_size_or_resize_it_is_not_used_and_that_is_said(beside, network, digest, why, capsys):

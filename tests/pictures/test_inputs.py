@@ -186,8 +186,8 @@ def test_a_folder_of_which_all_is_left_out_says_so(untidy):
 
 
 def test_other_formats_are_no_pictures(untidy, capsys):
-    for name in ("a.eps", "b.h5", "c.mpg", "d.fits", "e.ico", "f.pdf"):
+    for name in ("a.eps", "b.h5", "c.mpg", "d.fits", "e.icns", "f.pdf"):
         (untidy / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
     found = names(inputs.of([str(untidy)]))
-    assert not {"a.eps", "b.h5", "c.mpg", "d.fits", "e.ico", "f.pdf"} & {*found}
+    assert not {"a.eps", "b.h5", "c.mpg", "d.fits", "e.icns", "f.pdf"} & {*found}
     assert "are no pictures" in capsys.readouterr().out

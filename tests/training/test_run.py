@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from koniq import training
+from koniq.ground import InputError
 from koniq.study.recipes import Row
 from koniq.training import run
 
@@ -27,6 +28,14 @@ def test_a_run_says_what_it_is_and_an_older_one_what_it_did(tmp_path):
 def test_its_test_lies_in_it():
     tested = training.tested(Path("some"))
     assert (tested.metrics, tested.predictions) == (Path("some/test/metrics.csv"), Path("some/test/predictions.csv"))
+
+
+def test_a_run_of_before_there_were_rules_of_decoding_goes_on_by_the_first(tmp_path):
+    (tmp_path / "settings.json").write_text(json.dumps({"settings": {"seed": 3}}))
+    now = {"seed": 3, "rules": "1", "fit": "squash"}
+    assert not training.Run(str(tmp_path), now, resume=True).finished
+    with pytest.raises(InputError, match=r"that it began with: rules='1'\. Received: rules='2'"):
+        training.Run(str(tmp_path), now | {"rules": "2"}, resume=True)
 
 
 @pytest.mark.parametrize(
