@@ -126,7 +126,7 @@ def test_folders_that_the_file_system_does_not_number_are_all_gone_through(tmp_p
         return os.stat_result((found.st_mode, 0, *found[2:]))
 
     monkeypatch.setattr(os, "stat", without_number)
-    assert inputs.pictures_in(tmp_path) == ["a/1.jpg", "b/2.jpg"]
+    assert inputs.pictures_in(tmp_path).pictures == ["a/1.jpg", "b/2.jpg"]
 
 
 # Locks

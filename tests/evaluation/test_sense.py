@@ -72,7 +72,9 @@ def test_rank_correlations_are_of_known_orders():
 
 def test_the_command_writes_scores_a_figure_and_rows_of_the_metrics(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(commands_sense, "find", lambda name: tmp_path / name)
-    monkeypatch.setattr(choices, "load", lambda *_, **__: SimpleNamespace(plan=_Plan(), engine=_Plan().start()))
+    monkeypatch.setattr(
+        choices, "load", lambda *_, **__: SimpleNamespace(plan=_Plan(), engine=_Plan().start(), workers=2)
+    )
     monkeypatch.setattr(commands_sense, "RESULTS", tmp_path)
     monkeypatch.setattr(photographs, "FETCHED", tmp_path / "none")
     monkeypatch.setenv("KONIQ_OFFLINE", "1")
