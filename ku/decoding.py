@@ -83,9 +83,9 @@ def decoded(image: Image.Image, rules: str = NEWEST) -> Decoded:
     if rules == "1":
         rgb = as_rgb(upright(image, in_place=True))  # in place: a copy of a huge picture may not fit
         return Decoded(rgb, rgb.size)
-    orientation = orientation_of(image)
     full = getattr(image, "full_size", image.size)
     image = _loaded(image)
+    orientation = orientation_of(image)
     if orientation in TURNS:
         _turn(image, TURNS[orientation])
     rgb, to_srgb, odd = _in_rgb(image)
@@ -197,8 +197,10 @@ def _in_rgb(image: Image.Image) -> tuple[Image.Image, Conversion | None, str]:
         profile = lab_profile() if image.mode == "LAB" else profile_of(image)
         if not profile:
             return _flat(image), None, ""
-        own = image.mode in ("CMYK", "LAB") or (image.mode in ("L", "1") and _is_of_grey(profile))
-        ready = (image if image.mode != "1" else image.convert("L")) if own else _flat(image)
+        if _is_of_grey(profile) and image.mode in ("1", "L", "LA", "La"):
+            ready = _flat(image).convert("L")
+        else:
+            ready = image if image.mode in ("CMYK", "LAB") else _flat(image)
         found = conversion(profile, ready.mode)
         return (ready if found else _flat(image)), found, ""
     except NoProfile as error:

@@ -37,18 +37,18 @@ class RawFile(ImageFile.ImageFile):
         try:
             self._raw = rawpy.imread(self.fp)
             sizes = self._raw.sizes
-            self._orientation = TURNED.get(sizes.flip, 1)
             self._preview = self._found(rawpy, (sizes.width, sizes.height))
         except rawpy.LibRawError as error:
             raise OSError(f"LibRaw cannot read this RAW picture: {_said(error)}") from error
+        self.orientation = 1  # as of EXIF; LibRaw turns what it develops itself
         if self._preview:
             own = self._preview.getexif().get(0x0112, 1)
-            self._orientation = own if own in range(2, 9) else self._orientation
+            self.orientation = own if own in range(2, 9) else TURNED.get(sizes.flip, 1)
             self.info = {key: self._preview.info[key] for key in ("icc_profile",) if key in self._preview.info}
         self._size = self._preview.size if self._preview else (sizes.width, sizes.height)
         self._mode = self._preview.mode if self._preview else "RGB"
         self._half = False
-        self.note = f"of its {'full-size preview' if self._preview else 'developed pixels'}"
+        self.note = f"RAW: its {'full-size preview' if self._preview else 'developed pixels'}"
 
     def _found(self, rawpy: object, size: tuple[int, int]) -> JpegImageFile | None:
         """The preview of full size; None if there is none, or only smaller ones."""
@@ -64,16 +64,6 @@ class RawFile(ImageFile.ImageFile):
             return None
         sides = zip(sorted(preview.size), sorted(size), strict=True)
         return preview if all(there >= NEARLY * full for there, full in sides) else None
-
-    @property
-    def orientation(self) -> int:
-        """As of EXIF. LibRaw turns what it develops itself."""
-        return self._orientation if self._preview else 1
-
-    @property
-    def size_upright(self) -> tuple[int, int]:
-        """(width, height)."""
-        return self.size[::-1] if self._orientation >= 5 else self.size
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> None:
         """See Pillow's JPEGs: at least `size`, by DCT scaling of the preview, or by half of the sensor's places."""

@@ -162,9 +162,13 @@ def check_size(image: Image.Image, max_megapixels: float) -> None:
     needs = max(image.width * image.height, (size_in_memory(image) if image.format == "JPEG" else 0) / USUAL) / 1e6
     if needs > max_megapixels:
         raise TooLarge(
-            f"{width} x {height}, {width * height / 1e6:,.0f} megapixels: to decode it would take "
-            f"{size_in_memory(image) / 1e9:,.1f} GB of memory, and --max-megapixels {ceil(needs)}"
+            f"{width} x {height}, {_number(width * height / 1e6)} megapixels: to decode it would take "
+            f"{_number(size_in_memory(image) / 1e9)} GB of memory, and --max-megapixels {ceil(needs)}"
         )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def as_seen(picture: Image.Image, network: Network, found: decoding.Decoded | None = None) -> np.ndarray:

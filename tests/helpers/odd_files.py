@@ -53,17 +53,24 @@ def table_profile() -> bytes:
     identity = bytes(range(256)) * 3
     matrix = struct.pack(">9i", *(65536 if row == column else 0 for row in range(3) for column in range(3)))
     lut = b"mft1" + bytes(4) + bytes((3, 3, 9, 0)) + matrix + identity + values.tobytes() + identity
-    return _profile({b"A2B0": lut})
+    return _profile({b"A2B0": lut}, b"RGB ", b"Lab ")
 
 
-def _profile(tags: Mapping[bytes, bytes]) -> bytes:
+def grey_profile(gamma: float = 1.0) -> bytes:
+    """A profile of grey, linear by default (ICC.1, 8.3.4.3: a curve and the white)."""
+    return _profile(
+        {b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)}, b"GRAY", b"XYZ "
+    )
+
+
+def _profile(tags: Mapping[bytes, bytes], space: bytes, connected: bytes) -> bytes:
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
     tags = {b"wtpt": white, **tags}
     at, listed, data = 128 + 4 + 12 * len(tags), b"", b""
     for name, value in tags.items():
         listed += name + struct.pack(">II", at + len(data), len(value))
         data += value + bytes(-len(value) % 4)
-    head = struct.pack(">I4sI4s4s4s", at + len(data), bytes(4), 0x02400000, b"mntr", b"RGB ", b"Lab ")
+    head = struct.pack(">I4sI4s4s4s", at + len(data), bytes(4), 0x02400000, b"mntr", space, connected)
     head = (head + bytes(12) + b"acsp" + bytes(28) + white[8:]).ljust(128, b"\0")
     return head + struct.pack(">I", len(tags)) + listed + data
 

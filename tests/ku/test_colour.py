@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from odd_files import PROFILES, chunk, encoded, in_space, photograph, table_profile, with_chunks
+from odd_files import PROFILES, chunk, encoded, grey_profile, in_space, photograph, table_profile, with_chunks
 from PIL import Image, ImageCms
 
 from ku.colour import SRGB, NoProfile, conversion, matrix_profile, of_cicp
@@ -46,6 +46,11 @@ def test_profiles_of_cmyk_and_of_grey_are_converted():
     linear = ImageCms.createProfile("sRGB")  # of RGB: a grey picture may have it
     data = encoded(grey, "PNG", icc_profile=ImageCms.ImageCmsProfile(linear).tobytes())
     assert np.array_equal(np.asarray(decode_image(data)), np.asarray(grey.convert("RGB")))
+    light = grey_profile()  # linear: what is 188 of 255 on a screen is half of its light
+    for picture in (grey, grey.convert("LA")):
+        half = Image.new(picture.mode, (8, 8), (128, 255)[: len(picture.getbands())])
+        found = np.asarray(decode_image(encoded(half, "PNG", icc_profile=light)))
+        assert np.abs(found.astype(int) - 188).max() <= 1
     with pytest.raises(NoProfile, match="not for CMYK"):
         conversion(ADOBE, "CMYK")
     data = encoded(photograph().convert("CMYK"), "TIFF", icc_profile=ADOBE)

@@ -1,6 +1,7 @@
 """`ku.damage`: files of which part is missing, and files of which nothing is that matters."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -76,9 +77,9 @@ def test_a_flipped_bit_makes_no_truncated_picture():
 
 LONG = b"x" * (2 << 20)
 ODD_CHUNKS = {
-    "text": lambda: with_chunks(encoded(PICTURE, "PNG"), chunk(b"iTXt", b"key\0\1\0\0\0" + damage.zlib.compress(LONG))),
+    "text": lambda: with_chunks(encoded(PICTURE, "PNG"), chunk(b"iTXt", b"key\0\1\0\0\0" + zlib.compress(LONG))),
     "text after the pixels": lambda: with_chunks(
-        encoded(PICTURE, "PNG"), chunk(b"zTXt", b"key\0\0" + damage.zlib.compress(LONG)), before=b"IEND"
+        encoded(PICTURE, "PNG"), chunk(b"zTXt", b"key\0\0" + zlib.compress(LONG)), before=b"IEND"
     ),
     "a short gAMA": lambda: with_chunks(encoded(PICTURE, "PNG"), chunk(b"gAMA", b"\0\1")),
     "a short cHRM": lambda: with_chunks(encoded(PICTURE, "PNG"), chunk(b"cHRM", b"\0\1")),
@@ -93,6 +94,15 @@ def test_a_png_is_read_whatever_else_is_in_it(odd):
     with pytest.raises(ValueError, match=r"."), Image.open(io.BytesIO(data)) as image:
         image.load()
     assert np.array_equal(np.asarray(decode_image(data)), np.asarray(PICTURE))
+
+
+def test_a_png_whose_text_is_too_long_stands_upright_all_the_same():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = with_chunks(
+        encoded(PICTURE, "PNG", exif=exif.tobytes()), chunk(b"zTXt", b"key\0\0" + zlib.compress(LONG)), before=b"IEND"
+    )
+    assert np.array_equal(np.asarray(decode_image(data)), np.rot90(np.asarray(PICTURE), 3))
 
 
 def test_a_png_without_its_end_is_read_and_one_without_its_pixels_is_not():

@@ -30,7 +30,7 @@ def test_a_raw_picture_is_developed_whatever_it_is_called(tmp_path, name):
     path = each_of(tmp_path, {name: dng(BAYER)})[name]
     found = shown(path)
     assert found.size == BAYER.size
-    assert found.note == "of its developed pixels"
+    assert found.note == "RAW: its developed pixels"
     assert apart(found.picture, BAYER) < 15 < 40 < apart(decode_image(path, "1").resize(BAYER.size), BAYER)
     assert decode_image(path, "1").size == (160, 120)  # by the first rules, on its thumbnail
 
@@ -40,7 +40,7 @@ def test_the_full_size_preview_of_a_raw_picture_is_taken_and_turned(orientation,
     pytest.importorskip("rawpy")
     preview = photograph((600, 800), seed=4)
     found = shown(dng(BAYER, encoded(preview, quality=95, subsampling=0), orientation))
-    assert found.note == "of its full-size preview"
+    assert found.note == "RAW: its full-size preview"
     expected = np.rot90(np.asarray(preview), turned)
     assert found.size == expected.shape[1::-1]
     assert apart(found.picture, expected) < 3
@@ -49,7 +49,7 @@ def test_the_full_size_preview_of_a_raw_picture_is_taken_and_turned(orientation,
 def test_a_smaller_preview_is_not_taken():
     pytest.importorskip("rawpy")
     small = encoded(photograph((300, 400)), quality=95)
-    assert shown(dng(BAYER, small)).note == "of its developed pixels"
+    assert shown(dng(BAYER, small)).note == "RAW: its developed pixels"
 
 
 @pytest.mark.parametrize("preview", [True, False])

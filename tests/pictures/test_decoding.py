@@ -97,7 +97,7 @@ def test_notes_of_pictures_that_are_scored():
     assert seen(encoded(PICTURE)).note == ""
     pytest.importorskip("rawpy")
     found = seen(dng(photograph((600, 800))))
-    assert (found.status, found.note) == ("ok", "of its developed pixels")
+    assert (found.status, found.note) == ("ok", "RAW: its developed pixels")
 
 
 @pytest.mark.parametrize(("module", "kind", "extra"), [("rawpy", "RAW", "raw"), ("pillow_heif", "HEIF", "heif")])
