@@ -26,6 +26,10 @@ DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "int8"]
 
 
+# Of a record, what facts beside scores say by themselves, or leave out: files were begun before records had rules.
+ELSEWHERE = (calibration.KEY, conformal.KEY, "rules")
+
+
 @dataclass(frozen=True)
 class Backend:
     """An engine that there may be: of the name NAME, it is koniq.engines.in_NAME, which has two functions.
@@ -96,7 +100,7 @@ class Plan:
         return {
             "model": sidecar.title(self.weights),
             **self.about,
-            "record": {key: said for key, said in record.items() if key not in (calibration.KEY, conformal.KEY)},
+            "record": {key: said for key, said in record.items() if key not in ELSEWHERE},
             "engine": self.engine,
             "precision": self.precision,
             "calibrated_on": self.sample.key if self.sample else None,

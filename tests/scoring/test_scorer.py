@@ -163,6 +163,7 @@ def test_a_file_is_gone_on_with_by_the_rules_that_it_was_begun_with(folder, tmp_
     koniq.load(LITE, rules="1", **load).write(photos, out)
     about = json.loads(facts_path(out).read_text())
     assert about.pop("rules") == "1"
+    assert "rules" not in about["record"]  # of the weights: it had none then
     facts_path(out).write_text(json.dumps(about))  # as it was written before there were rules
     before = out.read_text().splitlines()
     Image.fromarray(photographs.astronaut()).save(photos / "more.png")
