@@ -46,6 +46,10 @@ def find(
     try:
         found, now = dict(found), FORMER | network.seen()
         holds_for = FORMER | found.pop(FOR)
+        if now["rules"] in (rules := holds_for["rules"]) and not isinstance(
+            rules, str
+        ):  # it was found to be for several
+            holds_for["rules"] = now["rules"]
         files, was = holds_for["weights"], {name: holds_for[name] for name in now}
         kept = made(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -68,6 +68,7 @@ def network_of(
             f"{record_path(weights)} should name one of {', '.join(NETWORKS)}. Received: {found.get('network')!r}"
         )
     by = found.get("rules") or next((each[FOR].get("rules", FIRST) for each in _kept(found)), NEWEST)
+    by = by if isinstance(by, str) else by[-1]  # of what holds for several
     if by not in get_args(Rules):
         raise InputError(
             f"{record_path(weights)} should name rules that are known here: {', '.join(get_args(Rules))}. "

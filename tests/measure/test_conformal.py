@@ -167,6 +167,20 @@ def test_where_they_do_not_hold_they_are_not_used_and_why_is_said(beside, capsys
         conformal.kept(path, TINY, "abc", needed=True)
 
 
+def test_they_may_hold_for_several_rules_of_decoding(beside):
+    """As where all pictures that they were made on have the same pixels by both: those of koncept_lite."""
+    path, calibrated = beside
+    record = sidecar.record(path)
+    assert conformal.kept(path, TINY.at(rules="1"), "abc", calibrated) is None
+    record["intervals"]["for"]["rules"] = ["1", "2"]
+    sidecar.write(path, record)
+    for rules in ("1", "2"):
+        assert conformal.kept(path, TINY.at(rules=rules), "abc", calibrated)
+    assert conformal.kept(path, TINY.at(rules="study", resize="lanczos"), "abc", calibrated) is None
+    sidecar.write(path, {key: value for key, value in record.items() if key not in ("rules", "calibrated")})
+    assert sidecar.network_of(path).rules == "2"
+
+
 def test_a_plan_has_them_where_they_are_wanted_or_there(beside, tmp_path):
     path, _ = beside
     conformal.keep(path, TINY, files.file_hash(path), made(np.arange(20.0), np.arange(20.0), "x"))
