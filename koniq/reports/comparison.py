@@ -126,7 +126,8 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
         f"The scores were not made alike: {key.replace('_', ' ')} {page.text(values[0])} for A and "
         f"{page.text(values[1])} for B. Part of the differences comes from that."
         for key in ("input_size", "resize", *FORMER)
-        if None not in (values := [(FORMER | about).get(key) for about in abouts]) and values[0] != values[1]
+        if None not in (values := [(FORMER | about if "resize" in about else about).get(key) for about in abouts])
+        and values[0] != values[1]
     ]
     if scales[0] != scales[1]:
         found.append(
