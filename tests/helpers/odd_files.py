@@ -44,16 +44,27 @@ def encoded(picture: Image.Image, kind: str = "JPEG", **how: object) -> bytes:
 
 
 def table_profile() -> bytes:
-    """A profile of RGB by tables (ICC.1, 10.10, lut8Type), which swaps red and blue: no matrix could say so."""
-    grid = np.stack(np.meshgrid(*[np.linspace(0, 255, 9)] * 3, indexing="ij"), -1).reshape(-1, 3).astype(np.uint8)
-    lab = ImageCms.createProfile("LAB", 5000)
-    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), lab, "RGB", "LAB")
-    seen = ImageCms.applyTransform(Image.fromarray(grid[None, :, ::-1].copy()), to_lab)
+    """A profile of RGB by tables, which swaps red and blue: no matrix could say so."""
+    return _tables(b"RGB ", 3, 9, lambda places: places[:, ::-1])
+
+
+def cmyk_profile() -> bytes:
+    """A profile of CMYK, by tables as they all are, whose cyan is yellow and whose yellow cyan."""
+    return _tables(b"CMYK", 4, 5, lambda places: (255 - places[:, 2::-1].astype(int)) * (255 - places[:, 3:]) // 255)
+
+
+def _tables(space: bytes, channels: int, points: int, rgb: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    """A profile whose colours are a function of its channels, given at so many points of each (ICC.1, 10.10)."""
+    steps = [np.linspace(0, 255, points)] * channels
+    grid = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, channels).round().astype(np.uint8)
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB", 5000), "RGB", "LAB")
+    seen = ImageCms.applyTransform(Image.fromarray(np.uint8(rgb(grid))[None]), to_lab)
     values = np.asarray(seen)[0] ^ np.uint8((0, 128, 128))  # Pillow has a and b as signed
-    identity = bytes(range(256)) * 3
     matrix = struct.pack(">9i", *(65536 if row == column else 0 for row in range(3) for column in range(3)))
-    lut = b"mft1" + bytes(4) + bytes((3, 3, 9, 0)) + matrix + identity + values.tobytes() + identity
-    return _profile({b"A2B0": lut}, b"RGB ", b"Lab ")
+    as_it_is = bytes(range(256))
+    lut = b"mft1" + bytes(4) + bytes((channels, 3, points, 0)) + matrix + as_it_is * channels
+    lut += values.tobytes() + as_it_is * 3
+    return _profile({b"A2B0": lut}, space, b"Lab ")
 
 
 def grey_profile(gamma: float = 1.0) -> bytes:

@@ -4,7 +4,17 @@ import io
 
 import numpy as np
 import pytest
-from odd_files import PROFILES, chunk, encoded, grey_profile, in_space, photograph, table_profile, with_chunks
+from odd_files import (
+    PROFILES,
+    chunk,
+    cmyk_profile,
+    encoded,
+    grey_profile,
+    in_space,
+    photograph,
+    table_profile,
+    with_chunks,
+)
 from PIL import Image, ImageCms
 
 from ku.colour import SRGB, NoProfile, conversion, matrix_profile, of_cicp
@@ -39,6 +49,16 @@ def test_a_profile_of_tables_is_converted():
     swapped = Image.fromarray(np.asarray(picture)[..., ::-1])
     data = encoded(swapped, "PNG", icc_profile=table_profile())
     assert apart(decode_image(data), picture) < 2 < apart(decode_image(data, "1"), picture)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
+def test_a_profile_of_cmyk_is_converted(kind):
+    inks = Image.new("CMYK", (32, 32), (200, 60, 20, 30))
+    data = encoded(inks, kind, icc_profile=cmyk_profile(), **({"quality": 100} if kind == "JPEG" else {}))
+    expected = [(255 - ink) * (255 - 30) / 255 for ink in (20, 60, 200)]
+    found = np.asarray(decode_image(data)).reshape(-1, 3).mean(axis=0)
+    assert np.abs(found - expected).max() < 6
+    assert np.abs(np.asarray(decode_image(data, "1")).reshape(-1, 3).mean(axis=0) - expected).max() > 100
 
 
 def test_profiles_of_cmyk_and_of_grey_are_converted():

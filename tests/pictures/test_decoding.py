@@ -83,6 +83,17 @@ def test_rules_of_the_study_take_the_nearest_pixel_as_it_stands():
     assert set(RULES) == {"2", "1", "study"}
 
 
+@pytest.mark.long
+def test_rules_of_the_study_are_those_of_keras(test_data):
+    from keras.utils import img_to_array, load_img
+
+    network = KONCEPT512.at(rules="study")
+    for folder in ("koniq10k/1024x768", "live_itw/Images", "torture/exif_orientation"):
+        for path in sorted((test_data / folder).iterdir())[:12]:
+            own = img_to_array(load_img(path, target_size=network.input_size, interpolation="nearest"))
+            assert np.array_equal(decode(path, network).pixels, own), path.name
+
+
 @pytest.mark.parametrize("space", ["Display P3", "Adobe RGB", "ProPhoto"])
 def test_colours_are_converted_in_what_is_scored_and_in_thumbnails(space):
     data = encoded(in_space(PICTURE, PROFILES[space]), "PNG", icc_profile=PROFILES[space])
