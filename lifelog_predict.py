@@ -27,8 +27,7 @@ class Settings:
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
-    rules: Literal["2", "1", "study"] | None = None  # by which pictures are decoded; study: as its lifelog; None: 2,
-    # ^ or those that the file was begun with
+    rules: Literal["2", "1", "study"] | None = None  # of decoding; study: its lifelog's; None: 2, or the begun file's
     fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
     dct_scaling: bool = True  # JPEGs of more than twice the size are decoded at a half of it or less
     max_megapixels: float = 179  # that may be decoded of a picture: 8 bytes of memory each
