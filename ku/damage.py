@@ -20,12 +20,8 @@ LITTLE = 0.01  # of the pixels: so many may be missing before the end marker of 
 NOISE = bytes((37 * step + 11) % 251 for step in range(4096))  # no 255 in it, which would be a marker
 
 PNG = b"\x89PNG\r\n\x1a\n"
-NEEDED = {
-    b"IHDR": 13,
-    b"PLTE": 3,
-    b"IDAT": 0,
-    b"IEND": 0,
-}  # chunks of a PNG without which it is none: their least sizes
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+NEEDED = {b"IHDR": 13, b"PLTE": 3, b"IDAT": 0}  # chunks of a PNG without which it is none: their least sizes
 USEFUL = {b"tRNS": 1, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"eXIf": 8}  # those that change what is seen
 LARGEST_PROFILE = 32 << 20  # bytes, unpacked
 
@@ -89,13 +85,17 @@ def mended_png(data: bytes) -> tuple[BytesIO, bytes | None]:
     parts, profile, at = [PNG], None, len(PNG)
     while at + 8 <= len(data):
         size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if kind == b"IEND":
+            break
         body, whole = data[at + 8 : at + 8 + size], data[at : at + 12 + size]
         least = (NEEDED | USEFUL).get(kind)
-        if kind in NEEDED or (least is not None and size >= least and len(whole) == size + 12):
+        if (kind in NEEDED and (body or not size)) or (least is not None and size >= least and len(whole) == size + 12):
             parts.append(whole)
         elif kind == b"iCCP":
             profile = _unpacked(body)
         at += 12 + size
+    if at <= len(data):  # else the last of them is cut
+        parts.append(PNG_END)
     return BytesIO(b"".join(parts)), profile
 
 

@@ -142,12 +142,16 @@ def _loaded(image: Image.Image) -> Image.Image:
         return _loaded_jpeg(image)
     try:
         image.load()
-    except ValueError:  # of text after the pixels
+        return image
+    except (ValueError, SyntaxError, OSError) as error:
         if image.format != "PNG":
             raise
-        image = mended_png(image.stream)
-        image.load()
-    return image
+        try:  # what stands after the pixels may be at fault
+            mended = mended_png(image.stream)
+            mended.load()
+        except Exception:
+            raise error from None
+        return mended
 
 
 def _loaded_jpeg(image: JpegImageFile) -> Image.Image:

@@ -107,8 +107,13 @@ def test_a_png_whose_text_is_too_long_stands_upright_all_the_same():
 
 def test_a_png_without_its_end_is_read_and_one_without_its_pixels_is_not():
     data = encoded(PICTURE, "PNG")
-    assert np.array_equal(np.asarray(decode_image(data[:-12])), np.asarray(PICTURE))
+    for cut in (12, 10, 6, 3):
+        assert np.array_equal(np.asarray(decode_image(data[:-cut])), np.asarray(PICTURE))
     with pytest.raises(OSError, match="truncated"):
         decode_image(data[: len(data) // 2])
+    broken = bytearray(data)
+    broken[len(data) // 2] ^= 0xFF
+    with pytest.raises((OSError, SyntaxError)):
+        decode_image(bytes(broken))
     with pytest.raises(OSError, match="truncated"):
         decode_image(with_chunks(data[: len(data) // 2], chunk(b"gAMA", b"\0\1")))
