@@ -245,7 +245,14 @@ def test_what_matters_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "environment", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, C_LOCALE], ids=str
+    "environment",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        {"PYTHONIOENCODING": "ascii"},
+        pytest.param({"PYTHONIOENCODING": "cp1252"}, marks=pytest.mark.long),
+        C_LOCALE,
+    ],
+    ids=str,
 )
 def test_every_name_is_printed_wherever_it_is(tmp_path, trained, photographs, environment):
     out = tmp_path / os.fsdecode(b"scores \xff \xe6\xbc\xa2.csv")

@@ -57,11 +57,8 @@ def test_pytorch_trains_it_and_goes_on_from_its_weights(few, tmp_path, capsys, s
     assert torch.get_default_dtype() == torch.float32
 
 
-@pytest.mark.parametrize(
-    "statistics",
-    ["trailing", *(pytest.param(each, marks=pytest.mark.long) for each in STATISTICS if each != "trailing")],
-)
-@pytest.mark.slow
+@pytest.mark.parametrize("statistics", STATISTICS)
+@pytest.mark.long  # make demo has Keras train it, too
 def test_keras_trains_it(few, tmp_path, capsys, statistics):
     pytest.importorskip("keras")
     import koncept512_train as script

@@ -261,7 +261,7 @@ def study_pair(folder, count):
     return paths, first.astype(float), second.astype(float)
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(183_227, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1000, pytest.param(183_227, marks=pytest.mark.long)])
 def test_the_studys_two_models_are_compared_by_one_command(count, tmp_path, capsys):
     paths, first, second = study_pair(tmp_path, count)
     began = time.monotonic()

@@ -40,7 +40,7 @@ def held(tail, tmp_path):
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("hold", [1, 6, 16, 17])
+@pytest.mark.parametrize("hold", [1, 6, pytest.param(16, marks=pytest.mark.long), 17])
 def test_what_is_kept_gives_the_features_of_the_whole(tmp_path, hold):
     module = network().eval()
     tail = Tail(module, hold)
@@ -57,7 +57,7 @@ def test_what_is_kept_gives_the_features_of_the_whole(tmp_path, hold):
         assert ((found - expected).abs().amax(1)[apart > 0] < apart[apart > 0]).all()
 
 
-@pytest.mark.parametrize("hold", [6, 17])
+@pytest.mark.parametrize("hold", [pytest.param(6, marks=pytest.mark.long), 17])
 def test_what_is_held_does_not_train_and_the_rest_does(tmp_path, hold):
     module = network()
     before = {name: value.clone() for name, value in module.state_dict().items()}
