@@ -153,14 +153,13 @@ def conversion(profile: bytes, mode: str) -> Conversion | None:
         raise NoProfile("its profile is broken, and is not applied") from error
     if mode not in ("RGB", "L"):
         return Conversion(transform, early=True)
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    if mode == "L":
+        return Conversion(transform, early=True) if _moved(ramp, transform) > SAME else None
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
-    ramp = np.arange(256, dtype=np.uint8)
-    colours = ramp[None] if mode == "L" else np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
-    greys = ramp[None] if mode == "L" else np.repeat(ramp[None, :, None], 3, -1)
-    moved = _moved(colours, transform)
-    if moved <= SAME and _moved(greys, transform) <= SAME:
-        return None
-    return Conversion(transform, early=mode == "L" or _moved(greys, transform) > SAME)
+    tones = _moved(np.repeat(ramp[..., None], 3, -1), transform)
+    colours = _moved(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3), transform)
+    return Conversion(transform, early=tones > SAME) if max(tones, colours) > SAME else None
 
 
 def _moved(colours: np.ndarray, transform: ImageCms.ImageCmsTransform) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ku import damage
@@ -57,7 +57,8 @@ def decode_image(source: Source, rules: str = NEWEST) -> Image.Image:
     Of an animation the first frame counts. By the newest rules it stands upright, its colours are converted from its
     profile to sRGB, and its transparent parts go over white. Raises what `decoded` does, and `ku.opening.opened`.
     """
-    check_rules(rules)
+    if rules not in RULES:
+        raise ValueError(f"rules should be one of {', '.join(RULES)}. Received: rules={rules!r}")
     with opened(source, mends=rules == NEWEST) as image:
         if Image.MAX_IMAGE_PIXELS and image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
             raise Image.DecompressionBombError(
@@ -65,12 +66,6 @@ def decode_image(source: Source, rules: str = NEWEST) -> Image.Image:
                 f"MAX_IMAGE_PIXELS). Received: {image.width} x {image.height}"
             )
         return decoded(image, rules).in_srgb()
-
-
-def check_rules(rules: str) -> None:
-    """Raise ValueError unless these are rules."""
-    if rules not in RULES:
-        raise ValueError(f"rules should be one of {', '.join(RULES)}. Received: rules={rules!r}")
 
 
 def decoded(image: Image.Image, rules: str = NEWEST) -> Decoded:
@@ -113,21 +108,19 @@ def scale(image: Image.Image, at_least: tuple[int, int]) -> None:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """How a picture is to be turned, as EXIF says it: 1 to 8, and 1 where nothing legible says so."""
+    """How a picture is to be turned, as EXIF says it: 1 to 8, and 1 where nothing legible says so.
+
+    Of a PNG it is asked once it is loaded: its EXIF may stand after its pixels.
+    """
     if hasattr(image, "orientation"):
         return image.orientation
     try:
-        value = image.tag_v2.get(ORIENTATION, 1) if isinstance(image, TiffFile) else _exif(image)
+        tags = image.tag_v2 if isinstance(image, TiffFile) else image.getexif()
+        value = tags.get(ORIENTATION, 1)
         value = int(value[0] if isinstance(value, tuple) else value)
     except Exception:  # broken EXIF says nothing
         return 1
     return value if 1 <= value <= 8 else 1
-
-
-def _exif(image: Image.Image) -> object:
-    if image.format == "PNG":
-        image.load()  # its EXIF may stand after its pixels
-    return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def _turn(image: Image.Image, how: Image.Transpose) -> None:

@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPL
 
 _ORIENTED = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # what may hold an orientation
 _RANGES = ((340, 341), (280, 281))  # tags of a TIFF: SMinSampleValue, SMaxSampleValue; MinSampleValue, MaxSampleValue
-_SIGNED, _FLOAT = 2, 3  # of its SampleFormat
+_SIGNED = 2  # of its SampleFormat
 _SOUND = ("L", "LA", "RGB", "RGBA")  # what Pillow filters as it should, alpha included
 
 
@@ -128,7 +128,7 @@ def grey_of_range(image: Image.Image) -> Image.Image:
             black, white = low or 0.0, high
             break
     levels = np.asarray(image)
-    if image.mode == "I" and bits == 32 and kind not in (_SIGNED, _FLOAT):
+    if image.mode == "I" and bits == 32 and kind != _SIGNED:
         levels = levels.view(np.uint32)  # Pillow has them as signed
     return _scaled(image, np.nan_to_num(levels.astype(np.float32)), black, white)
 
@@ -154,9 +154,7 @@ def _scaled(image: Image.Image, levels: np.ndarray, black: float, white: float) 
     clear = None if key is None else levels == key
     if getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:
         levels = white + black - levels
-    grey = as_uint8(
-        (levels - np.float32(black)) * np.float32(255 / (white - black)) if black else levels * np.float32(255 / white)
-    )
+    grey = as_uint8((levels - np.float32(black)) * np.float32(255 / (white - black)))
     if clear is not None:
         grey[clear] = 255
     return Image.fromarray(grey)

@@ -16,7 +16,7 @@ ENDINGS = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw "
     ".rw2 .rwl .sr2 .srf .srw .x3f"
 )
-SIGNS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"\0\0\0\x18ftypcrx ")
+SIGNS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")
 NEARLY = 0.95  # of the sides: a preview may lack a few of the sensor's columns
 TURNED = {3: 3, 5: 8, 6: 6}  # LibRaw's flip as EXIF's orientation
 

@@ -40,9 +40,7 @@ class How:
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
     resize: Resize | None = None  # the filter by which pictures get there; None: as in training
-    rules: Rules | None = (
-        None  # by which pictures are decoded: 2; study: as its lifelog; 1: as before; None: 2, as a rule
-    )
+    rules: Rules | None = None  # of decoding; study: its lifelog's; 1: as before 2; None: 2, or the begun file's
     fit: Fit | None = None  # what becomes of other proportions than the network's; None: as in training
     dct_scaling: bool = True  # JPEGs of more than twice the size are decoded at a half of it or less
     max_megapixels: float = MEGAPIXELS  # that may be decoded of a picture: 8 bytes of memory each

@@ -46,9 +46,8 @@ def find(
     try:
         found, now = dict(found), FORMER | network.seen()
         holds_for = FORMER | found.pop(FOR)
-        if now["rules"] in (rules := holds_for["rules"]) and not isinstance(
-            rules, str
-        ):  # it was found to be for several
+        several = holds_for["rules"]
+        if isinstance(several, list) and now["rules"] in several:  # as was found of pictures that are alike by them
             holds_for["rules"] = now["rules"]
         files, was = holds_for["weights"], {name: holds_for[name] for name in now}
         kept = made(found)

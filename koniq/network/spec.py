@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 Resize = Literal["lanczos", "bicubic", "bilinear", "box", "nearest"]  # names of ku.image_utils.RESAMPLE
-# By which a picture is decoded, see koniq.pictures.rules: 1 were those before there were others; the study's own.
+# By which a picture is decoded, see koniq.pictures.decoding: 1 were those before there were others; the study's own.
 Rules = Literal["2", "1", "study"]
 NEWEST, FIRST, STUDY = "2", "1", "study"
 Fit = Literal["squash", "crop", "pad"]  # how a picture of other proportions gets to those that the network sees
@@ -91,6 +91,10 @@ class Network:
             fit=fit or self.fit,
             dct_scaling=scaling and rules == NEWEST,
         )
+
+    def way(self) -> dict:
+        """How pictures get to the network, as `at` takes it."""
+        return {name: getattr(self, name) for name in ("input_size", "resize", "rules", "fit", "dct_scaling")}
 
     def record(self) -> dict:
         """What a score depends on besides the weights, for the files written beside them; see `seen`."""

@@ -75,9 +75,7 @@ class Apart:
             env={**os.environ, "PYTHONPATH": paths},
         )
         try:
-            network = self.network
-            seen = network.input_size, network.resize, network.rules, network.fit, network.dct_scaling
-            pickle.dump((seen, self.place, self.max_megapixels, self.limit), process.stdin)
+            pickle.dump((self.network.way(), self.place, self.max_megapixels, self.limit), process.stdin)
             process.stdin.flush()
             pickle.load(process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
@@ -113,8 +111,8 @@ def serve() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     given, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native code prints is no answer
-    seen, place, max_megapixels, limit = pickle.load(given)
-    network = KONCEPT512.at(*seen)
+    way, place, max_megapixels, limit = pickle.load(given)
+    network = KONCEPT512.at(**way)
 
     def answer(what: object) -> None:
         pickle.dump(what, answers)

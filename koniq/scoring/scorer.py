@@ -264,8 +264,8 @@ class Scorer:
         if unknown := how.keys() - self._how.keys():
             raise InputError(f"changed should be of {', '.join(self._how)}. Received: {', '.join(sorted(unknown))}")
         other = load(self._plan.weights, **{**self._how, **how})
-        seen = {name: getattr(self.network, name) for name in ("resize", "rules", "fit", "dct_scaling")}
-        alike = replace(other.network, **seen)  # which is done before the engine sees a picture
+        # All of it but the size is done before the engine sees a picture.
+        alike = other.network.at(**self.network.way() | {"input_size": other.network.input_size})
         if self._engine and replace(other.plan, network=alike) == self.plan:
             other._engine = replace(self._engine, network=other.network)
         return other
