@@ -28,6 +28,7 @@ class Settings:
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     rules: Literal["2", "1", "study"] | None = None  # by which pictures are decoded; None: 2, or as in training
     fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
+    pooling: Literal["mean", "8x8"] | None = None  # of weights by PyTorch without a record; 8x8: the study's
     engine: engines.EngineName = "keras"  # or openvino, faster on processors; auto: as lifelog_predict.py
     device: engines.DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: engines.Precision = "float32"  # of the network's arithmetic; the fastest that loses little: auto
@@ -47,6 +48,7 @@ def main(s: Settings) -> int:
         resize=s.resize,
         rules=s.rules,
         fit=s.fit,
+        pooling=s.pooling,
         dct_scaling=False,
         workers=s.workers,
         engine=s.engine,

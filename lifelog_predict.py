@@ -29,6 +29,7 @@ class Settings:
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     rules: Literal["2", "1", "study"] | None = None  # of decoding; study: its lifelog's; None: 2, or the begun file's
     fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
+    pooling: Literal["mean", "8x8"] | None = None  # of weights by PyTorch without a record; 8x8: the study's
     dct_scaling: bool = True  # JPEGs of more than twice the size are decoded at a half of it or less
     max_megapixels: float = 179  # that may be decoded of a picture: 8 bytes of memory each
     engine: engines.EngineName = "auto"  # keras, openvino, torch; auto: on a GPU if there is one, else openvino
@@ -62,6 +63,7 @@ def main(s: Settings) -> int:
         resize=s.resize,
         rules=s.rules,
         fit=s.fit,
+        pooling=s.pooling,
         dct_scaling=s.dct_scaling,
         max_megapixels=s.max_megapixels,
         workers=s.workers,

@@ -29,6 +29,7 @@ class Settings:
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] | None = None  # None: as in training
     rules: Literal["2", "1", "study"] | None = None  # by which pictures are decoded; None: 2, or as in training
     fit: Literal["squash", "crop", "pad"] | None = None  # of other proportions than 4:3; None: as in training
+    pooling: Literal["mean", "8x8"] | None = None  # of weights by PyTorch without a record; 8x8: the study's
     device: engines.DeviceName = "auto"  # the best there is
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = (
         "float32"  # auto: the fastest that is safe
@@ -50,6 +51,7 @@ def main(s: Settings) -> int:
         resize=s.resize,
         rules=s.rules,
         fit=s.fit,
+        pooling=s.pooling,
         dct_scaling=False,
         workers=s.workers,
         engine="torch",

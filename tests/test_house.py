@@ -63,7 +63,6 @@ TESTED_IN = {
     "network/in_keras": "network/test_koncept_lite",
     "network/in_openvino_koncept512": "network/test_in_openvino",
     "network/in_openvino_koncept_lite": "network/test_in_openvino",
-    "network/koncept512": "network/test_layers",
     "network/spec": "network/test_layers",
     "network/weight_files": "network/test_weights",
     "pictures/apart": "scoring/test_in_flight",

@@ -10,6 +10,7 @@ from typing import Literal
 
 from koniq.data import datasets
 from koniq.engines import DeviceName, EngineName, Precision
+from koniq.network.koncept512 import Pooling
 from koniq.network.spec import Fit, Resize, Rules
 from koniq.pictures.room import MEGAPIXELS
 from koniq.scoring import Scorer, load
@@ -44,6 +45,7 @@ class How:
     fit: Fit | None = None  # what becomes of other proportions than the network's; None: as in training
     dct_scaling: bool = True  # JPEGs of more than twice the size are decoded at a half of it or less
     max_megapixels: float = MEGAPIXELS  # that may be decoded of a picture: 8 bytes of memory each
+    pooling: Pooling | None = None  # of weights by PyTorch without a record: mean, or 8x8, the study's
     engine: EngineName = "auto"  # keras, openvino, torch; auto: on a GPU if there is one, else openvino
     device: DeviceName = "auto"  # auto: a GPU that the engine computes on, if any; cpu leaves it alone
     precision: Precision = "auto"  # auto: mixed_bfloat16 where openvino has it, else float32; int8: twice as fast

@@ -16,6 +16,7 @@ import tyro
 from koniq.engines.conversion import convert, to_onnx
 from koniq.ground import InputError
 from koniq.network import finding, weight_files
+from koniq.network.koncept512 import Pooling
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Settings:
     pictures: Path | None = None  # of .onnx: a folder of pictures to check it on; random ones if not given
     count: int = 8  # of .onnx: pictures that it is checked on, at most
     input_size: tuple[int, int] | None = None  # of .onnx: (height, width); None: what the weights were trained at
+    pooling: Pooling | None = None  # of weights by PyTorch without a record: mean, or 8x8, the study's
 
 
 def main(s: Settings) -> None:
@@ -43,7 +45,7 @@ def main(s: Settings) -> None:
     if s.body and s.target.suffix == ".onnx":
         raise InputError(f"body should go with a target to train from. Received: {s.target}")
     if s.target.suffix == ".onnx":
-        to_onnx(source, s.target, s.input_size, s.pictures, s.count)
+        to_onnx(source, s.target, s.input_size, s.pictures, s.count, s.pooling)
     else:
-        convert(source, s.target, s.half, s.body)
+        convert(source, s.target, s.half, s.body, s.pooling)
     print(f"{source} is now {s.target}")

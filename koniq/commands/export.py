@@ -14,6 +14,7 @@ import tyro
 from koniq.engines.conversion import to_onnx
 from koniq.ground import InputError
 from koniq.network import find_or_default
+from koniq.network.koncept512 import Pooling
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Settings:
     pictures: Path | None = None  # a folder of pictures to check it on; random ones if not given
     count: int = 8  # pictures that it is checked on, at most
     input_size: tuple[int, int] | None = None  # (height, width); None: what the weights were trained at
+    pooling: Pooling | None = None  # of weights by PyTorch without a record: mean, or 8x8, the study's
 
 
 def main(s: Settings) -> None:
@@ -32,5 +34,5 @@ def main(s: Settings) -> None:
         raise InputError(f"target should end in .onnx. Received: {s.target}")
     if s.target.exists() and not s.overwrite:
         raise InputError(f"{s.target} is there already. Give --overwrite to replace it, or another target.")
-    to_onnx(source, s.target, s.input_size, s.pictures, s.count)
+    to_onnx(source, s.target, s.input_size, s.pictures, s.count, s.pooling)
     print(f"{source} is now {s.target}")

@@ -16,18 +16,19 @@ from koniq.ground.files import write_json
 from koniq.ground.log import LOG
 from koniq.measure import keeping
 from koniq.network import TOLERANCE, Network, sidecar, weight_files, weights
+from koniq.network.koncept512 import AS_KERAS, Pooling
 from koniq.pictures.decoding import decode
 from koniq.pictures.inputs import pictures_in
 from ku.files import atomic_path
 
 
-def convert(source: Path, target: Path, half: bool = False, body: bool = False) -> None:
-    """Write the weights of a file as another's, with the record of the network, if there is one.
+def convert(source: Path, target: Path, half: bool = False, body: bool = False, pooling: Pooling | None = None) -> None:
+    """Write the weights of a file as another's, with the record of the network, if there is one or it needs one.
 
-    half: in half precision. body: those of the body alone. Raises InputError, naming the first layer that differs and
-    both shapes, if they do not fit the network.
+    half: in half precision. body: those of the body alone. pooling: see `network_of`. Raises InputError, naming the
+    first layer that differs and both shapes, if they do not fit the network.
     """
-    network = sidecar.network_of(source)
+    network = sidecar.network_of(source, pooling=pooling)
     state = weights.read_state(source, network, body=True)
     if body:
         state = {key: array for key, array in state.items() if key.startswith("base.")}
@@ -36,25 +37,33 @@ def convert(source: Path, target: Path, half: bool = False, body: bool = False) 
             f"A .keras file should hold a whole network, and {source} holds its body. Give another ending."
         )
     weights.write_state(weights.halved(state) if half else state, target, network)
-    carry_record(source, target)
+    carry_record(source, target, network)
 
 
-def carry_record(source: Path, target: Path) -> None:
-    """Put the record beside `source`, if there is one, beside `target`."""
-    if record := sidecar.record(source):
+def carry_record(source: Path, target: Path, network: Network) -> None:
+    """Put the record beside `source` beside `target`; of a network that its weights do not tell one is made."""
+    told = network.topology in (None, AS_KERAS)
+    if record := sidecar.record(source) or ({} if told else network.record()):
         record = keeping.converted(record, files.file_hash(source), files.file_hash(target))
         write_json(record, sidecar.record_path(target))
 
 
-def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, folder: Path | None, count: int) -> None:
-    """Export a network to ONNX and check it against the framework that its weights came from.
+def to_onnx(
+    source: Path,
+    target: Path,
+    input_size: tuple[int, int] | None,
+    folder: Path | None,
+    count: int,
+    pooling: Pooling | None = None,
+) -> None:
+    """Export a network to ONNX and check it against the framework that its weights came from. pooling: as `network_of`.
 
     Raises RunStopped, and leaves no file, if a score differs by more than TOLERANCE.
     """
     in_onnx.needs_onnx()
     framework = "torch" if source.suffix in weight_files.TORCH else "keras"
     # On a GPU what is called float32 may be TF32, which has three digits.
-    plan = decide(source, framework, "float32", min(count, 8), input_size, device="cpu")
+    plan = decide(source, framework, "float32", min(count, 8), input_size, device="cpu", pooling=pooling)
     pixels = some_pictures(plan.network, folder, count)
     with atomic_path(target) as temporary:
         in_onnx.export(source, plan.network, temporary)
@@ -62,7 +71,7 @@ def to_onnx(source: Path, target: Path, input_size: tuple[int, int] | None, fold
         LOG.info(f"The scores of {len(pixels)} pictures differ by {largest:.1e} MOS at most from those of {framework}.")
         if not largest <= TOLERANCE:
             raise RunStopped(f"They should differ by {TOLERANCE} MOS at most; {target} was not written.")
-    carry_record(source, target)
+    carry_record(source, target, plan.network)
 
 
 def some_pictures(network: Network, folder: Path | None, count: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from koniq.ground.files import file_hash
 from koniq.ground.log import LOG
 from koniq.measure import calibration, conformal
 from koniq.network import Network, sidecar, weight_files
+from koniq.network.koncept512 import Pooling
 from koniq.network.spec import Fit, Resize, Rules
 
 EngineName = Literal["auto", "keras", "openvino", "torch"]
@@ -149,15 +150,16 @@ def decide(
     rules: Rules | None = None,
     fit: Fit | None = None,
     dct_scaling: bool = False,
+    pooling: Pooling | None = None,
 ) -> Plan:
     """Decide on an engine for the weights at `path`, in a moment: no framework is imported (see `Plan.settled`).
 
     engine, device: see `auto`. precision: auto is mixed_bfloat16 for OpenVINO and PyTorch on hardware that is fast at
     it, else float32. int8 is OpenVINO's, and is calibrated once on some of `pictures`. batch_size: None is what suits
-    the engine. compiled: of PyTorch. resize, rules, fit, dct_scaling: how pictures get to the network. Raises
-    InputError if an engine is not there, or does not go with the rest.
+    the engine. compiled: of PyTorch. resize, rules, fit, dct_scaling: how pictures get to the network. pooling: see
+    `network_of`. Raises InputError if an engine is not there, or does not go with the rest.
     """
-    network = sidecar.network_of(path, input_size, resize, rules, fit, dct_scaling)
+    network = sidecar.network_of(path, input_size, resize, rules, fit, dct_scaling, pooling)
     if engine == "auto":
         engine, device = auto(precision, device)
     backend = BACKENDS[engine]

@@ -20,7 +20,7 @@ from koniq.ground import InputError, RunStopped
 from koniq.ground.files import digest_of
 from koniq.ground.log import LOG
 from koniq.ground.paths import DOWNLOADS, HOME, METADATA
-from koniq.network import KONCEPT512, weights
+from koniq.network import KONCEPT512, sidecar, weights
 from ku.files import atomic_path, lock_path, real_path, replace_file, turn
 
 BROKEN = ("unreadable", "wrong size")  # findings that no fetched picture may have; others may be of the release
@@ -64,6 +64,7 @@ def _ensure_file(item: Item, part: Part, s: Options) -> None:
             again = f" or, if it was replaced on purpose, take its line out of {seen.place(target)}," if before else ""
             raise RunStopped(f"{error} Move it away,{again} and give the command again.") from error
         _remember(target, stated or before)
+        _note(part, target)
         LOG.info(f"{item.name}/{part.name} is there, and right: {target}")
         return
     if s.archive:
@@ -82,6 +83,7 @@ def _ensure_file(item: Item, part: Part, s: Options) -> None:
 
         _use_first(item, part, s, target.name, use)
     _remember(target, stated or before)
+    _note(part, target)
     LOG.info(f"{item.name}/{part.name} is in place, and checked: {target}")
 
 
@@ -89,6 +91,12 @@ def _remember(target: Path, known: str) -> None:
     """Keep the hash of a file that was checked by its content, so that another in its place is noticed."""
     if not known:
         seen.keep(target, digest_of(target, "sha256:"))
+
+
+def _note(part: Part, target: Path) -> None:
+    """Put the record beside weights that do not tell their topology, unless there is one."""
+    if part.topology and not sidecar.record(target):  # in PyTorch the study resized by Pillow's bilinear filter
+        sidecar.write_record(target, KONCEPT512.built_as(part.topology).at(resize="bilinear"))
 
 
 def check_file(kind: str, digest: str, path: Path) -> None:

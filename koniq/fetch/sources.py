@@ -13,6 +13,7 @@ from koniq.data.releases import RELEASES
 from koniq.ground import InputError
 from koniq.ground.paths import HOME, IMAGES, METADATA, TRAINED_MODELS
 from koniq.network.finding import ORIGINAL
+from koniq.network.koncept512 import STUDY_PORT, Topology
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Part:
     target: str  # where it goes, relative to HOME (koniq.ground.paths) unless it is absolute
     sources: tuple[Source, ...]  # in the order of trying
     page: str  # where a person gets it by hand
+    topology: Topology | None = None  # of weights that do not tell it; their record is put beside them
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def _packed(repository: str, commit: str) -> str:
     return f"https://github.com/{repository}/archive/{commit}.zip"
 
 
-def _of_the_study(name: str, identity: str, kind: Literal["keras", "torch"] = "keras") -> Part:
+def _of_the_study(
+    name: str, identity: str, kind: Literal["keras", "torch"] = "keras", topology: Topology | None = None
+) -> Part:
     """Weights of the study on Google Drive, at the address that its page for large files leads to."""
     ending = {"keras": "h5", "torch": "pth"}[kind]
     return Part(
@@ -77,6 +81,7 @@ def _of_the_study(name: str, identity: str, kind: Literal["keras", "torch"] = "k
         _relative(TRAINED_MODELS / f"study-{name}.{ending}"),
         (Source(f"https://drive.usercontent.google.com/download?id={identity}&export=download&confirm=t"),),
         f"https://drive.google.com/file/d/{identity}/view",
+        topology,
     )
 
 
@@ -224,7 +229,7 @@ ITEMS = {
                 _of_the_study("plcc-b8", "1SVhPzspYk3CejL1e082EwZXE0T3-H-o-"),
                 _of_the_study("plcc-b4", "1r1E7xmRqKQByITQoZraJNevAXTN3agPW"),
                 _of_the_study("kuti-b8", "16GcSR87R-RpjoB5c4Ylau5AWQgHGMVWf"),
-                _of_the_study("pytorch-b8", "1MVRMsqe7J1uP-6R71dBlFQtxpAUkkTRA", "torch"),
+                _of_the_study("pytorch-b8", "1MVRMsqe7J1uP-6R71dBlFQtxpAUkkTRA", "torch", STUDY_PORT),
             ),
         ),
     )

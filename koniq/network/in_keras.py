@@ -7,22 +7,43 @@ import keras
 from keras import KerasTensor, layers
 
 from koniq.network import koncept_lite as lite
+from koniq.network.koncept512 import AS_KERAS, SIDE, Topology
 from ku import applications as apps
 
 
-def koncept512(input_size: tuple[int, int], output_bias: float) -> keras.Model:
+def koncept512(input_size: tuple[int, int], output_bias: float, topology: Topology = AS_KERAS) -> keras.Model:
     """KonCept512 (Hosu et al., arXiv 1910.06180, section V): InceptionResNetV2, pooled to 1536, and a head of 4 layers.
 
     From random weights, the head's by he_normal; the score starts at output_bias. Pictures are taken from [0, 255] to
-    [-1, 1]. 59,858,657 parameters.
+    [-1, 1]. 59,858,657 parameters, and the scales of the body if it learns them.
     """
     pictures = keras.Input((*input_size, 3), dtype="uint8", name="pictures")
     scaled = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(pictures)
     body, _ = apps.get_model_imagenet("InceptionResNetV2", weights=None, input_tensor=scaled)  # ... x 1536
+    features = body.output
+    if topology.pooling == "8x8":
+        places = body.get_layer("final_gap").input  # 10 x 14 x 1536 for 384x512
+        beyond = tuple((0, size - SIDE) for size in places.shape[1:3])
+        features = layers.GlobalAveragePooling2D(name="final_gap")(layers.Cropping2D(beyond, name="upper_left")(places))
     score = apps.fc_layers(
-        body.output, name="fc", fc_sizes=[2048, 1024, 256, 1], dropout_rates=[0.25, 0.25, 0.5, 0], batch_norm=2
+        features, name="fc", fc_sizes=[2048, 1024, 256, 1], dropout_rates=[0.25, 0.25, 0.5, 0], batch_norm=2
     )
-    return _starting_at(output_bias, keras.Model(pictures, score, name="koncept512"))
+    model = keras.Model(pictures, score, name="koncept512")
+    return _starting_at(output_bias, model if topology == AS_KERAS else _renormalised(model, topology))
+
+
+def _renormalised(model: keras.Model, topology: Topology) -> keras.Model:
+    """The model, from random weights anew, with the batch normalisation of a topology."""
+
+    def alike(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if isinstance(layer, layers.BatchNormalization) and layer.name.startswith("fc_"):
+            config["epsilon"] = topology.head_epsilon
+        elif isinstance(layer, layers.BatchNormalization):
+            config["scale"] = topology.body_scale
+        return type(layer).from_config(config)
+
+    return keras.models.clone_model(model, clone_function=alike)
 
 
 def koncept_lite(input_size: tuple[int, int], output_bias: float) -> keras.Model:

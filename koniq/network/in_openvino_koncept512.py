@@ -13,7 +13,9 @@ from koniq.network.layers import State
 OFFSET = 127.0  # taken from bytes; the rest of their way from [0, 255] to [-1, 1] is in the first convolution
 
 
-def koncept512(state: State, input_size: tuple[int, int], bfloat16: bool = False) -> openvino.Model:
+def koncept512(
+    state: State, input_size: tuple[int, int], bfloat16: bool = False, topology: net.Topology = net.AS_KERAS
+) -> openvino.Model:
     """KonCept512 with the weights of `state`: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1).
 
     The batch is dynamic. In comments: channels, height and width for pictures of 384x512. bfloat16: changes nothing.
@@ -32,11 +34,13 @@ def koncept512(state: State, input_size: tuple[int, int], bfloat16: bool = False
         x = ops.relu(_residual(x, state, f"12.{number}", net.BLOCK8, 0.20))
     x = _residual(x, state, "13", net.BLOCK8, 1.0)
     x = _side_by_side(x, state, "", net.TOP)  # 1536, 10, 14
+    if topology.pooling == "8x8":
+        x = ops.slice(x, [0, 0], [net.SIDE] * 2, [1, 1], [2, 3])  # the upper left places
     x = ops.reduce_mean(x, [2, 3], False, name="features")  # by which koniq.engines.features finds them
     normalised = ()
     for layer, after, _ in net.HEAD:
         x = ops.relu(linear(x, state, layer, *normalised))
-        normalised = norm(state, after, net.EPSILON)
+        normalised = norm(state, after, topology.head_epsilon)
     return openvino.Model([linear(x, state, "fc.12", *normalised)], [pictures], "koncept512")
 
 

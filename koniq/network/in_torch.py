@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from koniq.network import koncept_lite as lite
-from koniq.network.koncept512 import EPSILON
+from koniq.network.koncept512 import AS_KERAS, EPSILON, SIDE, Topology
 
 
 class ConvNorm(nn.Module):
@@ -23,8 +23,6 @@ class ConvNorm(nn.Module):
         padding = (height // 2, width // 2) if same else 0
         self.conv = nn.Conv2d(channels, filters, (height, width), stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(filters, EPSILON)
-        # Keras's InceptionResNetV2 has no such scale: it stays 1, so that weights go both ways and train on alike.
-        self.bn.weight.requires_grad_(False)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -158,18 +156,18 @@ class Rating(nn.Module):
         return self.rate(self.features(pictures))
 
 
-def head(sizes: Sequence[int], dropout_rates: Sequence[float]) -> nn.Sequential:
+def head(sizes: Sequence[int], dropout_rates: Sequence[float], epsilon: float = EPSILON) -> nn.Sequential:
     """Linear layers from sizes[0] features to one score; ReLU, batch normalisation, dropout after all but the last."""
     layers = []
     for before, size, rate in zip(sizes, sizes[1:], dropout_rates, strict=False):
-        layers += [nn.Linear(before, size), nn.ReLU(), nn.BatchNorm1d(size, EPSILON), nn.Dropout(rate)]
+        layers += [nn.Linear(before, size), nn.ReLU(), nn.BatchNorm1d(size, epsilon), nn.Dropout(rate)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
 
-def koncept512(output_bias: float = 0.0) -> Rating:
+def koncept512(output_bias: float = 0.0, topology: Topology = AS_KERAS) -> Rating:
     """KonCept512 (Hosu et al., arXiv 1910.06180, section V) from random weights, for pictures of any size from 75 x 75.
 
-    59,858,657 numbers in all, those of Keras, besides the scales of 1 that Keras does not have.
+    59,858,657 numbers in all, those of Keras, besides the scales of the body that Keras does not have.
     """
     base = nn.Sequential(
         ConvNorm(3, 32, 3, 2, same=False),  # conv2d_1a
@@ -187,9 +185,12 @@ def koncept512(output_bias: float = 0.0) -> Rating:
         nn.Sequential(*(block8() for _ in range(9))),
         block8(scale=1.0, last=True),
         ConvNorm(2080, 1536, 1),  # conv2d_7b
-        nn.AdaptiveAvgPool2d(1),
+        nn.AvgPool2d(SIDE) if topology.pooling == "8x8" else nn.AdaptiveAvgPool2d(1),
     )
-    return Rating(base, head((1536, 2048, 1024, 256), (0.25, 0.25, 0.5)), output_bias)
+    for norm in base.modules():
+        if isinstance(norm, nn.BatchNorm2d):  # a scale that Keras does not have stays as it is: then both train alike
+            norm.weight.requires_grad_(topology.body_scale)
+    return Rating(base, head((1536, 2048, 1024, 256), (0.25, 0.25, 0.5), topology.head_epsilon), output_bias)
 
 
 class SameConvNorm(nn.Module):

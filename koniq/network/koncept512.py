@@ -1,7 +1,8 @@
 """What KonCept512 consists of, whatever builds it: InceptionResNetV2 and a head of 4 layers."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple
 
 from koniq.network.layers import Layer
 
@@ -26,6 +27,37 @@ TOP = ("14:1x1x1536",)
 HEAD = ("fc.0", "fc.2", 2048), ("fc.4", "fc.6", 1024), ("fc.8", "fc.10", 256)  # layer, its normalisation, its width
 EPSILON = 1e-3  # of every batch normalisation, as in Keras
 
+Pooling = Literal["mean", "8x8"]
+SIDE = 8  # places of the last map that "8x8" averages, along each side
+
+
+@dataclass(frozen=True)
+class Topology:
+    """In what networks of these layers differ; the names and shapes of their weights do not tell. Else Keras's."""
+
+    pooling: Pooling = "mean"  # what ends the body: the mean of all places of the last map, or of its upper left 8x8
+    head_epsilon: float = EPSILON  # of the batch normalisation of the head
+    body_scale: bool = False  # whether the batch normalisation of the body learns a scale
+
+    def record(self) -> dict:
+        """What of it is not Keras's, for what is written beside weights."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(AS_KERAS, name)}
+
+    @staticmethod
+    def of(record: Mapping[str, object]) -> "Topology":
+        """The topology that a record says, or the settings of a training."""
+        return Topology(**{name: record.get(name, value) for name, value in asdict(AS_KERAS).items()})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in asdict(self).items())
+
+
+AS_KERAS = Topology()
+# A port to PyTorch that leaves epsilon and scale at PyTorch's own; so does the study's, whose body ends in
+# AvgPool2d(8), which at 384x512 leaves out the rest of a map of 10x14.
+PORT = Topology(head_epsilon=1e-5, body_scale=True)
+STUDY_PORT = Topology("8x8", PORT.head_epsilon, PORT.body_scale)
+
 
 class Step(NamedTuple):
     """A step of a branch."""
@@ -47,6 +79,13 @@ def steps(branch: str) -> list[Step]:
     return found
 
 
+def places(size: int) -> int:
+    """How many places the last map has along a side of a picture: 10 of 384, 14 of 512."""
+    for step in steps(f"{STEM[0]} {MIXED_6A[0]} {MIXED_7A[0]}"):
+        size = size if step.padded else (size - (step.kernel or (3,))[0]) // step.stride + 1
+    return size
+
+
 def koncept512_name(key: str) -> str:
     """The name here of an array in a public port; "" of what is not here."""
     first, _, rest = key.partition(".")
@@ -55,16 +94,16 @@ def koncept512_name(key: str) -> str:
     return f"base.{CHILDREN.index(first)}.{rest}" if first in CHILDREN else key
 
 
-def koncept512_layers() -> Iterator[Layer]:
+def koncept512_layers(topology: Topology = AS_KERAS) -> Iterator[Layer]:
     """The layers of KonCept512 with weights, in the order of Keras's files.
 
     Keras lists layers by their distance to the output, the farthest first, and those at one distance by their branch.
     """
 
     def conv(name: str, inputs: int, kernel: tuple[int, int, int]) -> tuple[Layer, Layer]:
-        """A convolution, and the normalisation after it, which has no scale."""
+        """A convolution, and the normalisation after it."""
         *size, count = kernel
-        norm = Layer("BatchNormalization", f"base.{name}.bn", ((count,),) * 3)
+        norm = Layer("BatchNormalization", f"base.{name}.bn", ((count,),) * (3 + topology.body_scale))
         return Layer("Conv2D", f"base.{name}.conv", ((*size, inputs, count),)), norm
 
     def side_by_side(place: str, inputs: int, branches: tuple[str, ...]) -> Iterator[Layer]:

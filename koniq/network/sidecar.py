@@ -10,8 +10,9 @@ from koniq.ground import InputError
 from koniq.ground.files import write_json
 from koniq.ground.paths import TRAINED_MODELS, is_packed
 from koniq.network.finding import BEST
+from koniq.network.koncept512 import PORT, Pooling, Topology
 from koniq.network.spec import FIRST, KONCEPT512, NETWORKS, NEWEST, Fit, Network, Resize, Rules
-from koniq.network.weight_files import SUFFIXES
+from koniq.network.weight_files import SUFFIXES, TORCH
 from ku.files import shown
 
 FOR = "for"  # of what is kept beside weights: these, and how pictures got to them, that it was made with
@@ -56,11 +57,14 @@ def network_of(
     rules: Rules | None = None,
     fit: Fit | None = None,
     dct_scaling: bool = False,
+    pooling: Pooling | None = None,
 ) -> Network:
     """The network that a weights file is for: by the record beside it, else KonCept512; arguments override it.
 
     The weights fit pictures of any size, but their scores are right only at the size that they were trained at. Rules
-    that nothing tells are the newest, or, in an older record, those of the calibration that is kept there.
+    that nothing tells are the newest, or, in an older record, those of the calibration that is kept there. pooling:
+    that of a port to PyTorch without a record; it overrides no record. Raises InputError if a record does not say what
+    is known here, or the file cannot be of such a port.
     """
     found = record(weights) or KONCEPT512.record()
     if found.get("network") not in NETWORKS:
@@ -74,8 +78,24 @@ def network_of(
             f"{record_path(weights)} should name rules that are known here: {', '.join(get_args(Rules))}. "
             f"Received: {by!r}, of another version perhaps"
         )
+    topology = _topology(weights, pooling)
     trained = NETWORKS[found["network"]].at(found["input_size"], found["resize"], fit=found.get("fit"))
+    trained = trained.built_as(topology)
     return replace(trained, rules=by).at(input_size, resize, rules, fit, dct_scaling)
+
+
+def _topology(weights: Path, pooling: Pooling | None) -> Topology:
+    """What the record beside weights says of them, or, where there is none, what they are said to be."""
+    known = record(weights)
+    said = Topology.of(known)
+    if pooling and not known and weights.suffix in TORCH:
+        return replace(PORT, pooling=pooling)
+    if pooling and pooling != said.pooling:
+        by = f"the record beside them ({record_path(weights)})" if known else "their format, Keras's"
+        raise InputError(
+            f"The weights in {weights} are of pooling={said.pooling}, by {by}. Received: pooling={pooling}"
+        )
+    return said
 
 
 def _kept(record: Mapping[str, object]) -> Iterator[Mapping]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from koniq.network.koncept512 import koncept512_layers, koncept512_name
+from koniq.ground import InputError
+from koniq.network.koncept512 import AS_KERAS, SIDE, Topology, koncept512_layers, koncept512_name, places
 from koniq.network.koncept_lite import koncept_lite_layers, koncept_lite_name
 from koniq.network.layers import Layer, State
 
@@ -38,7 +39,7 @@ class Network:
     builder: Callable[..., "keras.Model"]
     input_size: tuple[int, int]  # (height, width) of a picture as the network sees it
     resize: Resize = "lanczos"  # the filter by which pictures get there
-    torch_builder: Callable[[float], "torch.nn.Module"] | None = None
+    torch_builder: Callable[..., "torch.nn.Module"] | None = None
     features: str = ""  # the layer of Keras's that ends the body: the features of a picture, pooled
     layers: tuple[Layer, ...] = ()  # those with weights, in Keras's order, by which a file is known without a framework
     own_name: Callable[[str], str] = str  # the name in `layers` of an array in a public port of the body; "" if none
@@ -47,6 +48,16 @@ class Network:
     rules: Rules = NEWEST  # by which pictures are decoded
     fit: Fit = "squash"
     dct_scaling: bool = False  # large JPEGs decoded at a half of their sides or less, see koniq.pictures.decoding
+    topology: Topology | None = None  # of a network that there are several of; builders then take it last
+
+    def __post_init__(self) -> None:
+        if self.topology and self.topology.pooling == "8x8":
+            height, width = map(places, self.input_size)
+            if not (SIDE <= height < 2 * SIDE and SIDE <= width < 2 * SIDE):
+                raise InputError(
+                    f"input_size should be such that the last map has {SIDE} to {2 * SIDE - 1} places along each side, "
+                    f"for pooling=8x8. Received: {height}x{width} places, by input_size={self.input_size}"
+                )
 
     @property
     def body_layers(self) -> tuple[Layer, ...]:
@@ -55,18 +66,32 @@ class Network:
 
     def build(self, output_bias: float = 0.0) -> "keras.Model":
         """The model, from random weights: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1)."""
-        return self.builder(self.input_size, output_bias)
+        return self.builder(self.input_size, output_bias, *self._topologies())
 
     def build_torch(self, output_bias: float = 0.0) -> "torch.nn.Module":
         """The module, from random weights: uint8 pictures (batch, height, width, 3), RGB, to scores (batch, 1)."""
-        return self.torch_builder(output_bias)
+        return self.torch_builder(output_bias, *self._topologies())
 
     def build_openvino(self, state: State, bfloat16: bool = False) -> "openvino.Model":
         """The model with the weights of `state`, as `build` has it.
 
         bfloat16: whether it is to compute in that.
         """
-        return self.openvino_builder(state, self.input_size, bfloat16)
+        return self.openvino_builder(state, self.input_size, bfloat16, *self._topologies())
+
+    def _topologies(self) -> tuple[Topology, ...]:
+        return (self.topology,) if self.topology else ()
+
+    def built_as(self, topology: Topology) -> "Network":
+        """The network of another topology. Raises InputError if there is but one of this network, or not at its size.
+
+        The layers are those of KonCept512, of which alone there are several.
+        """
+        if not self.topology and topology != AS_KERAS:
+            raise InputError(f"{self.name} should be as it is, for there are no others. Received: {topology}")
+        if not self.topology or topology == self.topology:
+            return self
+        return replace(self, topology=topology, layers=tuple(koncept512_layers(topology)))
 
     def at(
         self,
@@ -98,7 +123,8 @@ class Network:
 
     def record(self) -> dict:
         """What a score depends on besides the weights, for the files written beside them; see `seen`."""
-        return {"network": self.name, **self.seen(), **({"dct_scaling": True} if self.dct_scaling else {})}
+        topology = self.topology.record() if self.topology else {}
+        return {"network": self.name, **topology, **self.seen(), **({"dct_scaling": True} if self.dct_scaling else {})}
 
     def seen(self) -> dict:
         """How pictures get to the network. What a record lacks that was written before there was a choice is FORMER."""
@@ -129,6 +155,7 @@ KONCEPT512 = Network(
     features="final_gap",
     layers=tuple(koncept512_layers()),
     own_name=koncept512_name,
+    topology=AS_KERAS,
 )
 KONCEPT_LITE = Network(
     "koncept_lite",

@@ -1,13 +1,16 @@
 """The weights of a network, out of files and into them: fitted to a network entirely or not at all."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from koniq.ground import InputError
+from koniq.network.koncept512 import AS_KERAS, Topology
 from koniq.network.layers import (
+    PARTS,
     Layers,
     State,
     Table,
@@ -39,7 +42,7 @@ def load(model: "keras.Model", path: Path, network: Network | None = None, body:
     record beside the file names another network.
     """
     network = _named(path, network)
-    if path.suffix in TORCH:
+    if path.suffix in TORCH or _scaled(network):
         state = read_state(path, network, body)
         read = to_keras(state, _table_of(state, network, body))
     else:
@@ -87,11 +90,53 @@ def read_state(path: Path, network: Network, body: bool = False) -> State:
     if path.suffix in TORCH:
         state = renamed(read_torch(path), network.own_name)
         _check_state(state, path, network, body)
-        return state
-    layers = read_keras(path, [layer.kind for layer in network.layers])
-    table = network.body_layers if body and len(layers) == len(network.body_layers) else network.layers
-    check_fit(layers, shapes_in_keras(table), path, network.name)
-    return to_torch(layers, table)
+    else:
+        layers = read_keras(path, [layer.kind for layer in network.layers])
+        theirs = network
+        if _scaled(network) and not _has_scale(layers):  # Keras's own, whose scale is 1
+            theirs = network.built_as(replace(network.topology, body_scale=False))
+        table = theirs.body_layers if body and len(layers) == len(theirs.body_layers) else theirs.layers
+        check_fit(layers, shapes_in_keras(table), path, network.name)
+        state = to_torch(layers, table)
+    if network.topology and _is_whole(state):
+        _check_topology(state, path, network)
+    return state
+
+
+def _scaled(network: Network) -> bool:
+    return bool(network.topology and network.topology.body_scale)
+
+
+def _has_scale(layers: Layers) -> bool:
+    """Whether the first batch normalisation among Keras's layers of KonCept512 has a scale."""
+    return len(layers) > 1 and len(layers[1][1]) == len(PARTS["BatchNormalization"])
+
+
+def _check_topology(state: State, path: Path, network: Network) -> None:
+    """Raise InputError unless whole weights are of the topology that they are read for.
+
+    The record beside them says of which they are. Without one the scale of their body tells: Keras's has none, and one
+    that was learnt is of a port to PyTorch, which does not tell how its body ends.
+    """
+    known = record(path)
+    scales = (array for key, array in state.items() if key.startswith("base.") and key.endswith(".bn.weight"))
+    learnt = any((scale != 1).any() for scale in scales)
+    if known and Topology.of(known) != network.topology:
+        raise InputError(
+            f"{path} should have weights of {network.name} with {network.topology}. Received: {Topology.of(known)}, by "
+            f"{record_path(path)}"
+        )
+    if not known and learnt and not network.topology.body_scale:
+        raise InputError(
+            f"{path} has no record ({record_path(path).name} beside it), and its body learnt a scale, which Keras's "
+            "KonCept512 has not: how it pools cannot be told. Say --pooling 8x8 if it is the study's PyTorch network "
+            "(the upper left 8x8 places of the last map), or --pooling mean if it takes all of the map."
+        )
+    if not known and not learnt and network.topology != AS_KERAS:
+        raise InputError(
+            f"{path} has no record ({record_path(path).name} beside it), and its body learnt no scale: it is Keras's "
+            f"KonCept512, of {AS_KERAS}. Received: {network.topology}. Leave --pooling out"
+        )
 
 
 def _named(path: Path, network: Network | None) -> Network:

@@ -32,6 +32,7 @@ from koniq.ground.log import LOG
 from koniq.ground.machine import cores
 from koniq.measure import calibration, conformal
 from koniq.network import Network, find_or_default, sidecar
+from koniq.network.koncept512 import Pooling
 from koniq.network.spec import FORMER, NEWEST, Fit, Resize, Rules
 from koniq.pictures.decoding import Opened, Picture, decode, name_of
 from koniq.pictures.faults import Place
@@ -65,6 +66,7 @@ def load(
     fit: Fit | None = None,
     dct_scaling: bool = True,
     max_megapixels: float = MEGAPIXELS,
+    pooling: Pooling | None = None,
 ) -> "Scorer":
     """What scores pictures: the weights found, their record read, and the engine decided on, but not started.
 
@@ -76,8 +78,9 @@ def load(
     takes are decoded at a half of it or less. max_megapixels: what may be decoded of a picture. device: that Keras and
     PyTorch compute on. compiled: by PyTorch. calibrate: scores in MOS by the map that is kept beside the weights, if
     there is one. intervals: about each score; None: where the weights have them. workers: threads that open pictures;
-    None: one a core. int8_pictures: at least 40, on which precision="int8" is calibrated once. Raises InputError if
-    there are no such weights, if the engine is not installed or does not go with the rest, or if intervals are wanted
+    None: one a core. int8_pictures: at least 40, on which precision="int8" is calibrated once. pooling: of weights by
+    PyTorch without a record, how their network pools ("8x8": the study's in PyTorch). Raises InputError if there are
+    no such weights, if the engine is not installed or does not go with the rest, or if intervals are wanted
     and the weights have none; a device or a precision that is not there shows at the first score.
     """
     for name, value in (("batch_size", batch_size), ("workers", workers), ("max_megapixels", max_megapixels)):
@@ -86,13 +89,13 @@ def load(
     path = find_or_default(fspath(weights))
     plan = decide(
         *(path, engine, precision, batch_size, input_size, resize, int8_pictures, device, compiled),
-        *(rules, fit, dct_scaling),
+        *(rules, fit, dct_scaling, pooling),
     )
     how = {
         **{"engine": engine, "precision": precision, "batch_size": batch_size, "input_size": input_size},
         **{"resize": resize, "device": device, "compiled": compiled, "calibrate": calibrate, "intervals": intervals},
         **{"workers": workers, "int8_pictures": int8_pictures, "rules": rules, "fit": fit},
-        **{"dct_scaling": dct_scaling, "max_megapixels": max_megapixels},
+        **{"dct_scaling": dct_scaling, "max_megapixels": max_megapixels, "pooling": pooling},
     }
     record, to_mos, found = sidecar.record(path), None, None
     if calibrate and calibration.KEY in record:

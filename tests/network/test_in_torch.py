@@ -3,6 +3,7 @@
 import copy
 import shutil
 
+import drawn
 import keras
 import numpy as np
 import pytest
@@ -16,37 +17,13 @@ from koniq.network.koncept512 import CHILDREN
 from koniq.network.layers import to_keras, to_torch
 
 SMALL = KONCEPT512.at((76, 100))
-RNG = np.random.default_rng(1)
-COLOURS = RNG.integers(0, 256, (8, 1, 1, 3)) + RNG.normal(0, 1, (8, 76, 100, 3)) * RNG.uniform(1, 60, (8, 1, 1, 1))
-PICTURES = COLOURS.clip(0, 255).astype(np.uint8)
+PICTURES = drawn.pictures(8, SMALL.input_size)
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """The whole network in Keras and in PyTorch with one set of weights, and the file that it came by.
-
-    Every weight and statistic is drawn at random, the statistics about those of the pictures, so that no stage dies
-    out; the last layer is scaled for scores that differ by 20 MOS, of which rounding in float32 is 1e-4 or so.
-    """
-    torch.manual_seed(1)
-    module = SMALL.build_torch()
-    norms = [layer for layer in module.modules() if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)]
-    for layer in norms:
-        layer.momentum = 1
-    with torch.no_grad():
-        module(torch.from_numpy(PICTURES))
-        for layer in norms:
-            layer.running_var.clamp_(min=0.1).mul_(torch.empty_like(layer.running_var).uniform_(0.8, 1.25))
-            layer.running_mean.add_(0.1 * torch.randn_like(layer.running_mean))
-            layer.bias.normal_(0, 0.1)
-            if layer.weight.requires_grad:
-                layer.weight.uniform_(0.5, 1.5)
-        for name, parameter in module.named_parameters():
-            if name.endswith("conv2d.bias"):
-                parameter.normal_(0, 0.1)
-        module.eval()
-        module.fc[-1].weight.mul_(20 / np.ptp(scores(module)))
-        module.fc[-1].bias.add_(50 - float(scores(module).mean()))
+    """The whole network in Keras and in PyTorch with one set of weights, drawn, and the file that it came by."""
+    module = drawn.module_of(SMALL, PICTURES)
     path = tmp_path_factory.mktemp("whole") / "whole.safetensors"
     save_file(module.state_dict(), path)
     model = SMALL.build()
@@ -55,8 +32,7 @@ def networks(tmp_path_factory):
 
 
 def scores(module):
-    with torch.no_grad():
-        return module(torch.from_numpy(PICTURES)).numpy()
+    return drawn.scores(module, PICTURES)
 
 
 @pytest.mark.numerical
