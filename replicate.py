@@ -17,7 +17,8 @@ ARMS = ((16, 0), (16, 0, "trailing"), *((16, 2, each) for each in OTHERS), (2, 0
 MATRIX = (
     *(Row("tensorflow", "mse", batch) for batch in (16, 8, 4, 2)),  # 16: the original
     *(Row("tensorflow", "plcc", batch) for batch in (16, 8, 4)),  # 16: not in the study, to compare with
-    *(Row("kuti", "mse", 8), Row("pytorch", "mse", 8), Row("pytorch", "mse", 4)),
+    *(Row("kuti", "mse", 8), Row("pytorch", "mse", 8, study=True)),  # the latter's network is the study's own
+    *(Row("pytorch", "mse", 8), Row("pytorch", "mse", 4)),
     *(Row("pytorch", loss, *arm) for loss in ("mse", "plcc") for arm in ARMS),
 )
 

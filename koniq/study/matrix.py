@@ -22,6 +22,7 @@ from koniq.ground.files import write_csv
 from koniq.ground.log import LOG
 from koniq.ground.paths import MODELS, RESULTS, ROOT
 from koniq.network import KONCEPT512
+from koniq.network.koncept512 import SIDE, places
 from koniq.study import report, results
 from koniq.study.recipes import ABSENT, Chosen, Framework, Row, arguments, run_name, settings_of
 from koniq.training.run import ANYWHERE
@@ -88,6 +89,10 @@ class Planned:
                 return f"trained with {', '.join(differ)}"
             if about.finished is not None and training.tested(self.folder).metrics.is_file():
                 return "done"
+        if self.row.study and self.settings["network"] != KONCEPT512.name:
+            return f"needs --network {KONCEPT512.name}, which is the study's"
+        if self.row.study and min(map(places, self.settings["input_size"])) < SIDE:
+            return f"needs a larger input_size, of which the study's pooling finds {SIDE}x{SIDE} places"
         if self.row.framework == "kuti" and self.settings["network"] != KONCEPT512.name:
             return f"needs --network {KONCEPT512.name}, which is what kuti builds"
         if self.row.framework == "kuti" and not Path(TRAIN["kuti"][0]).is_file():

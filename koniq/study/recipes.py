@@ -1,11 +1,12 @@
 """What is trained: the rows of a matrix, the recipes that they follow, and the run that a row and a seed are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from koniq.ground.text import slug
 from koniq.network import KONCEPT512
+from koniq.network.koncept512 import STUDY_PORT
 from koniq.training.run import LATER, Statistics, arm, of_network
 
 Framework = Literal["tensorflow", "kuti", "pytorch"]
@@ -20,6 +21,7 @@ class Row:
     batch_size: int
     micro_batch: int = 0  # pictures at a time through the body; 0: the whole batch
     statistics: Statistics = "moving"  # of batch normalisation
+    study: bool = False  # network and training as the study had them, where ours are others: see AS_STUDIED
 
     @property
     def arm(self) -> str:
@@ -28,7 +30,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.framework}-{self.loss}-{self.arm}"
+        return f"{self.framework}-{self.loss}-{self.arm}{'-study' if self.study else ''}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ def _all(stages: tuple) -> dict[Framework, tuple]:
     return dict.fromkeys(("tensorflow", "kuti", "pytorch"), stages)
 
 
+# The study's PyTorch row, read in its source: the network of its port; the best by the mean PLCC of batches of 8; the
+# second stage from the best of the first; the rest of a batch trained on, no early stop, and a start at 0.
+AS_STUDIED: dict[Framework, dict[str, Any]] = {
+    "pytorch": {
+        **asdict(STUDY_PORT),
+        "whole_batches": False,
+        "validation_batch": 8,
+        "select_by": "plcc",
+        "reload_best": True,
+        "patience": 0,
+        "start_at_mean": False,
+    }
+}
 # In PyTorch the best is selected, and each stage started, as the others do it, so that rows differ in one thing only.
 ALIKE = {"pytorch": {"select_by": "loss", "reload_best": True, "precision": "float32"}}
 # As many pictures are remembered at every batch size: .9 ** (batch / 16), rounded.
@@ -54,12 +69,13 @@ HORIZON = {16: 0.9, 8: 0.95, 4: 0.97, 2: 0.99}
 FROM_RANDOM = {"mse": (1e-3, 2e-4), "plcc": (5e-4, 1e-4)}  # results/LOG.md says why MSE needs the higher rate
 
 RECIPES = {
-    # Ribeiro, Trifan and Neves, 2023. What is not said here is the default of the scripts: the study's, too.
+    # Ribeiro, Trifan and Neves, 2023. What is not said here, nor AS_STUDIED, is the default of the scripts.
     "study": Recipe(
         epochs={"tensorflow": (40, 20, 10), "kuti": (40, 20), "pytorch": (40, 20)},
         learning_rates=dict.fromkeys(("mse", "plcc"), (1e-4, 2e-5, 1e-5)),
         weights="imagenet",
         input_size=KONCEPT512.input_size,
+        more={"pytorch": {"precision": "float32"}},  # the other scripts' own
     ),
     # What two cores train in minutes a run: from random weights, so that it needs no download.
     "small": Recipe(_all((2, 1)), FROM_RANDOM, "none", (76, 100), HORIZON, ALIKE),
@@ -108,6 +124,7 @@ def settings_of(row: Row, seed: int, s: Chosen) -> dict[str, Any]:
         "input_size": s.input_size or recipe.input_size,
         "seed": seed,
         **recipe.more.get(row.framework, {}),
+        **(AS_STUDIED[row.framework] if row.study else {}),
         "device": None if s.device == "mps" and row.framework != "pytorch" else s.device,
     }
     return {name: value for name, value in chosen.items() if value is not None}

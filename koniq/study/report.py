@@ -7,6 +7,7 @@ In the README and in docs/results.md, `replicate.py` writes what stands between 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from koniq.ground import InputError, tables
 from koniq.ground.paths import RESULTS, ROOT
 from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512
+from koniq.network.koncept512 import AS_KERAS, Topology
 from koniq.reports.figures import new_figure, plot_scatter, save_figure
-from koniq.study.recipes import RECIPES
+from koniq.study.recipes import AS_STUDIED, RECIPES
 from koniq.study.results import COMPARED, REFERENCE, framework
+from koniq.training.run import LATER
 from ku.files import atomic_path
 
 NAMES = {"koniq10k": "KonIQ-10k", "live_itw": "LIVE In the Wild"}  # of the study's data sets in metrics.csv
@@ -30,8 +33,9 @@ LOSSES = {"mse": "MSE", "plcc": "PLCC loss"}
 STARTS = {"none": "random weights", "imagenet": "ImageNet's weights", "try-imagenet": "ImageNet's weights if in reach"}
 # What all rows of a table share.
 SECTION = ["network", "trained_on", "dataset", "label", "set", "input_size", "weights"]
-ARM = ["framework", "loss", "batch_size", "micro_batch", "statistics"]
+ARM = ["framework", "loss", "batch_size", "micro_batch", "statistics", "pooling"]
 HOW = [*ARM, "epochs", "learning_rates"]  # what a line is; its runs differ by seed
+TOPOLOGIES = {name: Topology.of(settings) for name, settings in AS_STUDIED.items()}  # else Keras's
 FIGURE = "srcc_by_batch.png"
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 
@@ -87,8 +91,8 @@ def _study(table: pd.DataFrame, column: str) -> str:
     heads = [f"{NAMES[column]} ({PICTURES[column]:,} pictures)"]
     heads += [head for metric in COMPARED for head in (f"{metric.upper()}, published", "ours", "difference")]
     lines = []
-    for row in PUBLISHED:
-        ours, line = _replicas(table, row, column), [row.model]
+    for row, title, topology in _rows_of_the_study():
+        ours, line = _replicas(table, row, column, topology), [title]
         for metric, published in zip(COMPARED, getattr(row, column), strict=True):
             runs = ours[ours.metric == metric]
             cells = (_value(runs), _against(runs, published)) if len(runs) else ("not yet run", "")
@@ -103,7 +107,8 @@ def first_screen(table: pd.DataFrame) -> str:
     heads += [head for metric in COMPARED for head in (f"{metric.upper()}, published", "ours")]
     lines, lacking = [], []
     for row in PUBLISHED:
-        ours, line = _replicas(table, row, "koniq10k"), [row.model]
+        topology = TOPOLOGIES.get(row.framework, AS_KERAS)
+        ours, line = _replicas(table, row, "koniq10k", topology), [row.model]
         for metric, published in zip(COMPARED, row.koniq10k, strict=True):
             runs = ours[ours.metric == metric]
             line += [number(published), number(runs.value.mean()) if len(runs) else ""]
@@ -113,7 +118,16 @@ def first_screen(table: pd.DataFrame) -> str:
     return markdown_table(heads, lines) + (f"\n\nNot yet run here, for want of KonIQ-10k: {which}." if lacking else "")
 
 
-def _replicas(table: pd.DataFrame, row: Published, column: str) -> pd.DataFrame:
+def _rows_of_the_study() -> Iterator[tuple[Published, str, Topology]]:
+    """The study's rows, each with its title and network; and ours after one whose network is not Keras's."""
+    for row in PUBLISHED:
+        topology = TOPOLOGIES.get(row.framework, AS_KERAS)
+        yield row, row.model, topology
+        if topology != AS_KERAS:
+            yield row, f"{row.model}: our network beside it", AS_KERAS
+
+
+def _replicas(table: pd.DataFrame, row: Published, column: str, topology: Topology) -> pd.DataFrame:
     """What was measured of a row of the study: by its recipe, at its size, on all of its pictures."""
     study = RECIPES["study"]
     asked = {
@@ -127,6 +141,7 @@ def _replicas(table: pd.DataFrame, row: Published, column: str) -> pd.DataFrame:
         "batch_size": str(row.batch_size),
         "micro_batch": "0",
         "statistics": "moving",
+        **{name: str(value) for name, value in asdict(topology).items()},
         "weights": study.weights,
         "input_size": str(list(study.input_size)),
         "epochs": str(list(study.epochs[row.framework])),
@@ -189,7 +204,8 @@ def arm_title(how: Mapping[str, str]) -> str:
     """What was done about the batch, in words."""
     micro = f" in micro-batches of {how['micro_batch']}" if int(how["micro_batch"]) else ""
     statistics = "" if how["statistics"] == "moving" else f", statistics {how['statistics']}"
-    return f"batch {how['batch_size']}{micro}{statistics}"
+    pooling = "" if how["pooling"] == AS_KERAS.pooling else f", the study's network (pooling {how['pooling']})"
+    return f"batch {how['batch_size']}{micro}{statistics}{pooling}"
 
 
 def _value(runs: pd.DataFrame) -> str:
@@ -264,7 +280,7 @@ def _plot_by_batch(axes, rows: pd.DataFrame) -> None:
 def _about(run: Path) -> tuple[dict, str, str]:
     """Of a run: its settings, its loss, and what it is called in a legend."""
     about = training.about(run)
-    how = {"micro_batch": "0", "statistics": "moving"} | {name: str(value) for name, value in about.settings.items()}
+    how = {name: str(value) for name, value in {**LATER, **about.settings}.items()}
     return dict(about.settings), how["loss"], f"{FRAMEWORKS[framework(about)]}, {arm_title(how)}"
 
 

@@ -16,6 +16,7 @@ from koniq.ground.files import write_csv
 from koniq.ground.paths import MODELS
 from koniq.ground.text import slug
 from koniq.network import Network, sidecar
+from koniq.network.koncept512 import AS_KERAS
 from koniq.network.spec import FORMER
 from koniq.reports.figures import draw_curves
 from ku.files import atomic_path, lock_file
@@ -28,6 +29,7 @@ ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be abse
 LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
     **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": "", **FORMER},
+    **{**asdict(AS_KERAS), "whole_batches": True, "validation_batch": 0},
 }
 
 # What lies in a run's folder.

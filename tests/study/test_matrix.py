@@ -38,8 +38,9 @@ needs_torch = pytest.mark.skipif(
 
 
 def test_every_row_of_the_study_is_in_the_matrix():
-    asked = {Row(row.framework, row.loss, row.batch_size) for row in PUBLISHED}
+    asked = {Row(row.framework, row.loss, row.batch_size, study=row.framework == "pytorch") for row in PUBLISHED}
     assert asked <= set(replicate.MATRIX)
+    assert Row("pytorch", "mse", 8) in replicate.MATRIX  # ours beside the study's
     assert len({row.name for row in replicate.MATRIX}) == len(set(replicate.MATRIX))
 
 
@@ -65,9 +66,23 @@ def test_a_row_becomes_a_command_of_its_frameworks_script():
     )
 
 
+def test_the_studys_pytorch_row_is_its_network_and_its_training(tmp_path):
+    row = Row("pytorch", "mse", 8, study=True)
+    assert settings_line(row) == (
+        "--dataset koniq10k --batch-size 8 --loss mse --epochs 40 20 --learning-rates 0.0001 2e-05 --weights imagenet "
+        "--input-size 384 512 --seed 2 --precision float32 --pooling 8x8 --head-epsilon 1e-05 --body-scale "
+        "--no-whole-batches --validation-batch 8 --select-by plcc --reload-best --patience 0 --no-start-at-mean"
+    )
+    assert settings_line(Row("pytorch", "mse", 8)).endswith("--seed 2 --precision float32")
+    assert plan(tmp_path, row).state == "missing"
+    assert plan(tmp_path, row, recipe="small").state.startswith("needs a larger input_size, of which")
+    assert plan(tmp_path, row, network="koncept_lite").state.startswith("needs --network koncept512")
+
+
 @pytest.mark.parametrize(
     ("row", "dataset", "name"),
     [
+        (Row("pytorch", "mse", 8, study=True), "koniq10k", "koniq10k-pytorch-mse-b8-study-s3"),
         (Row("pytorch", "plcc", 16, 2, "reestimated"), "/x/My set.csv", "my-set-pytorch-plcc-b16m2-reestimated-s3"),
         (Row("tensorflow", "mse", 2), "koniq10k", "koniq10k-tensorflow-mse-b2-s3"),
     ],
@@ -205,6 +220,7 @@ def test_the_two_networks_stand_apart_in_the_tables():
 def measured(value, half, **other):
     """One measurement of the study's first row, but for what is given."""
     facts = {
+        **{name: str(value) for name, value in LATER.items()},
         **{"metric": "srcc", "value": value, "low": value - half, "high": value + half, "n": PICTURES["koniq10k"]},
         **{"dataset": "KonIQ-10k", "trained_on": "KonIQ-10k", "label": "MOS", "set": "test", "device": "a GPU, Keras"},
         **{"framework": "tensorflow", "loss": "mse", "batch_size": "8", "micro_batch": "0", "statistics": "moving"},
@@ -249,7 +265,24 @@ def test_ours_beside_the_published_rows():
 )
 def test_what_is_not_the_studys_own_stands_in_none_of_its_rows(other):
     text = study_report.blocks(both(measured(0.9, 0.01, **other)))["study"]
-    assert text.count("not yet run") == 4 * len(PUBLISHED)
+    assert text.count("not yet run") == 4 * (len(PUBLISHED) + 1)  # one of them has ours beside it
+
+
+def test_the_studys_network_in_pytorch_and_ours_stand_in_rows_of_their_own():
+    here = {"framework": "pytorch", "epochs": "[40, 20]", "learning_rates": "[0.0001, 2e-05]"}
+    studied = {"pooling": "8x8", "head_epsilon": "1e-05", "body_scale": "True"}
+    table = both(measured(0.9, 0.01, **here), measured(0.88, 0.01, **here, **studied))
+    text = study_report.blocks(table)["study"].split("\n\n")[0]
+    assert line(text, "PyTorch, MSE, batch 8 |").startswith("| PyTorch, MSE, batch 8 | .892 | .880 [")
+    assert line(text, "PyTorch, MSE, batch 8: our").startswith(
+        "| PyTorch, MSE, batch 8: our network beside it | .892 | .900"
+    )
+    assert (
+        line(study_report.first_screen(table), "PyTorch, MSE")
+        == "| PyTorch, MSE, batch 8 | .892 | .880 | .913 | .880 |"
+    )
+    measured_ = study_report.blocks(table)["measured"]
+    assert line(measured_, "PyTorch, MSE, batch 8, the study's network (pooling 8x8)")
 
 
 def test_arms_beside_batch_16_and_the_figure_of_them(tmp_path):
