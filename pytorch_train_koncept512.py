@@ -1,5 +1,6 @@
-"""Train KonCept512 in PyTorch, by the study's PyTorch recipe, on KonIQ-10k or any table with image_name, MOS and set.
+"""Train KonCept512 in PyTorch, on KonIQ-10k or any table with image_name, MOS and set.
 
+The rates and epochs are the study's; its network and the rest of its way are set by what says so, as replicate.py does.
 Edit a setting here or give it on the command line. On 4 GPUs: torchrun --nproc-per-node 4 -- THIS_SCRIPT ...
 """
 
@@ -10,6 +11,7 @@ from koniq import engines
 from koniq.commands import cli
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
+from koniq.network.koncept512 import Topology
 from koniq.training import Statistics, teacher
 
 
@@ -22,7 +24,11 @@ class Settings:
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
+    pooling: Literal["mean", "8x8"] = "mean"  # of koncept512's last map: all of it, or its upper left (the study)
+    head_epsilon: float = 1e-3  # of the batch normalisation of its head, as Keras's (the study, as PyTorch's: 1e-5)
+    body_scale: bool = False  # whether that of its body learns a scale, which Keras's does not have (the study: does)
     batch_size: int = 8  # of all processes together
+    whole_batches: bool = True  # leave out an epoch's last batch of fewer pictures (the study: trained on, too)
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
     loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
@@ -31,9 +37,10 @@ class Settings:
     body_rate: float = 1.0  # what the body has of it; the head has all
     hold: int = 0  # parts of koncept_lite that stay as they are, and are computed once: up to 16 blocks, 17: all
     average: float = 0.0  # of the weights over batches, what it keeps a batch, such as .995: then it is what is kept
-    patience: int = 20  # epochs without an improvement that end a stage
+    patience: int = 20  # epochs without an improvement that end a stage; 0: none do (the study)
     select_by: Literal["plcc", "loss"] = "plcc"  # the best: highest mean of the batches' validation PLCC, lowest loss
-    reload_best: bool = False  # each stage starts from the best weights so far (the study: from the last)
+    validation_batch: int = 0  # pictures in a batch of validation (the study: 8); 0: 32, or as many as in training
+    reload_best: bool = False  # each stage starts from the best weights so far (the study: does), not from the last
     weights: str = "imagenet"  # start: imagenet, try-imagenet (random if out of reach), none (random), a file, a run
     start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
     momentum: float = 0.9  # of the moving statistics of batch normalisation; PyTorch's 0.1 is what is not kept
@@ -46,7 +53,7 @@ class Settings:
     device: engines.DeviceName = "auto"  # auto: the GPU, if any; one that PyTorch lacks is an error
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"  # auto: bfloat16 where hardware is fast at it
     compile: Literal["auto", "yes", "no"] = "auto"  # the network by torch.compile, which takes minutes; auto: on CUDA
-    workers: int = 2  # threads that decode pictures; on CUDA, processes that make batches
+    workers: int = 2  # threads that decode pictures and make batches
     test: bool = True  # at the end, calibrate on the validation and test on the test pictures
     run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
     resume: bool = False  # go on from the last whole epoch of a run that was stopped
@@ -59,7 +66,7 @@ def main(s: Settings) -> None:
     from koniq.training import in_torch
     from koniq.training.in_torch_processes import processes
 
-    network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit)
+    network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit).built_as(Topology.of(asdict(s)))
     with processes(s.device) as group:
         run = in_torch.open_run(group, data, asdict(s))
         data = teacher.taught(data, run.folder, s)

@@ -65,7 +65,12 @@ def settle(device: torch.device, precision: str, compile: str) -> tuple[str, boo
     if compile == "yes" and not able:
         raise InputError("compile should have a C++ compiler here, or Triton on a GPU. Received: neither")
     compiled = compile == "yes" or (compile == "auto" and able and device.type == "cuda")
-    return precision, compiled, f"{hardware(device)}, {describe(precision, compiled)}"
+    return precision, compiled, f"{hardware(device)}, {describe(precision, compiled, tf32(device, precision))}"
+
+
+def tf32(device: torch.device, precision: str) -> bool:
+    """Whether convolutions in float32 are computed in TF32, of 10 bits of mantissa: PyTorch's default on CUDA."""
+    return device.type == "cuda" and precision == "float32" and torch.backends.cudnn.allow_tf32
 
 
 def precise(device: torch.device, precision: str) -> AbstractContextManager:
@@ -75,6 +80,7 @@ def precise(device: torch.device, precision: str) -> AbstractContextManager:
 
 def prepare(module: torch.nn.Module, device: torch.device, compiled: bool = False) -> torch.nn.Module:
     """The module on its device, its filters laid out with the channels last, compiled if asked for."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # the fastest kernels are sought once for a size of batch
     module.to(device, memory_format=torch.channels_last)
     if compiled:
         module.compile()
@@ -86,9 +92,10 @@ def hardware(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.machine()
 
 
-def describe(precision: str, compiled: bool) -> str:
+def describe(precision: str, compiled: bool, tf32: bool = False) -> str:
     """Such as "PyTorch 2.13.0, mixed_bfloat16, compiled"."""
-    return f"PyTorch {torch.__version__}, {precision}{', compiled' if compiled else ''}"
+    rounded = " (convolutions in TF32)" if tf32 else ""
+    return f"PyTorch {torch.__version__}, {precision}{rounded}{', compiled' if compiled else ''}"
 
 
 def of_module(

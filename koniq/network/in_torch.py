@@ -109,6 +109,15 @@ def mixed_7a() -> Branches:
     )
 
 
+class Body(nn.Sequential):
+    """Parts one after another. torch.compile takes it for one graph, and PyTorch's own Sequential for many."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for part in self:
+            x = part(x)
+        return x
+
+
 class Rating(nn.Module):
     """A rating network: `base`, from pictures to (batch, features) or more axes, and `fc`, from features to one score.
 
@@ -169,7 +178,7 @@ def koncept512(output_bias: float = 0.0, topology: Topology = AS_KERAS) -> Ratin
 
     59,858,657 numbers in all, those of Keras, besides the scales of the body that Keras does not have.
     """
-    base = nn.Sequential(
+    base = Body(
         ConvNorm(3, 32, 3, 2, same=False),  # conv2d_1a
         ConvNorm(32, 32, 3, same=False),  # conv2d_2a
         ConvNorm(32, 64, 3),  # conv2d_2b

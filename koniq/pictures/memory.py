@@ -1,5 +1,9 @@
 """Pictures for training: decoded once, or prepared, and kept as uint8."""
 
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -18,13 +22,22 @@ from koniq.pictures.whole import check_whole, opened
 SHARE_OF_MEMORY = 0.5  # of what is free; more than that goes to a memory-mapped file
 
 
+@dataclass(frozen=True)
+class Together:
+    """The processes of one machine that see the same pictures: one makes them, and all map the same memory."""
+
+    first: bool  # whether this is the process that makes them
+    wait: Callable[[], None]  # until every one is here
+
+
 class Pictures(Seen):
     """The pictures of a table as a network takes them: `pictures[image_name]` is uint8 (height, width, 3), RGB.
 
-    ids: a table with image_name and image_path. They lie in memory, or in a memory-mapped temporary file in `folder`
-    when they take more than half of the free memory. prepared: a file of koniq.pictures.prepared, used if it is there
-    and fits; what does not fit in memory is then read from it when it is needed. broken: those that do not open, and
-    why, by name. Raises InputError, naming all of them, if there are any and `skip_broken` is not set.
+    ids: a table with image_name and image_path. prepared: a file of koniq.pictures.prepared, used if it is there and
+    fits: it is mapped, so that the system keeps one copy of it for all processes. Without one they are decoded into
+    memory, or into a memory-mapped temporary file in `folder` when they take more than half of the free memory, or when
+    several processes are `together`. broken: those that do not open, and why, by name. Raises InputError, naming all of
+    them, if there are any and `skip_broken` is not set.
     """
 
     def __init__(
@@ -36,33 +49,57 @@ class Pictures(Seen):
         prepared: Path | None = None,
         quiet: bool = False,
         skip_broken: bool = False,
+        together: Together | None = None,
     ):
-        shape = (len(ids), *network.input_size, 3)
-        self.row = {name: row for row, name in enumerate(ids.image_name)}
-        self.in_memory = fits_memory(shape, np.uint8)
+        self.shape = (*network.input_size, 3)
         self.prepared = fitting(prepared, ids, network)
-        todo = ids
-        if self.prepared and not self.in_memory:
-            todo = ids[~ids.image_name.isin(self.prepared.places)]
+        todo = ids[~ids.image_name.isin(self.prepared.places)] if self.prepared else ids
+        self.row = {name: row for row, name in enumerate(todo.image_name)}
+
+        def fill(pixels: np.ndarray) -> dict[str, str]:
+            """Decode into an array (pictures, height, width, 3); what does not open, and why."""
+
+            def one(row: int, path: Path) -> str:
+                found, why = opened(path, network)
+                if not why:
+                    pixels[row] = found
+                return why
+
+            whys = each(workers, one, range(len(todo)), todo.image_path, title="" if quiet else "reading")
+            return {name: why for name, why in zip(todo.image_name, whys, strict=True) if why}
+
+        shape = (len(todo), *self.shape)
+        if together and len(todo):
+            self.pixels, self.broken = _filled_once(shape, folder, together, fill)
         else:
-            self.pixels = room_for(shape, np.uint8, folder)
-
-        def fill(name: str, path: Path) -> str:
-            if self.prepared and name in self.prepared.places:
-                self.pixels[self.row[name]] = self.prepared[name]
-                return ""
-            pixels, why = opened(path, network)
-            if not why:
-                self.pixels[self.row[name]] = pixels
-            return why
-
-        title = "" if quiet else "reading"
-        whys = list(each(workers, fill, todo.image_name, todo.image_path, title=title))
-        self.broken = {name: why for name, why in zip(todo.image_name, whys, strict=True) if why}
+            self.pixels = room_for(shape, np.uint8, folder) if len(todo) else np.empty(shape, np.uint8)
+            self.broken = fill(self.pixels)
         check_whole(self.broken, len(ids), skip_broken, quiet)
 
     def __getitem__(self, image_name: str) -> np.ndarray:
-        return self.pixels[self.row[image_name]] if self.in_memory or not self.prepared else self.prepared[image_name]
+        row = self.row.get(image_name)
+        return self.prepared[image_name] if row is None else self.pixels[row]
+
+
+def _filled_once(
+    shape: tuple[int, ...], folder: Path, together: Together, fill: Callable[[np.ndarray], dict[str, str]]
+) -> tuple[np.ndarray, dict[str, str]]:
+    """An array that one process of this machine fills and all of them map, and what `fill` says of it."""
+    path = folder / f".pictures-{platform.node()}.tmp"
+    said = path.with_name(f"{path.name}.json")
+    if together.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.memmap(path, np.uint8, "w+", shape=shape)
+        said.write_text(json.dumps(fill(pixels)))
+    together.wait()
+    if not together.first:
+        pixels = np.memmap(path, np.uint8, "r", shape=shape)
+    broken = json.loads(said.read_text())
+    together.wait()
+    if together.first:  # the mappings keep it, and nothing is left of it after any end
+        path.unlink()
+        said.unlink()
+    return pixels, broken
 
 
 def fits_memory(shape: tuple[int, ...], dtype: DTypeLike) -> bool:
@@ -80,14 +117,19 @@ def room_for(shape: tuple[int, ...], dtype: DTypeLike, folder: Path) -> np.ndarr
 
 
 def of_training(
-    data: DataSet, network: Network, folder: Path, workers: int, quiet: bool = False
+    data: DataSet,
+    network: Network,
+    folder: Path,
+    workers: int,
+    quiet: bool = False,
+    together: Together | None = None,
 ) -> tuple[DataSet, Pictures]:
     """The pictures of training and validation, out of a prepared file if one fits, and the data set to train on.
 
     That is `data`, without what does not open where pictures may be left out. Raises InputError as `Pictures` does.
     """
     prepared = data.folder and prepared_path(data.folder, network)
-    pictures = Pictures(rows_of_training(data), network, folder, workers, prepared, quiet, data.skips)
+    pictures = Pictures(rows_of_training(data), network, folder, workers, prepared, quiet, data.skips, together)
     return data.without(pictures.broken) if pictures.broken else data, pictures
 
 

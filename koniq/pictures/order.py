@@ -30,7 +30,13 @@ def flipped(picture: np.ndarray, flip: bool) -> np.ndarray:
 
 
 class Seen:
-    """What has a picture by name, seen straight or mirrored."""
+    """What has a picture by name, uint8, seen straight or mirrored; it is kept straight."""
+
+    dtype, mirrors = np.dtype(np.uint8), True
+
+    def stored(self, image_name: str, flip: bool) -> np.ndarray:
+        """The picture as it is kept, whatever `flip` is."""
+        return self[image_name]
 
     def seen(self, image_name: str, flip: bool) -> np.ndarray:
         """The picture (height, width, 3), mirrored left to right if `flip`."""

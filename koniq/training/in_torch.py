@@ -1,4 +1,7 @@
-"""Training in PyTorch: the study's recipe, on one device or, under `torchrun`, on several processes."""
+"""Training in PyTorch: the study's recipe, on one device or, under `torchrun`, on several processes.
+
+A step waits for nothing: what is noted of it stays on the device until the epoch is over (`in_torch_means`).
+"""
 
 import time
 from collections.abc import Mapping
@@ -9,9 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
@@ -22,16 +23,19 @@ from koniq.network import Network, weights
 from koniq.pictures.memory import Pictures, of_training, rows_of_training
 from koniq.pictures.order import EpochPlan
 from koniq.training import in_torch_batch, stages
+from koniq.training.in_torch_feed import Batches, fed, feed
 from koniq.training.in_torch_held import Held, Tail
-from koniq.training.in_torch_losses import LOSSES, Loss, plcc
-from koniq.training.in_torch_processes import Batches, Group, average_statistics, loaded, synced
+from koniq.training.in_torch_losses import LOSSES
+from koniq.training.in_torch_means import Means, averaged
+from koniq.training.in_torch_processes import Group, average_statistics, synced
 from koniq.training.run import Run, about, begun, check_finite, epoch_line, run_name
 from koniq.training.stages import Learner, Monitor, Note, Stage
 from koniq.training.start import initial
 
 # What selects the best weights: a column of the log, and its sign.
 SELECT_BY = {"plcc": ("val_plcc_tf", 1), "loss": ("val_loss", -1)}
-EVERY = 10  # batches between looks at the loss, which make a GPU wait
+EVERY = 10  # batches between looks at whether the loss is finite
+COMPILER = {"dynamic": False}  # all batches of a kind are of one size: of torch.compile
 
 
 class Recipe(Protocol):
@@ -39,6 +43,8 @@ class Recipe(Protocol):
 
     loss: str
     batch_size: int
+    whole_batches: bool
+    validation_batch: int
     epochs: tuple[int, ...]
     learning_rates: tuple[float, ...]
     body_rate: float
@@ -68,14 +74,13 @@ class TorchRun(Run):
         self,
         path: Path,
         progress: str,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        average: AveragedModel | None = None,
+        module: dict,
+        optimizer: dict,
+        average: dict | None = None,
     ) -> None:
-        state = {"progress": progress, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
-        if average:
-            state["average"] = average.state_dict()
-        torch.save(state, path)
+        """As Run.write_state, of the states in memory that `TorchLearner.state` gives."""
+        state = {"progress": progress, "module": module, "optimizer": optimizer}
+        torch.save(state | ({"average": average} if average else {}), path)
 
     def read_progress(self) -> str:
         return torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)["progress"]
@@ -132,13 +137,15 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe, he
             f"batch_size should be a multiple of {unit}, the processes times the micro-batch. "
             f"Received: batch_size={s.batch_size}"
         )
-    precision, compiled, device = settle(group.device, s.precision, s.compile)
+    # What follows held parts is no module by itself that micro-batches could go through compiled.
+    how = "no" if s.hold and s.micro_batch else s.compile
+    precision, compiled, device = settle(group.device, s.precision, how)
     LOG.info(f"{data.summary()}\nDevice: {device}{f', {group.size} processes' if group.size > 1 else ''}")
     learner = TorchLearner(run, group, network, prepare(start(network, data, s), group.device), s, precision)
     if not run.finished:
         pictures = held
         if not held:
-            data, pictures = of_training(data, network, run.folder, s.workers, quiet=group.rank > 0)
+            data, pictures = of_training(data, network, run.folder, s.workers, group.rank > 0, group.together)
         run.begin(data, network, device, learner.best)
         learner.ready(data, pictures, compiled)
     monitor = Monitor(*SELECT_BY[s.select_by], s.patience)
@@ -167,29 +174,38 @@ class TorchLearner(Learner):
             module.load_state_dict(self.kept["module"])
         group.wait()  # nobody writes a state before all have read it
         if group.size > 1 and s.sync_batch_norm:
-            synced(module)
+            self.module = module = synced(module, own=compiled or group.device.type != "cuda")
         self.trained = module
         if s.hold:
             self.trained = Tail(module, s.hold)
             if not isinstance(pictures, Held):
                 where = self.run.folder, group.device, self.precision, group.rank > 0
                 pictures = Held(self.trained, rows_of_training(data), pictures, *where)
-            self.trained.shape = pictures.shape
+            self.trained.map_shape = pictures.map_shape
         if s.micro_batch and s.statistics != "trailing":
             in_torch_batch.share(self.trained, s.batch_size // (group.size * s.micro_batch))
         if compiled:
-            (self.trained.base if s.micro_batch else self.trained).compile()
+            (self.trained.base if s.micro_batch else self.trained).compile(**COMPILER)
+        # Where a graph is compiled for a size of batch, passes without a gradient are of the size of the others.
+        self.wide = 1 if compiled else in_torch_batch.WIDE
         self.net = self.trained
         if group.size > 1 and not s.micro_batch:
             self.net = nn.parallel.DistributedDataParallel(self.trained, broadcast_buffers=False)
         self.training, validation = data.part("training"), data.part("validation").assign(flip=False)
-        whole = len(self.training) >= s.batch_size
-        self.batches = partial(Batches, pictures=pictures, batch_size=s.batch_size, group=group, whole_only=whole)
-        self.checked = Batches(validation, pictures, max(s.batch_size, 32), group)
+        self.feed = feed(pictures, rows_of_training(data).image_name, group.device, s.workers)
+        whole = s.whole_batches and len(self.training) >= s.batch_size
+        self.batches = partial(Batches, batch_size=s.batch_size, group=group, whole_only=whole)
+        size = s.validation_batch or max(s.batch_size, 32)
+        self.checked = Batches(validation, size, group, filled=compiled)
+        if not whole and group.size == 1 and len(self.training) % s.batch_size == 1:
+            raise InputError(
+                "whole_batches should be on, for the last batch of an epoch would be of one picture, of which there is "
+                f"no variance. Received: {len(self.training)} pictures of training, batch_size={s.batch_size}"
+            )
 
     def begin(self, stage: Stage, resumed: bool) -> None:
         self.adam = _adam(self.module, stage.lr, self.s.body_rate)
-        self.average = _averaged(self.trained, self.s.average)
+        self.average = averaged(self.trained, self.s.average)
         if resumed:
             self.adam.load_state_dict(self.kept["optimizer"])
             if self.average:
@@ -232,8 +248,11 @@ class TorchLearner(Learner):
         self.group.wait()  # they are written
         weights.load_module(self.module, self.best, self.network)
 
-    def state(self) -> tuple[nn.Module, torch.optim.Adam, AveragedModel | None]:
-        return self.module, self.adam, self.average
+    def state(self) -> tuple[dict, ...]:
+        """Copies in the host's memory, so that training may go on while they are written; the first process's alone."""
+        if self.group.rank:
+            return ()
+        return tuple(_on_host(each.state_dict()) for each in (self.module, self.adam, self.average) if each)
 
     @property
     def judged(self) -> nn.Module:
@@ -242,7 +261,7 @@ class TorchLearner(Learner):
 
     def _reestimate(self, module: nn.Module, micro_batch: int) -> None:
         """Replace the moving statistics by those over the training set, its pictures as they are."""
-        seen = loaded(self.batches(self.training.assign(flip=False)), self.s.workers, self.group.device)
+        seen = fed(self.batches(self.training.assign(flip=False)), self.feed)
         in_torch_batch.reestimate(module, (pixels for pixels, _ in seen), micro_batch, self.precisely)
 
     def _train(self, batches: Batches, bar: tqdm) -> dict[str, float]:
@@ -252,7 +271,7 @@ class TorchLearner(Learner):
         if s.statistics in ("kept", "frozen", "trailing"):
             in_torch_batch.hold(self.trained if s.statistics == "kept" else self.trained.base)
         trail = in_torch_batch.Trail(self.trained) if s.statistics == "trailing" else nullcontext()
-        for number, (pixels, mos) in enumerate(loaded(batches, s.workers, group.device)):
+        for number, (pixels, mos) in enumerate(fed(batches, self.feed)):
             own = self._backward(pixels, mos, trail)
             if s.statistics == "trailing":
                 trail.update(group.add)
@@ -261,9 +280,9 @@ class TorchLearner(Learner):
             if self.average:
                 self.average.update_parameters(self.trained)
             bar.update(len(mos))
-            value = means.add(group.gather(own.detach(), len(mos)), mos)
-            if number % EVERY == 0:
-                check_finite({"loss": float(value)}, f"after {number + 1} batches of the epoch", self.best)
+            means.add(group.gather(own.detach(), len(mos)), mos)
+            if number % EVERY == 0 and (found := means.not_finite()):
+                check_finite({"loss": found.loss}, f"after {found.batches} batches of the epoch", self.best)
         return means.values()
 
     def _backward(self, pixels: torch.Tensor, mos: torch.Tensor, trail: AbstractContextManager) -> torch.Tensor:
@@ -277,7 +296,7 @@ class TorchLearner(Learner):
             return LOSSES[s.loss](group.gather(own, len(mos)), mos)
 
         if s.micro_batch:
-            own = in_torch_batch.backward(self.net, pixels, s.micro_batch, loss, self.precisely, trail)
+            own = in_torch_batch.backward(self.net, pixels, s.micro_batch, loss, self.precisely, trail, self.wide)
             for parameter in self.net.parameters():
                 if parameter.grad is not None:
                     group.add(parameter.grad)
@@ -291,37 +310,13 @@ class TorchLearner(Learner):
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Means over the batches of the validation set."""
-        s, group, means = self.s, self.group, Means(LOSSES[self.s.loss], self.group.device)
+        group, means = self.group, Means(LOSSES[self.s.loss], self.group.device)
         judged = self.judged.eval()
-        for pixels, mos in loaded(self.checked, s.workers, group.device):
+        for pixels, mos in fed(self.checked, self.feed):
             with self.precisely():
                 own = judged(pixels)[:, 0]
             means.add(group.gather(own, len(mos)), mos)
         return means.values()
-
-
-class Means:
-    """Loss, MAE and PLCC over the batches of an epoch, named as in the log of Keras: both are read and drawn alike.
-
-    Losses and MAE are means over pictures, of which the last batch of validation may have fewer; PLCC is one of the
-    batch, and their mean.
-    """
-
-    def __init__(self, loss: Loss, device: torch.device):
-        self.loss, self.totals, self.pictures, self.batches = loss, torch.zeros(3, device=device), 0, 0
-
-    @torch.no_grad()
-    def add(self, predicted: torch.Tensor, mos: torch.Tensor) -> torch.Tensor:
-        """Take a batch into account; its loss."""
-        value = self.loss(predicted, mos)
-        measured = torch.stack([value, F.l1_loss(predicted, mos), plcc(predicted, mos)])
-        self.totals += measured * torch.tensor([len(mos), len(mos), 1], device=self.totals.device)
-        self.pictures, self.batches = self.pictures + len(mos), self.batches + 1
-        return value
-
-    def values(self) -> dict[str, float]:
-        means = self.totals.cpu().double() / torch.tensor([self.pictures, self.pictures, self.batches])
-        return dict(zip(("loss", "MAE", "plcc_tf"), means.tolist(), strict=True))
 
 
 def _adam(module: nn.Module, lr: float, body_rate: float) -> torch.optim.Adam:
@@ -333,6 +328,10 @@ def _adam(module: nn.Module, lr: float, body_rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr, fused=True)
 
 
-def _averaged(module: nn.Module, decay: float) -> AveragedModel | None:
-    """What keeps the running average of the weights over batches, moving statistics included; None without one."""
-    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
+def _on_host(state: Any) -> Any:
+    """A copy of a state, its tensors on the processor."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _on_host(value) for key, value in state.items()}
+    return [_on_host(value) for value in state] if isinstance(state, list) else state

@@ -36,16 +36,18 @@ def backward(
     loss: Callable[[torch.Tensor], torch.Tensor],
     precise: Callable[[], AbstractContextManager],
     first: AbstractContextManager = NOTHING,
+    times: int = WIDE,
 ) -> torch.Tensor:
     """Add the gradient of `loss(scores)` to the parameters; returns the scores (batch,), without a graph.
 
     pictures: uint8 (batch, height, width, 3). precise: the context in which the body computes. The moving statistics
     see each picture once, in the first pass; so does `first`, a context around that pass. With the body held this is
-    the gradient of the whole batch, up to rounding.
+    the gradient of the whole batch, up to rounding; then as many as `times` micro-batches pass at once where no graph
+    is kept.
     """
     *others, last = pictures.split(micro_batch)
     # Held, it matters to no picture which others pass with it, and where no graph is kept there is room for more.
-    wide = micro_batch if any(layer.training for layer in norms(module.base)) else WIDE * micro_batch
+    wide = micro_batch if any(layer.training for layer in norms(module.base)) else times * micro_batch
     with first:
         with torch.no_grad(), precise():
             features = [module.features(group) for group in pictures[: -len(last)].split(wide) if len(group)]

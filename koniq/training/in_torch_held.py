@@ -34,7 +34,7 @@ class Tail(nn.Module):
                 else f"hold should go with a network whose parts can be held: koncept_lite. Received: hold={hold}"
             )
         self.whole, self.hold = whole, hold
-        self.shape = (0, 0, 0)  # of a map as `Held` keeps it: channels, height, width
+        self.map_shape = (0, 0, 0)  # of a map as `Held` keeps it: channels, height, width
         for part in (whole.base.stem, *whole.base.parts[:hold]):
             part.requires_grad_(False)
 
@@ -50,7 +50,7 @@ class Tail(nn.Module):
         """kept: (batch, numbers), see `Held`. float32 (batch, features)."""
         if self.hold == len(self.whole.base.parts):
             return kept.float()
-        channels, height, width = self.shape
+        channels, height, width = self.map_shape
         maps, pooled = kept.float().tensor_split([channels * height * width], 1)
         # The numbers of a place lie together, as they were computed: channels last.
         maps = maps.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
@@ -64,11 +64,13 @@ class Tail(nn.Module):
 
 
 class Held:
-    """What the held parts give of each picture and of its mirror image: `seen(image_name, flip)`.
+    """What the held parts give of each picture and of its mirror image: `stored(image_name, flip)`.
 
     float16 (numbers,): the map (height, width, channels) after the last held part, unless nothing follows it, then the
     features that were taken up to there. They lie in memory, or in a temporary file in `folder`.
     """
+
+    dtype, mirrors = np.dtype(np.float16), False
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class Held:
         example = _filled(pictures.seen(names[0], False)[None])
         compute = _computer(front, example, device, precision)
         self.kept = room_for((len(names), 2, compute(example).shape[1]), np.float16, folder)
-        self.shape = front.shape
+        self.shape, self.map_shape = self.kept.shape[2:], front.map_shape
         with tqdm(total=len(names), desc=f"holding {tail.hold} parts", unit="pic", disable=quiet or None) as bar:
             for start in range(0, len(names), AT_ONCE):
                 group = names[start : start + AT_ONCE]
@@ -95,7 +97,7 @@ class Held:
                     self.kept[start : start + len(group), int(flip)] = compute(_filled(pixels))[: len(group)]
                 bar.update(len(group))
 
-    def seen(self, image_name: str, flip: bool) -> np.ndarray:
+    def stored(self, image_name: str, flip: bool) -> np.ndarray:
         return self.kept[self.row[image_name], int(flip)]
 
 
@@ -106,13 +108,13 @@ class _Front(nn.Module):
         super().__init__()
         # A copy, for what OpenVINO is made from is to have no gradients.
         self.whole, self.hold = copy.deepcopy(tail.whole).eval().requires_grad_(False), tail.hold
-        self.shape = tail.shape
+        self.map_shape = tail.map_shape
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         maps, pooled = self.whole.base.before(self.whole.scaled(pixels), self.hold)
         if self.hold == len(self.whole.base.parts):
             return pooled
-        self.shape = tuple(maps.shape[1:])
+        self.map_shape = tuple(maps.shape[1:])
         return torch.cat([maps.float().permute(0, 2, 3, 1).flatten(1), pooled], 1)
 
 

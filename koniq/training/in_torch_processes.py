@@ -7,17 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
-from torch.utils.data import DataLoader, Dataset
+from torch.distributed._functional_collectives import all_reduce
 
 from koniq.engines.in_torch import choose
-from koniq.pictures.memory import Pictures
-from koniq.training.in_torch_held import Held
+from koniq.pictures.memory import Together
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,11 @@ class Group:
         if self.size > 1:
             dist.barrier()
 
+    @property
+    def together(self) -> Together | None:
+        """Those of them on this machine, of which one makes the pictures; None if there is one process in all."""
+        return Together(not int(os.environ.get("LOCAL_RANK", 0)), self.wait) if self.size > 1 else None
+
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[Group]:
@@ -73,7 +74,8 @@ def processes(device: str = "auto") -> Iterator[Group]:
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation by the statistics of the pictures of all processes, as many in each.
 
-    PyTorch's own SyncBatchNorm is for GPUs only; this one is for every device, so that it is tested on processors, too.
+    PyTorch's own SyncBatchNorm is for GPUs only; this one is for every device, so that it is tested on processors, too,
+    and stays within one graph when it is compiled.
     """
 
     def _check_input_dim(self, x: torch.Tensor) -> None:
@@ -85,9 +87,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         size, axes = dist.get_world_size(), [0, *range(2, x.ndim)]
         shape = (1, -1, *[1] * (x.ndim - 2))
         wide = x.float()
-        mean = all_reduce(wide.mean(axes)) / size
+        mean = _sum(wide.mean(axes)) / size
         centred = wide - mean.view(shape)
-        variance = all_reduce(centred.square().mean(axes)) / size
+        variance = _sum(centred.square().mean(axes)) / size
         with torch.no_grad():
             self.num_batches_tracked += 1
             momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
@@ -98,8 +100,18 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
 
-def synced(module: nn.Module) -> nn.Module:
-    """The module with its batch normalisation synchronised; its parameters are the same objects."""
+def _sum(own: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, through which gradients go."""
+    return all_reduce(own, "sum", dist.group.WORLD)
+
+
+def synced(module: nn.Module, own: bool = True) -> nn.Module:
+    """The module with its batch normalisation synchronised; its parameters are the same objects.
+
+    own: by the layer here, else by PyTorch's.
+    """
+    if not own:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -107,41 +119,6 @@ def synced(module: nn.Module) -> nn.Module:
                 norm.__dict__ |= {key: vars(child)[key] for key in ("_parameters", "_buffers")}
                 setattr(parent, name, norm)
     return module
-
-
-class Batches(Dataset):
-    """The batches of an epoch. Each is (this process's pictures, uint8; the MOS of the whole batch).
-
-    rows: a table with image_name, MOS and flip. Process r of n has the pictures r, r + n, r + 2n, ... of each batch; to
-    have as many everywhere, the last picture of a batch may come twice.
-    """
-
-    def __init__(
-        self, rows: pd.DataFrame, pictures: Pictures | Held, batch_size: int, group: Group, whole_only: bool = False
-    ):
-        self.names, self.flips = rows.image_name.to_numpy(), rows.flip.to_numpy()
-        self.mos = torch.tensor(rows.MOS.to_numpy(), dtype=torch.float32)
-        self.pictures, self.batch_size, self.group, self.whole_only = pictures, batch_size, group, whole_only
-        self.count = len(rows) // batch_size if whole_only else -(-len(rows) // batch_size)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not 0 <= number < self.count:
-            raise IndexError(f"number should be below {self.count} batches. Received: number={number}")
-        start, end = number * self.batch_size, min((number + 1) * self.batch_size, len(self.names))
-        share = -(-(end - start) // self.group.size)
-        own = (start + self.group.rank + self.group.size * np.arange(share)).clip(max=end - 1)
-        pixels = np.stack([self.pictures.seen(self.names[row], self.flips[row]) for row in own])
-        return torch.from_numpy(pixels), self.mos[start:end]
-
-
-def loaded(batches: Batches, workers: int, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches on the device, for CUDA made ahead by `workers` processes."""
-    cuda = device.type == "cuda"
-    for pixels, mos in DataLoader(batches, batch_size=None, num_workers=workers if cuda else 0, pin_memory=cuda):
-        yield pixels.to(device, non_blocking=True), mos.to(device, non_blocking=True)
 
 
 def average_statistics(module: nn.Module, group: Group) -> None:

@@ -40,7 +40,7 @@ class Monitor:
 
     column: str
     sign: int  # 1: the highest is the best; -1: the lowest
-    patience: int  # epochs without an improvement that end a stage
+    patience: int  # epochs without an improvement that end a stage; 0: none do
 
     def judge(self, progress: Progress, values: Mapping[str, float]) -> tuple[bool, bool]:
         """Note an epoch in `progress`: whether its weights are the best of all stages, and whether its stage is over.
@@ -55,7 +55,7 @@ class Monitor:
             progress.wait, progress.wait_best = 0, value
         else:
             progress.wait += 1
-        return best, progress.wait >= self.patience
+        return best, 0 < self.patience <= progress.wait
 
     def _beats(self, value: float, other: float | None) -> bool:
         return other is None or self.sign * value > self.sign * other

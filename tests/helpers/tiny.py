@@ -51,7 +51,7 @@ def build_torch(output_bias, filters=(8, 16)):
         layers += [nn.Conv2d(channels, more, 3, 2), nn.ReLU(), nn.BatchNorm2d(more, in_torch.EPSILON)]
     dropout = float(os.environ.get("TINY_DROPOUT", 0.25))
     head = in_torch.head((filters[-1], 32, 16), (dropout, dropout))
-    return in_torch.Rating(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
+    return in_torch.Rating(in_torch.Body(*layers, nn.AdaptiveAvgPool2d(1)), head, output_bias)
 
 
 def build_openvino(state, input_size, bfloat16):

@@ -96,25 +96,25 @@ def test_pytorch_reads_it_and_another_process_may(prepared):
     made = Prepared(path)
     made["0.png"]
     assert len(pickle.dumps(made)) < 2000  # places, not pictures
-    from koniq.training.in_torch_processes import Batches, Group
+    from koniq.training.in_torch_feed import Batches, fed, feed
+    from koniq.training.in_torch_processes import Group
 
     rows = data.ids.assign(flip=data.ids.image_name == "within/6.png")
-    batches = Batches(rows, pickle.loads(pickle.dumps(made)), 4, Group(0, 1, torch.device("cpu")))
-    batches = list(torch.utils.data.DataLoader(batches, batch_size=None))
+    group = Group(0, 1, torch.device("cpu"))
+    source = feed(pickle.loads(pickle.dumps(made)), rows.image_name, group.device, 2)
+    batches = list(fed(Batches(rows, 4, group), source))
     assert [tuple(batch.shape) for batch, _ in batches] == [(4, 24, 32, 3), (3, 24, 32, 3)]
     assert batches[0][0].dtype == torch.uint8
     np.testing.assert_array_equal(batches[1][0][2].numpy(), made["within/6.png"][:, ::-1])
     assert batches[1][1].tolist() == [4, 5, 6]
 
 
-@pytest.mark.parametrize("free", [1 << 40, 0])
-def test_training_takes_it_without_decoding_and_mapped_where_memory_is_short(prepared, tmp_path, monkeypatch, free):
+def test_training_takes_it_without_decoding_and_mapped_so_that_processes_share_it(prepared, tmp_path, monkeypatch):
     data, path = prepared
     decoded = Pictures(data.ids, TINY, tmp_path / "run")
-    monkeypatch.setattr(memory, "free_memory", lambda: free)
     monkeypatch.setattr(whole_pictures, "decode", None)
     kept = Pictures(data.ids, TINY, tmp_path / "run", prepared=path)
-    assert kept.in_memory == bool(free)
+    assert not kept.pixels.size
     for name in data.ids.image_name:
         np.testing.assert_array_equal(kept[name], decoded[name])
     assert not (tmp_path / "run").exists()

@@ -45,12 +45,12 @@ def test_what_is_kept_gives_the_features_of_the_whole(tmp_path, hold):
     module = network().eval()
     tail = Tail(module, hold)
     kept = held(tail, tmp_path)
-    tail.shape = kept.shape
+    tail.map_shape = kept.map_shape
     for flip in (False, True):
         pictures = np.stack([Drawn().seen(name, flip) for name in NAMES.image_name])
         with torch.no_grad():
             expected = module.features(torch.from_numpy(pictures.copy()))
-            found = tail.features(torch.from_numpy(np.stack([kept.seen(name, flip) for name in NAMES.image_name])))
+            found = tail.features(torch.from_numpy(np.stack([kept.stored(name, flip) for name in NAMES.image_name])))
         assert found.shape == (5, 4096)
         assert (found - expected).abs().max() < 2e-3 * expected.abs().max()  # they are kept in half precision
         apart = (expected - expected.flip(0)).abs().amax(1)  # pictures and their order are told apart by it
@@ -63,10 +63,10 @@ def test_what_is_held_does_not_train_and_the_rest_does(tmp_path, hold):
     before = {name: value.clone() for name, value in module.state_dict().items()}
     tail = Tail(module, hold)
     kept = held(tail, tmp_path)
-    tail.shape = kept.shape
+    tail.map_shape = kept.map_shape
     adam = torch.optim.Adam([each for each in tail.parameters() if each.requires_grad], 1e-2)
     tail.train()
-    tail(torch.from_numpy(np.stack([kept.seen(name, False) for name in NAMES.image_name]))).square().sum().backward()
+    tail(torch.from_numpy(np.stack([kept.stored(name, False) for name in NAMES.image_name]))).square().sum().backward()
     adam.step()
     changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
     parts = (
