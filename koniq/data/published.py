@@ -77,6 +77,7 @@ OF_PAPER = (
     "brought these pictures to its size is not said"
 )
 OF_STUDY = "the study flips test pictures by chance and does not say which, so that its last digits do not come again"
+OF_WEAK = f"{OF_STUDY}; the weaker a network, the more a flip moves its figures"
 
 
 def _correlations(pair: tuple[float, float]) -> dict[str, float]:
@@ -97,10 +98,11 @@ def _claims(row: Published) -> tuple[Claim, Claim]:
             Claim(row.model, ORIGINAL, *sets[0], *koniq10k, originals="1024x768"),
             Claim(row.model, ORIGINAL, *sets[1], *live),
         )
-    weights = STUDY_WEIGHTS[row.model]
+    weights, weak = STUDY_WEIGHTS[row.model], row.koniq10k[0] < 0.85
+    near, near_live, reason = (0.015, 0.03, OF_WEAK) if weak else (0.004, 0.01, OF_STUDY)
     return (
-        Claim(row.model, weights, *sets[0], _correlations(row.koniq10k), _both(0.005), OF_STUDY, originals="1024x768"),
-        Claim(row.model, weights, *sets[1], _correlations(row.live_itw), _both(0.01), OF_STUDY, resize="bilinear"),
+        Claim(row.model, weights, *sets[0], _correlations(row.koniq10k), _both(near), reason, originals="1024x768"),
+        Claim(row.model, weights, *sets[1], _correlations(row.live_itw), _both(near_live), reason, resize="bilinear"),
     )
 
 

@@ -234,7 +234,7 @@ def _of_weights(check: Check, known: Sequence[Claim]) -> Cause:
     said = "Wrong weights: no other way to see the pictures brings the figures out, and no published row has these. "
     if all(abs(check.figures[name] - claim.figures[name]) <= claim.tolerance[name] for name in ("srcc", "plcc")):
         said = "Wrong weights, or MOS of another table: SRCC and PLCC come out, and the errors do not. "
-    return Cause("weights", said + remedy + _filter_unknown(check))
+    return Cause("weights", said + remedy + _of_their_making(check))
 
 
 def _of_pictures(check: Check, right: Sequence[str]) -> Cause:
@@ -243,17 +243,20 @@ def _of_pictures(check: Check, right: Sequence[str]) -> Cause:
     return Cause(
         "pictures",
         f"Wrong pictures or table: these weights are right on {first_few(right)}, and no other way to see the pictures "
-        f"brings the figures out here{how}.{_filter_unknown(check)}",
+        f"brings the figures out here{how}.{_of_their_making(check)}",
     )
 
 
-def _filter_unknown(check: Check) -> str:
-    """What could not be tried, where all pictures are of the network's size: by which filter they were made."""
+def _of_their_making(check: Check) -> str:
+    """What is not known of how the pictures were made, where the released ones were made from larger ones."""
+    if not check.claim.originals:
+        return ""
     height, width = check.scorer.network.input_size
-    at_size = (check.rows.width == width).all() and (check.rows.height == height).all()
-    if not at_size or not check.claim.originals or _originals(check):
+    if (check.rows.width != width).any() or (check.rows.height != height).any():
+        return f" Or the pictures are not those of {width}x{height} that were released, of which the figures are."
+    if _originals(check):
         return ""
     return (
-        f" Or the pictures were made by another filter than Lanczos, by which the released ones were: that is tried "
+        " Or the pictures were made by another filter than Lanczos, by which the released ones were: that is tried "
         f"where the originals lie in {check.data.folder.parent / check.claim.originals}."
     )

@@ -30,7 +30,9 @@ NEAR = {"srcc": 0.002, "plcc": 0.002, "mae": 0.05, "rmse": 0.05}
 
 
 def write_weights(path: Path, seed: int, **record) -> Path:
-    weights.write_state(drawn(seed, TINY), path, TINY)
+    state = drawn(seed, TINY)
+    state["fc.8.weight"] *= 12  # so that scores spread as MOS do
+    weights.write_state(state, path, TINY)
     sidecar.write(path, TINY.record() | record)
     return path
 
@@ -64,7 +66,7 @@ def stand(tmp_path_factory):
     right = write_weights(folder / "right.safetensors", 1)
     write_weights(folder / "other.safetensors", 2)
     own = scored(right, [folder / f"pictures/{number}.png" for number in range(COUNT)])
-    mos = 50 + 15 * (own - own.mean()) / own.std() + rng.normal(0, 6, COUNT)
+    mos = own + rng.normal(0, 6, COUNT)
     table = pd.DataFrame({"image_name": [f"{n}.png" for n in range(COUNT)], "MOS": mos, "set": "test"})
     table.to_csv(folder / "rated.csv", index=False)
     return folder
@@ -192,6 +194,7 @@ def test_weights_of_no_row_are_other_weights(folder, claims):
     (outcome,) = checked(folder, claims[:1], known=claims)
     assert outcome.cause == "weights"
     assert "no published row has these" in outcome.verdict
+    assert "Or the pictures are not those of 32x24 that were released" in outcome.verdict
     assert len(outcome.tried) == 1 + 4 + 1  # colours, the other filters, the originals
     of_original = claims[0]._replace(weights=ORIGINAL)
     (outcome,) = checked(folder, of_original, known=claims[1:])
@@ -299,10 +302,13 @@ def test_the_claims_are_what_was_published():
         assert claim.dataset in datasets.READERS
 
 
-def test_no_row_is_within_the_tolerance_of_the_authors_own_figures():
-    first = CLAIMS[0]
-    for other in CLAIMS[2::2]:
-        assert causes.distance(other.figures | {"mae": 9.132, "rmse": 10.233}, first) > 1, other.model
+def test_no_other_weights_are_within_the_tolerances_of_a_claim_on_koniq10k():
+    ours = [claim for claim in CLAIMS if claim.dataset == "koniq10k"]
+    for claim in ours:
+        for other in ours:
+            if other is not claim:
+                of_other = {"mae": 9.132, "rmse": 10.233} | dict(other.figures)
+                assert causes.distance(of_other, claim) > 1, (claim.model, other.model)
 
 
 # The command
