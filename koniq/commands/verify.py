@@ -35,6 +35,7 @@ class Settings:
     images: str = ""  # the folder of its pictures, if not in koniq/images
     live_table: str = ""  # the folder of LIVE In the Wild's tables, if not in koniq/metadata
     live_images: str = ""  # the folder of its pictures, if not in koniq/images
+    live: bool = True  # LIVE In the Wild as well, if it is there
     rows: bool = True  # the study's own weights as well, those of them that are in trained_models
     how: tyro.conf.OmitArgPrefixes[How] = How(precision="float32", dct_scaling=False)
     out: Path = RESULTS / "verify"  # the folder of the results and the scores; a later run goes on with these
@@ -42,6 +43,8 @@ class Settings:
 
 def main(s: Settings) -> None:
     places = {"koniq10k": (s.table, s.images), "live_itw": (s.live_table, s.live_images)}
+    if not s.live:
+        places.pop("live_itw")
     data = {name: datasets.load(name, *place, True) for name, place in places.items() if _is_there(name, *place)}
     claims = [(claim, path) for claim, path in _with_weights(s) if claim.dataset in data]
     if not claims:

@@ -20,6 +20,7 @@ from koniq.data.published import Claim
 from koniq.fetch import sources
 from koniq.ground import first_few
 from koniq.ground.files import write_csv
+from koniq.ground.paths import TRAINED_MODELS
 from koniq.ground.text import slug
 from koniq.ground.typed import command
 from koniq.measure.metrics import METRICS, difference
@@ -32,6 +33,7 @@ from koniq.scoring.scorer import Scorer
 
 FIGURES = ("srcc", "plcc", "mae", "rmse")
 SUBSET, SEED = 200, 1  # pictures that a cause is tried on before it is on all of them; of their choice
+MUCH = 2  # times nearer, of a way that is worth to be named although it does not bring the figures out
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,16 @@ def cause_of(check: Check, right: Sequence[str], known: Sequence[Claim]) -> Caus
             if not right and (others := _rows_like(check, known)):
                 verdict += f" (As the pictures are, the figures are near those of {others[0].model}, too.)"
             return Cause(way.cause, verdict, tuple(tried))
-    return replace(_of_pictures(check, right) if right else _of_weights(check, known), tried=tuple(tried))
+    found = _of_pictures(check, right) if right else _of_weights(check, known)
+    return replace(found, verdict=found.verdict + _nearest(check, tried), tried=tuple(tried))
+
+
+def _nearest(check: Check, tried: Sequence[Tried]) -> str:
+    """What is said of the way that brings the figures much nearer without bringing them out."""
+    off, way = min((distance(one.figures or one.expected, check.claim), one.way) for one in tried)
+    if off > distance(check.figures, check.claim) / MUCH:
+        return ""
+    return f" Much nearer are the figures with {way}: it may be this and something else, such as another compression."
 
 
 def _plausible(check: Check) -> Iterator[tuple[Way | None, Tried]]:
@@ -200,7 +211,10 @@ def _ways(check: Check) -> Iterator[Way]:
     if folder := _originals(check):
         found = datasets.found(rows.image_name, folder)
         if all(found):
-            remedy = f"The pictures were made from those by another filter: give --images {folder}, or fetch them anew."
+            remedy = (
+                "The pictures were made from those by another filter, or changed since: "
+                f"give --images {folder}, or fetch them anew."
+            )
             yield Way("resize", f"{network.resize} from {folder.name}", remedy, scorer, found)
 
 
@@ -226,7 +240,8 @@ def _of_weights(check: Check, known: Sequence[Claim]) -> Cause:
     claim, released = check.claim, sources.ITEMS["koncept512"].parts
     part = next((one.name for one in released if Path(one.target).name == claim.weights), "")
     remedy = f"{check.weights} should be the weights of {claim.model}"
-    remedy += f": move it away, and {command(f'fetch koncept512/{part}')} gets them." if part else "."
+    away = "move it away, and " if check.weights.absolute().parent == TRAINED_MODELS else ""
+    remedy += f": {away}{command(f'fetch koncept512/{part}')} gets them." if part else "."
     if others := _rows_like(check, known):
         said = ", ".join(f"{name.upper()} {value:.3f}" for name, value in others[0].figures.items())
         also = f" ({', '.join(one.model for one in others[1:])}: near, too)" if others[1:] else ""
@@ -257,6 +272,6 @@ def _of_their_making(check: Check) -> str:
     if _originals(check):
         return ""
     return (
-        " Or the pictures were made by another filter than Lanczos, by which the released ones were: that is tried "
-        f"where the originals lie in {check.data.folder.parent / check.claim.originals}."
+        " Or the pictures were compressed again, or made by another filter than Lanczos, by which the released ones "
+        f"were: that is tried where the originals lie in {check.data.folder.parent / check.claim.originals}."
     )

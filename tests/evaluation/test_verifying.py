@@ -135,6 +135,17 @@ def test_wrong_colour_order_is_named(folder, claims):
     assert "| red and blue exchanged |" in (folder / "out/verify.md").read_text()
 
 
+def test_a_cause_that_is_not_all_is_named_as_the_nearest(folder, claims):
+    shutil.rmtree(folder / "large")
+    (folder / "again").mkdir()
+    for path in (folder / "pictures").iterdir():  # a PNG's name, and JPEG in it
+        exchanged = Image.fromarray(np.asarray(Image.open(path))[..., ::-1])
+        exchanged.save(folder / "again" / path.name, "JPEG", quality=60)
+    (outcome,) = checked(folder, claims[:1], {"stand": data_of(folder, "again")}, known=claims)
+    assert outcome.cause == "weights"
+    assert "Much nearer are the figures with red and blue exchanged: it may be this and" in outcome.verdict
+
+
 @pytest.mark.parametrize("subset", [causes.SUBSET, 24], ids=["all", "a subset"])
 @pytest.mark.parametrize("resize", ["bilinear", "nearest"])
 def test_a_wrong_resize_is_named_with_the_right_one(folder, claims, monkeypatch, resize, subset):
@@ -350,6 +361,7 @@ def test_the_command_refuses_what_it_cannot_verify(door, folder, capsys):
     ):
         assert door(*words, **how) == 2
         assert message in capsys.readouterr().err
+    assert door("--live-images", folder / "pictures", "--no-live") == 0
     (folder / "pictures/3.png").unlink()
     assert door() == 2
     assert "Received: 47, 1 too few; not there: 3.png" in capsys.readouterr().err
