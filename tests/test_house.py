@@ -43,6 +43,7 @@ TESTED_IN = {
     "engines/in_openvino": "engines/test_plan",
     "engines/in_torch": "engines/test_gpus",
     "engines/int8": "engines/test_plan",
+    "evaluation/causes": "evaluation/test_verifying",
     "evaluation/diagnosis_page": "evaluation/test_diagnosis",
     "evaluation/ending": "evaluation/test_calibrating",
     "evaluation/limits": "study/test_card",

@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "sample": ("sample", "the built-in sample: synthetic labels, and a small lifelog"),
     },
     "The study": {
+        "verify": ("verify", "whether published figures come out of released weights; if not, why not"),
         "replicate": ("replicate", "the study's matrix: what is missing trained and tested, tables, figures"),
         "results": ("results", "tests of finished runs, put into results/metrics.csv"),
         "recipe": ("recipe", "the released weights of koncept_lite made again"),

@@ -13,6 +13,7 @@ _HOME = {
     "diagnose": "diagnosis",
     "evaluate": "testing",
     "test_report": "testing",
+    "verify": "verifying",
 }
 __all__ = [*_HOME]
 __getattr__ = names_of(__name__, _HOME)
