@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +9,7 @@ from tiny import TINY
 
 from koniq.ground import InputError, machine
 from koniq.pictures import decoding, memory, whole
-from koniq.pictures.memory import Pictures
+from koniq.pictures.memory import Pictures, Together
 
 
 @pytest.fixture
@@ -70,3 +73,27 @@ def test_of_very_many_the_first_are_named_and_none_whole_is_no_data_set(capsys):
 
 def test_free_memory_is_a_number_of_bytes():
     assert 1 << 26 < machine.free_memory() < 1 << 46
+
+
+def test_processes_of_a_machine_have_one_copy_which_one_of_them_makes(ids, tmp_path, monkeypatch):
+    """Threads stand in for them, each with pictures of its own by the same file."""
+    ids.image_path[3].write_text("not a picture")
+    decoded = []
+    monkeypatch.setattr(whole, "decode", lambda path, network: decoded.append(path) or decoding.decode(path, network))
+    barrier = threading.Barrier(3)
+
+    def kept(number):
+        return Pictures(
+            *(ids, TINY, tmp_path / "run"), quiet=True, skip_broken=True, together=Together(not number, barrier.wait)
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(kept, range(3))
+    assert sorted(decoded) == sorted(ids.image_path)
+    for other in others:
+        assert isinstance(other.pixels, np.memmap)
+        assert list(other.broken) == ["3.png"]
+        np.testing.assert_array_equal(other.pixels, first.pixels)
+    first.pixels[0] = 7
+    assert (others[1]["0.png"] == 7).all()  # the same memory
+    assert not list(tmp_path.glob("run/*"))
