@@ -19,7 +19,7 @@ from koniq.ground import InputError
 from koniq.network import NETWORKS, Network
 
 STEPS = 3  # timed, after one that prepares much; more of them where they take less than ENOUGH together
-ENOUGH, MOST = 1.0, 60.0  # seconds that are timed: at least, in at most 50 steps; and after which no step begins
+ENOUGH, MOST = 1.0, 20.0  # seconds that are timed: at least, in at most 50 steps; and after which no step begins
 MOS = 50.0  # about which made-up scores lie
 
 
