@@ -129,6 +129,8 @@ NOT_RUN = {
                 for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl")
             ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
+            "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",
+            "pip install -r requirements/scoring.txt -r requirements-torch.txt",
         ),
         "installs",
     ),

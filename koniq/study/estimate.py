@@ -1,6 +1,7 @@
 """How many hours the runs that are missing would take here: of each kind of step a few are run and timed.
 
-A kind is measured in a process of its own (steps.py), once a machine: the answer is kept in the user's cache.
+A kind is measured in a process of its own (steps.py), once a machine: the answer is kept in the user's cache, if the
+machine had nothing else to do.
 """
 
 import hashlib
@@ -151,18 +152,29 @@ def measured(cases: Iterable[Case]) -> dict[Case, Seconds]:
     places = {case: _place(case) for case in dict.fromkeys(cases)}
     known = {case: found for case, path in places.items() if (found := _kept(path))}
     new = [case for case in places if case not in known]
+    busy = bool(new) and _load() > machine.cores() / 2
     if new:
         LOG.info(
             f"Measuring a training step of {len(new)} kinds, once on this machine: a processor takes a minute or two "
             "for each at 384x512. --no-estimate leaves it out"
         )
+    if busy:
+        LOG.info(
+            f"Other work has the processors (load {_load():.1f} on {machine.cores()} cores): the hours are too many, "
+            "and are measured anew next time"
+        )
     with tqdm(new, unit="kind", disable=None, leave=False) as bar:
         for case in bar:
             bar.set_description(in_words(case))
             known[case] = _asked(case)
-            if not known[case].error:
+            if not known[case].error and not busy:
                 _keep(places[case], known[case])
     return known
+
+
+def _load() -> float:
+    """How many processes wanted a processor in the last minute; 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _place(case: Case) -> Path | None:

@@ -11,7 +11,6 @@ from tiny import TINY
 import koncept512_train
 import pytorch_train_koncept512
 import replicate
-from koniq.engines import gpus
 from koniq.ground import InputError
 from koniq.network import NETWORKS
 from koniq.study import estimate, matrix, steps
@@ -26,6 +25,7 @@ COUNT = {"training": 100, "validation": 40}
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(estimate, "_load", lambda: 0.0)
     return tmp_path / "cache/koncept512"
 
 
@@ -143,6 +143,20 @@ def test_an_answer_is_kept_for_this_machine_and_these_versions(asked, cache, mon
     assert (count(), count()) == (1, 0)
 
 
+def test_what_is_measured_beside_other_work_is_said_and_not_kept(asked, cache, monkeypatch, capsys):
+    case = Case("pytorch", "koncept512", (24, 32), 8)
+    monkeypatch.setattr(estimate, "_load", lambda: estimate.machine.cores() + 0.5)
+    estimate.measured([case])
+    said = capsys.readouterr().out
+    assert "Other work has the processors (load " in said
+    assert not cache.exists()
+    monkeypatch.setattr(estimate, "_load", lambda: 0.0)
+    estimate.measured([case])
+    assert "Other work" not in capsys.readouterr().out
+    estimate.measured([case])
+    assert asked == [case, case]
+
+
 # Steps
 
 
@@ -230,18 +244,19 @@ def test_a_gpu_that_would_be_left_idle_is_said(monkeypatch, capsys):
 
 
 @needs_torch
-def test_the_list_has_hours_and_their_sum_at_once_the_second_time(tmp_path, cache, monkeypatch, capsys):
-    monkeypatch.setattr(gpus, "shown", lambda: ())
+def test_the_list_has_hours_and_their_sum_and_measures_nothing_the_second_time(tmp_path, asked, capsys):
     only = ["--network", "koncept_lite", "--rows", "pytorch-mse-b2", "--seeds", 1, 2, "--recipe", "small"]
     only += ["--input-size", 48, 64, "--device", "cpu", "--runs", tmp_path / "runs", "--list"]
     assert ended(replicate, *only) == 0
     first = capsys.readouterr().out.splitlines()
     assert first[0].startswith("Measuring a training step of 1 kinds, once on this machine")
-    assert first[1].startswith("koniq10k-koncept-lite-pytorch-mse-b2-s1: missing, at most ")
+    # 3 epochs of 3,529 steps of 2 s and 32 batches of 3 s
+    assert first[1].startswith("koniq10k-koncept-lite-pytorch-mse-b2-s1: missing, at most 6 hours (2 s a step, ")
     assert "hours for the 2 runs that are left: early stop is not counted" in first[-1]
     assert "7,058 for training and 1,000 for validation" in first[-1]
     assert ended(replicate, *only) == 0
     assert capsys.readouterr().out.splitlines() == first[1:]
     assert ended(replicate, *only, "--no-estimate") == 0
     assert "at most" not in capsys.readouterr().out.lower()
+    assert len(asked) == 1
     assert not (tmp_path / "runs").exists()
