@@ -17,6 +17,7 @@ from koniq.study import estimate, matrix, steps
 from koniq.study.estimate import Seconds
 from koniq.study.recipes import Row
 from koniq.study.steps import Case
+from koniq.training import in_kuti
 
 needs_torch = pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is optional: requirements-torch.txt")
 COUNT = {"training": 100, "validation": 40}
@@ -229,6 +230,15 @@ def test_a_program_of_its_own_measures_and_says_what_is_wrong(cache, monkeypatch
     assert "code 1: KeyError: 'nothing'" in estimate._asked(replace(case, network="nothing")).error
     monkeypatch.setattr(estimate, "LIMIT", 0.1)
     assert estimate._asked(case) == Seconds(error="a few steps take more than 0 minutes")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not in_kuti.PYTHON.is_file(), reason="kuti's environment is not there: make kuti")
+def test_kuti_is_measured_in_its_own_environment():
+    found = estimate._asked(Case("kuti", "koncept512", (76, 100), 2, device="cpu"))
+    assert found.error == ""
+    assert found.step > 0
+    assert "kuti 0.9.8.1" in found.device
 
 
 def test_a_gpu_that_would_be_left_idle_is_said(monkeypatch, capsys):
