@@ -48,6 +48,7 @@ class Settings:
     runs: str = ""  # the folder of the runs, if not koniq/models
     out: str = ""  # the folder of what is written, if not results; the README's tables are written with the latter
     list: bool = False  # only say what is there, what is missing, and the command of each
+    estimate: bool = True  # with --list: hours at most of each, by a step measured here, once (minutes on a processor)
     render: bool = False  # train nothing: measure the runs that are there, write tables and figures
     quick: bool = False  # two rows on a few pictures of the built-in sample, into quick/: whether everything works
 

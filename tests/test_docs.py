@@ -49,7 +49,7 @@ RUN = {
     "koniq convert my_run mine.pth": ("mine.pth",),
     "koniq convert my_run mine.safetensors --half": ("mine.safetensors",),
     "koniq calibrate --weights my_run --remove": (),
-    "replicate.py --list": (),
+    "replicate.py --list --no-estimate": (),
 }
 RUN_LONG = {  # of make test-long
     "lifelog_predict.py my_photos --out my_photos.csv": ("my_photos.csv", "my_photos.csv.json"),
@@ -91,6 +91,7 @@ NOT_RUN = {
     "pytorch_test_koncept512.py --weights my_run": KONIQ10K,
     "torchrun --nproc-per-node 2 -- pytorch_train_koncept512.py": KONIQ10K,
     "replicate.py": KONIQ10K,
+    "replicate.py --list": "measures steps for minutes: tests/study/test_estimate.py has the same at a smaller size",
     "replicate.py --render": OURS,
     "replicate.py --quick": "takes a minute: tests/test_replication.py has the same at a smaller size",
     "replicate.py --dataset mine.csv --images my_folder --recipe small": HOURS,
@@ -131,6 +132,8 @@ NOT_RUN = {
                 for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl")
             ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
+            "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",
+            "pip install -r requirements/scoring.txt -r requirements-torch.txt",
         ),
         "installs",
     ),

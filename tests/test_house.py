@@ -80,6 +80,7 @@ TESTED_IN = {
     "study/recipes": "study/test_matrix",
     "study/report": "study/test_matrix",
     "study/results": "study/test_matrix",
+    "study/steps": "study/test_estimate",
     "training/in_torch_processes": "training/test_in_torch",
 }
 

@@ -4,14 +4,16 @@ The record of the network goes along as JSON beside the new file. InceptionResNe
 timm's .safetensors) are converted, too: their body, to start a training from.
 """
 
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
-from koniq.engines import in_onnx
+from koniq.engines import gpus, in_onnx
 from koniq.engines.engine import Engine, numbers
 from koniq.engines.plan import decide
-from koniq.ground import InputError, RunStopped, files
+from koniq.ground import InputError, RunStopped, files, machine
 from koniq.ground.files import write_json
 from koniq.ground.log import LOG
 from koniq.measure import keeping
@@ -56,22 +58,39 @@ def to_onnx(
     count: int,
     pooling: Pooling | None = None,
 ) -> None:
-    """Export a network to ONNX and check it against the framework that its weights came from. pooling: as `network_of`.
+    """Export a network to ONNX and check it against the framework that its weights came from, both on the processor.
 
-    Raises RunStopped, and leaves no file, if a score differs by more than TOLERANCE.
+    pooling: see `network_of`.
+
+    GPUs are hidden from this process, and those that it starts, from here on, so that neither framework takes one; a
+    framework that has found one before is held to the processor, too. Raises RunStopped, and leaves no file, if a score
+    differs by more than TOLERANCE.
     """
     in_onnx.needs_onnx()
     framework = "torch" if source.suffix in weight_files.TORCH else "keras"
-    # On a GPU what is called float32 may be TF32, which has three digits.
+    gpus.hide()  # before a framework looks for them: on one, what is called float32 may be TF32, of three digits
     plan = decide(source, framework, "float32", min(count, 8), input_size, device="cpu", pooling=pooling)
     pixels = some_pictures(plan.network, folder, count)
     with atomic_path(target) as temporary:
         in_onnx.export(source, plan.network, temporary)
-        largest = difference(plan.start(), in_onnx.start(temporary, plan.network), pixels)
+        with _on_the_processor(framework):
+            largest = difference(plan.start(), in_onnx.start(temporary, plan.network), pixels)
         LOG.info(f"The scores of {len(pixels)} pictures differ by {largest:.1e} MOS at most from those of {framework}.")
         if not largest <= TOLERANCE:
             raise RunStopped(f"They should differ by {TOLERANCE} MOS at most; {target} was not written.")
     carry_record(source, target, plan.network)
+
+
+def _on_the_processor(framework: str) -> AbstractContextManager:
+    """The context in which a framework makes and computes everything on the processor, whatever its default is."""
+    if framework == "torch":
+        import torch
+
+        return torch.device("cpu")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with machine.quiet():
+        import keras
+    return keras.device("cpu:0")
 
 
 def some_pictures(network: Network, folder: Path | None, count: int) -> np.ndarray:

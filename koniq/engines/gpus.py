@@ -20,16 +20,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from koniq.engines import cuda_wheels
 from koniq.ground import InputError, first_few
 from koniq.ground.files import write_json
 from koniq.ground.log import LOG
 from koniq.ground.paths import user_cache
 
 Framework = Literal["tensorflow", "torch"]
-TITLES: dict[Framework, str] = {"tensorflow": "TensorFlow", "torch": "PyTorch"}
+TITLES: dict[Framework, str] = cuda_wheels.TITLES
 # What mends a framework that finds none of the GPUs that the system shows.
 MENDS: dict[Framework, str] = {
-    "tensorflow": 'pip install "tensorflow[and-cuda]==2.21.0" for one of NVIDIA on Linux or in WSL2, else a build of '
+    "tensorflow": f"pip install {cuda_wheels.TENSORFLOW} for one of NVIDIA on Linux or in WSL2, else a build of "
     "PyTorch that has it",
     "torch": "the build of PyTorch that has it, by https://pytorch.org/get-started/locally",
 }
@@ -87,6 +88,8 @@ def ask(framework: Framework) -> Answer:
         return Answer(reason="the system shows no GPU")
     if not find_spec(framework):
         return Answer(reason=f"{title} is not installed")
+    if why := cuda_wheels.fault(framework):
+        return Answer(reason=why)
     path = _place(framework, signs)
     answer = _kept(path)
     if answer is None:
@@ -103,8 +106,13 @@ def check(framework: Framework, found: Collection[str], device: str, training: b
 
     found: the GPUs that the framework, imported by now, has found. device: as asked for; cpu is always right. training:
     whether days depend on it; then it is an error that the system shows a GPU, `device` is auto, and nothing is found.
+    Alike where its libraries are another's (`cuda_wheels`): it would fail on the GPU that it finds.
     """
     signs = shown()
+    if signs and device != "cpu" and (why := cuda_wheels.fault(framework)):
+        if training or device != "auto":
+            raise InputError(f"{why}. To compute on the processor all the same, give --device cpu")
+        LOG.info(why)
     if found or device == "cpu" or (device == "auto" and not signs):
         return
     seen = f"the system shows one ({first_few(signs)})" if signs else "the system shows none"

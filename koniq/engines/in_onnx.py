@@ -20,16 +20,17 @@ def needs_onnx() -> None:
 
 
 def export(path: Path, network: Network, target: Path) -> None:
-    """Write the network with the weights at `path` as ONNX, by way of PyTorch, in one file.
+    """Write the network with the weights at `path` as ONNX, by way of PyTorch on the processor, in one file.
 
     Its input `pictures` is uint8 (batch, height, width, 3), RGB, of any batch and of the network's size, its output
     `mos` is float32 (batch, 1).
     """
     import torch
 
-    module = network.build_torch().eval()
+    with torch.device("cpu"):  # whatever the default of this process is
+        module = network.build_torch().eval()
     weights.load_module(module, path, network)
-    example = torch.zeros((2, *network.input_size, 3), dtype=torch.uint8)
+    example = torch.zeros((2, *network.input_size, 3), dtype=torch.uint8, device="cpu")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the exporter itself

@@ -1,5 +1,6 @@
 """This machine and what runs on it: its processor, its free memory, versions, the commit; native code kept silent."""
 
+import math
 import os
 import platform
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import koniq
+from koniq.ground import cgroups
 from koniq.ground.built import commit as commit  # part of what a record says, as what is below
 
 PACKAGES = (
@@ -65,9 +67,13 @@ def machine() -> str:
     return f"{name} ({cores()} cores)"
 
 
-def cores() -> int:
-    """The number of the processor's cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(root: Path = cgroups.ROOT) -> int:
+    """The number of the processor's cores that this process may use, as many as a container has the time of at most.
+
+    root: where proc and sys lie.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, max(1, math.ceil(cgroups.processors(root) or there)))
 
 
 def versions() -> dict[str, str]:
@@ -81,16 +87,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def free_memory() -> int:
-    """Bytes of memory that may be taken: what is available, by Linux's own word, else half of what the machine has."""
+def free_memory(root: Path = cgroups.ROOT) -> int:
+    """Bytes of memory that may be taken: what is available, by Linux's own word, else half of what the machine has.
+
+    In a container, or wherever a control group has a limit, no more than is left of it. root: where proc and sys lie.
+    """
     try:
-        with Path("/proc/meminfo").open() as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        with (root / "proc/meminfo").open() as lines:
+            available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         try:
             return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
         except (AttributeError, ValueError, OSError):  # Windows
             return 4 << 30
+    left = cgroups.free_memory(root)
+    return available if left is None else min(available, left)
 
 
 def in_words(versions: Mapping[str, str]) -> str:

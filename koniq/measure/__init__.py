@@ -16,6 +16,7 @@ _HOME = {
     "fit": "calibration",
     "mean_interval": "metrics",
     "measure": "metrics",
+    "over_seeds": "metrics",
 }
 __all__ = [*_HOME]
 __getattr__ = names_of(__name__, _HOME)

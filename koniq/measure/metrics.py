@@ -156,6 +156,34 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     return mean, float(mean - half), float(mean + half)
 
 
+def over_seeds(values: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> tuple[float, float, float]:
+    """The mean of a metric over runs that differ by seed, and its 95 % interval: value, low, high.
+
+    values, of shape (seeds,): the metric of each run on the same pictures; lows, highs: the ends of its own 95 %
+    interval over pictures. The variance of the mean has two parts, by the law of total variance: that of the pictures,
+    which are the same for every seed, so that more seeds make it no smaller, and that of the seeds, s**2 / n. Their
+    intervals are put together as their variances add up:
+
+        low = mean - sqrt(p**2 + (t s)**2 / n),    p**2 = mean of (value - low)**2,    and high alike,
+
+    with t the quantile of Student's distribution with n - 1 degrees of freedom, s the standard deviation of the values
+    by n - 1. Of one seed there is the first part alone: its own interval. How pictures and seeds work together (a seed
+    that is luckier with these pictures) is in both parts, so that the interval is too wide, if anything. nan where an
+    end is. Source: Zou and Donner, Statistics in Medicine 2008, 27, 1693-1702 (variance estimates recovered from
+    limits); Searle, Casella and McCulloch, Variance Components, 1992.
+    """
+    values, lows, highs = (np.asarray(column, np.float64) for column in (values, lows, highs))
+    if not values.shape == lows.shape == highs.shape or values.ndim != 1 or not values.size:
+        raise ValueError(
+            "values, lows and highs should be as many numbers each, at least 1. "
+            f"Received: shapes {values.shape}, {lows.shape} and {highs.shape}"
+        )
+    mean = float(values.mean())
+    seeds = _half_width(values.std(ddof=1), values.size) if values.size > 1 else 0.0
+    below, above = (np.hypot(np.sqrt(np.mean((values - ends) ** 2)), seeds) for ends in (lows, highs))
+    return mean, float(mean - below), float(mean + above)
+
+
 def _half_width(sd: float, n: int) -> float:
     """Half the 95 % interval, by Student's t, of the mean of `n` numbers with the standard deviation `sd`."""
     return stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)

@@ -23,7 +23,7 @@ from koniq.ground.log import LOG
 from koniq.ground.paths import MODELS, RESULTS, ROOT
 from koniq.network import KONCEPT512
 from koniq.network.koncept512 import SIDE, places
-from koniq.study import report, results
+from koniq.study import estimate, report, results
 from koniq.study.recipes import ABSENT, Chosen, Framework, Row, arguments, run_name, settings_of
 from koniq.training.run import ANYWHERE
 
@@ -58,6 +58,7 @@ class Settings(Chosen, Protocol):
     runs: str
     out: str
     list: bool
+    estimate: bool
     render: bool
     quick: bool
 
@@ -136,8 +137,7 @@ def replicate(s: Settings, matrix: Sequence[Row]) -> None:
         s = replace(s, **_quick(s))
     out, runs = Path(s.out) if s.out else RESULTS, planned(s, matrix)
     if s.list:
-        for run in runs:
-            LOG.info(f"{run.folder.name}: {run.state}\n    {shlex.join(run.command)}")
+        _list(s, runs)
         return
     failed = [] if s.render else _run(s, runs)
     done = [run for run in runs if run.state == "done"]
@@ -149,6 +149,17 @@ def replicate(s: Settings, matrix: Sequence[Row]) -> None:
         raise InputError(f"There should be a finished run, or measurements in {out}. Received: neither")
     if failed:
         raise RunStopped(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}")
+
+
+def _list(s: Settings, runs: Sequence[Planned]) -> None:
+    """Say of every run what is there of it, how long the rest takes at most, and its command."""
+    said, total = [""] * len(runs), ""
+    if s.estimate:
+        said, total = estimate.of(runs, *estimate.pictures(s.dataset, s.table, s.images, s.skip_missing))
+    for run, takes in zip(runs, said, strict=True):
+        LOG.info(f"{run.folder.name}: {run.state}{takes}\n    {shlex.join(run.command)}")
+    if total:
+        LOG.info(total)
 
 
 def _quick(s: Settings) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from koniq.data.scale import guess
 from koniq.ground import InputError, tables
 from koniq.ground.paths import RESULTS, ROOT
 from koniq.ground.text import markdown_table
+from koniq.measure.metrics import over_seeds
 from koniq.network import KONCEPT512
 from koniq.network.koncept512 import AS_KERAS, Topology
 from koniq.reports.figures import new_figure, plot_scatter, save_figure
@@ -150,9 +151,10 @@ def _replicas(table: pd.DataFrame, row: Published, column: str, topology: Topolo
 
 
 def _against(runs: pd.DataFrame, published: float) -> str:
-    low, high = runs.low.mean() - published, runs.high.mean() - published
-    verdict = "significant" if low > 0 or high < 0 else "not significant"
-    return f"{number(runs.value.mean() - published)} [{number(low)}, {number(high)}], {verdict}"
+    """How far ours lies from a published number; of several seeds, whether by more than seeds and pictures explain."""
+    value, low, high = (each - published for each in over_seeds(runs.value, runs.low, runs.high))
+    verdict = "one seed" if len(runs) == 1 else "significant" if low > 0 or high < 0 else "not significant"
+    return f"{number(value)} [{number(low)}, {number(high)}], {verdict}"
 
 
 def _sections(table: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -204,13 +206,15 @@ def arm_title(how: Mapping[str, str]) -> str:
     """What was done about the batch, in words."""
     micro = f" in micro-batches of {how['micro_batch']}" if int(how["micro_batch"]) else ""
     statistics = "" if how["statistics"] == "moving" else f", statistics {how['statistics']}"
-    pooling = "" if how["pooling"] == AS_KERAS.pooling else f", the study's network (pooling {how['pooling']})"
-    return f"batch {how['batch_size']}{micro}{statistics}{pooling}"
+    pooling = how.get("pooling", AS_KERAS.pooling)
+    network = "" if pooling == AS_KERAS.pooling else f", the study's network (pooling {pooling})"
+    return f"batch {how['batch_size']}{micro}{statistics}{network}"
 
 
 def _value(runs: pd.DataFrame) -> str:
-    """The mean over seeds, the mean of their intervals, and, of several, each."""
-    text = f"{number(runs.value.mean())} [{number(runs.low.mean())}, {number(runs.high.mean())}]"
+    """The mean over seeds with its interval, and, of several, each."""
+    value, low, high = over_seeds(runs.value, runs.low, runs.high)
+    text = f"{number(value)} [{number(low)}, {number(high)}]"
     return text if len(runs) == 1 else f"{text} ({', '.join(number(value) for value in runs.value)})"
 
 

@@ -129,6 +129,6 @@ def test_what_needs_a_clone_says_so_elsewhere(name, monkeypatch, capsys):
 def test_the_matrix_is_run_by_the_door_as_by_its_script():
     module = importlib.import_module("koniq.commands.replicate")
     assert module.Settings.__module__ == "replicate"
-    done = koniq("replicate", "--list", "--rows", "kuti-*", "--seeds", "1")
+    done = koniq("replicate", "--list", "--no-estimate", "--rows", "kuti-*", "--seeds", "1")
     assert done.returncode == 0, done.stderr
     assert "kuti-mse-b8" in done.stdout

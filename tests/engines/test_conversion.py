@@ -17,7 +17,8 @@ from tiny import TINY
 
 from koniq import engines
 from koniq.commands import cli, convert
-from koniq.engines import conversion
+from koniq.engines import conversion, gpus, in_onnx
+from koniq.engines.plan import Plan
 from koniq.ground import InputError, RunStopped
 from koniq.network import TOLERANCE, sidecar, weights
 from koniq.scoring.loop import predict
@@ -104,6 +105,36 @@ def test_onnx_takes_any_batch_and_scores_the_same(tiny, folder, tmp_path, source
         np.testing.assert_allclose(found, expected[:count], rtol=0, atol=TOLERANCE)
     assert sidecar.record(target) == sidecar.record(tiny)
     assert {file.name for file in tmp_path.iterdir()} == {source, "tiny.json", "tiny.onnx"}
+
+
+@pytest.mark.parametrize("source", ["tiny.weights.h5", "tiny.safetensors"])
+@pytest.mark.numerical
+def test_onnx_is_made_and_checked_on_the_processor_whatever_the_default(tiny, tmp_path, monkeypatch, source):
+    """Where a process works on a GPU by default: here on "meta", on which nothing can be computed."""
+    path = tmp_path / source
+    conversion.convert(tiny, path)
+    for name in (*gpus.HIDING, "KERAS_TORCH_DEVICE"):
+        monkeypatch.setenv(name, "0")
+    seen, export, start, device = [], in_onnx.export, Plan.start, keras.device
+
+    def note(what, call):
+        def noted(*arguments):
+            seen.append((what, arguments[0].device if what == "start" else None, os.environ["CUDA_VISIBLE_DEVICES"]))
+            return call(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(in_onnx, "export", note("export", export))
+    monkeypatch.setattr(Plan, "start", note("start", start))
+    monkeypatch.setattr(keras, "device", lambda name: seen.append(("keras", name, "")) or device(name))
+    torch.set_default_device("meta")
+    try:
+        conversion.to_onnx(path, tmp_path / "tiny.onnx", None, None, 2)
+    finally:
+        torch.set_default_device(None)
+    held = [("keras", "cpu:0", "")] if source.endswith("h5") else []
+    assert seen == [("export", None, "-1"), *held, ("start", "cpu", "-1")]
+    assert (tmp_path / "tiny.onnx").is_file()
 
 
 def test_onnx_that_differs_is_not_written(tiny, tmp_path, monkeypatch):

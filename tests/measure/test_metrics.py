@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from koniq.measure.metrics import METRICS, difference, mean_interval, measure
+from koniq.measure.metrics import METRICS, difference, mean_interval, measure, over_seeds
 
 
 @pytest.fixture
@@ -121,3 +121,34 @@ def test_the_interval_of_a_mean_is_students_and_one_number_has_none():
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert mean_interval(values) == pytest.approx((values.mean(), expected.low, expected.high))
     assert mean_interval([7]) == pytest.approx((7, np.nan, np.nan), nan_ok=True)
+
+
+def test_the_interval_over_seeds_of_known_answers():
+    assert over_seeds([0.9], [0.87], [0.92]) == pytest.approx((0.9, 0.87, 0.92))  # its own, however uneven
+    half = 0.02
+    values = np.full(3, 0.9)  # seeds that agree: what is left is of the pictures, and no smaller for three of them
+    assert over_seeds(values, values - half, values + half) == pytest.approx((0.9, 0.9 - half, 0.9 + half))
+    values = np.array([0.88, 0.90, 0.95])  # pictures without number: what is left is Student's, of the seeds
+    assert over_seeds(values, values, values) == pytest.approx(mean_interval(values))
+    value, low, high = over_seeds(values, values - half, values + half)
+    _, narrow_low, narrow_high = mean_interval(values)
+    assert low < narrow_low < value < narrow_high < high
+    assert np.isnan(over_seeds([0.9, 0.8], [np.nan, 0.7], [np.nan, 0.9])[1:]).all()
+    with pytest.raises(ValueError, match=r"at least 1\. Received: shapes \(2,\), \(2,\) and \(1,\)"):
+        over_seeds([1, 2], [0, 1], [3])
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize(("pictures", "seeds", "together"), [(1, 0.3, 0), (1, 1, 0), (0.3, 1, 0), (1, 1, 0.5)])
+def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says(n, pictures, seeds, together):
+    """A made-up truth: a metric off by what the pictures do to every run, each seed, and the two together."""
+    rng, times = np.random.default_rng(n), 2000
+    values = (
+        rng.normal(0, pictures, (times, 1)) + rng.normal(0, seeds, (times, n)) + rng.normal(0, together, (times, n))
+    )
+    half = stats.norm.ppf(0.975) * np.hypot(pictures, together)  # as a bootstrap over pictures finds it, of each run
+    found = np.array([over_seeds(each, each - half, each + half) for each in values])
+    covered = np.mean((found[:, 1] <= 0) & (found[:, 2] >= 0))
+    assert 0.94 < covered < 0.995
+    alone = np.mean(np.abs(values.mean(axis=1)) <= half)  # the mean of the ends, which leaves out the seeds
+    assert alone < covered

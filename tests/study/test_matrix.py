@@ -241,14 +241,21 @@ def line(text, begin):
 
 
 def test_ours_beside_the_published_rows():
-    table = both(measured(0.9, 0.01), measured(0.904, 0.01, seed="2"), measured(0.8, 0.01, batch_size="4"))
-    text = study_report.blocks(table)["study"]
+    seeds = [measured(value, 0.005, seed=str(n)) for n, value in enumerate((0.899, 0.901, 0.900))]
+    text = study_report.blocks(both(*seeds, measured(0.8, 0.01, batch_size="4")))["study"]
+    # .0055 = (.005**2 + (4.303 * .001)**2 / 3)**.5
     assert line(text.split("\n\n")[0], "TensorFlow, MSE, batch 8") == (
-        "| TensorFlow, MSE, batch 8 | .889 | .902 [.892, .912] (.900, .904) | .013 [.003, .023], significant "
-        "| .903 | .902 [.892, .912] (.900, .904) | -.001 [-.011, .009], not significant |"
+        "| TensorFlow, MSE, batch 8 | .889 | .900 [.894, .906] (.899, .901, .900) | .011 [.005, .017], significant "
+        "| .903 | .900 [.894, .906] (.899, .901, .900) | -.003 [-.009, .003], not significant |"
     )
-    assert "| .793 | .800 [.790, .810] | .007 [-.003, .017], not significant |" in text
+    assert "| .793 | .800 [.790, .810] | .007 [-.003, .017], one seed |" in text
     assert "| PyTorch, MSE, batch 8 | .892 | not yet run |  | .913 | not yet run |  |" in text
+
+
+def test_seeds_that_differ_leave_nothing_significant_that_pictures_alone_would():
+    seeds = [measured(value, 0.005, seed=str(n)) for n, value in enumerate((0.890, 0.910, 0.900))]
+    found = line(study_report.blocks(both(*seeds))["study"].split("\n\n")[0], "TensorFlow, MSE, batch 8")
+    assert "| .900 [.875, .925] (.890, .910, .900) | .011 [-.014, .036], not significant |" in found
 
 
 @pytest.mark.parametrize(
@@ -296,7 +303,7 @@ def test_arms_beside_batch_16_and_the_figure_of_them(tmp_path):
     text = study_report.blocks(table, "here/")["measured"]
     assert text.startswith("Trained and tested on **mine**: 300 pictures, 76x100, from random weights; a GPU\n")
     lines = text.split("\n\n")[1].splitlines()[2:]
-    epochs, value = "| 2 at 0.0005, 1 at 0.0001 |", ".575 [.475, .675] (.570, .580)"
+    epochs, value = "| 2 at 0.0005, 1 at 0.0001 |", ".575 [.457, .693] (.570, .580)"  # of pictures .1, of seeds .064
     assert lines == [
         f"| PyTorch, PLCC loss, batch 16 {epochs} {value} | {value} |  |  |",
         f"| PyTorch, PLCC loss, batch 16 in micro-batches of 2, statistics frozen {epochs} "
