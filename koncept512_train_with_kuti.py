@@ -25,7 +25,7 @@ class Settings:
     loss: Literal["mse", "plcc"] = "mse"  # plcc: kuti's own, (1 - PLCC of the batch) / 2, not on the MOS scale
     epochs: tuple[int, ...] = (40, 20)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5)  # of Adam, one a stage
-    patience: int = 20  # epochs without a lower validation loss that end a stage
+    patience: int = 20  # epochs without a lower validation loss that end a stage; 0: none do
     weights: str = "imagenet"  # start: imagenet, none (random), a file, a run of any of our scripts in Keras
     start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
     momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less

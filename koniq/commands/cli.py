@@ -24,7 +24,8 @@ from koniq.ground.log import aloud
 
 Settings = TypeVar("Settings")
 
-POSITIVE = ("batch_size", "patience", "workers", "max_megapixels", "input_size", "learning_rates", "epochs")
+POSITIVE = ("batch_size", "workers", "max_megapixels", "input_size", "learning_rates", "epochs")
+NOT_NEGATIVE = ("patience", "validation_batch")
 EXIT_CODES = """Exit codes:
   0    done; where pictures are scored, each of them has its score
   1    stopped: it could not go on (check: something is not as it should be)
@@ -146,6 +147,8 @@ def check(settings: object) -> None:
         values = value if isinstance(value, tuple) else (value,)
         if name in POSITIVE and any(number is not None and number <= 0 for number in values):
             raise InputError(f"{name} should be positive. Received: {name}={value}")
+        if name in NOT_NEGATIVE and value < 0:
+            raise InputError(f"{name} should be positive, or 0. Received: {name}={value}")
         choices = [
             choice for part in (hint, *get_args(hint)) if get_origin(part) is Literal for choice in get_args(part)
         ]

@@ -148,7 +148,7 @@ def helper(
         # Of Keras 2's own Adam only the older one heeds the learning rate that kuti sets, by its old name `lr`; the
         # other trains at its default of 1e-3 whatever is asked for.
         optimizer=keras.optimizers.legacy.Adam(),
-        early_stop_patience=patience,
+        early_stop_patience=patience or stages.NEVER,
         multiproc=False,  # threads, which share the decoded pictures, and not forks of TensorFlow
         workers=workers,
         models_root=str(run.folder),

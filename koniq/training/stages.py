@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from koniq.ground.log import LOG
 from koniq.training.run import Progress, Run, check_finite
 
+NEVER = 1 << 30  # epochs: as much patience as ends no stage, for frameworks to which 0 is another word
+
 
 @dataclass(frozen=True)
 class Stage:
