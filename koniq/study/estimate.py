@@ -135,8 +135,8 @@ def of(runs: Sequence[Planned], count: Mapping[str, int], there: bool) -> tuple[
         return said, ""
     devices = "; ".join(sorted({found.device for found in taken.values() if found.device}))
     return said, (
-        f"At most {_rounded(total)} hours for the {len(left) - unknown} runs that are left"
-        f"{f', besides {unknown} of which no step could be measured' if unknown else ''}: early stop is not counted, "
+        f"At most {_rounded(total)} hours for what is left: {_counted(len(left) - unknown, 'run')}"
+        f"{f', besides {unknown} of which no step could be measured' if unknown else ''}. Early stop is not counted, "
         "nor reading pictures and the tests at the end. Measured with pictures in memory"
         f"{f' on {devices}' if devices else ''}; {count['training']:,} for training and {count['validation']:,} for "
         f"validation{'' if there else ', as of KonIQ-10k, for the data are not there'}"
@@ -147,6 +147,10 @@ def _rounded(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def measured(cases: Iterable[Case]) -> dict[Case, Seconds]:
     """What steps of these kinds take here: as measured before, or now, with a bar."""
     places = {case: _place(case) for case in dict.fromkeys(cases)}
@@ -155,8 +159,8 @@ def measured(cases: Iterable[Case]) -> dict[Case, Seconds]:
     busy = bool(new) and _load() > machine.cores() / 2
     if new:
         LOG.info(
-            f"Measuring a training step of {len(new)} kinds, once on this machine: a processor takes a minute or two "
-            "for each at 384x512. --no-estimate leaves it out"
+            f"Measuring a training step of {_counted(len(new), 'kind')}, once on this machine, which at 384x512 takes "
+            "a processor minutes for each; --no-estimate leaves it out"
         )
     if busy:
         LOG.info(

@@ -81,7 +81,7 @@ def test_a_kind_is_measured_once_whatever_the_seed_and_the_loss(tmp_path, asked)
     assert [case.batch_size for case in asked] == [16, 8]
     assert said[0] == ", at most 0.017 hours (2 s a step, 3 s a batch validated)"
     # 4 runs of 3 epochs of 7 steps and 2 of 13, each with 2 batches validated.
-    assert total.startswith(f"At most {(4 * 3 * 20 + 2 * 3 * 32) / 3600:.2g} hours for the 6 runs that are left: ")
+    assert total.startswith(f"At most {(4 * 3 * 20 + 2 * 3 * 32) / 3600:.2g} hours for what is left: 6 runs. ")
     assert total.endswith(
         "on a made-up device; 100 for training and 40 for validation, as of KonIQ-10k, for the data are not there"
     )
@@ -116,7 +116,7 @@ def test_a_kind_that_cannot_be_measured_says_why_and_is_tried_again(tmp_path, ca
     runs = plan(tmp_path, Row("tensorflow", "mse", 16), Row("tensorflow", "mse", 8))
     said, total = estimate.of(runs, COUNT, True)
     assert said[0] == ", hours not known: no memory"
-    assert "for the 1 runs that are left, besides 1 of which no step could be measured: " in total
+    assert "for what is left: 1 run, besides 1 of which no step could be measured. " in total
     assert estimate.of(runs, COUNT, True)[0] == said  # the third answer; the second was kept
 
 
@@ -259,10 +259,10 @@ def test_the_list_has_hours_and_their_sum_and_measures_nothing_the_second_time(t
     only += ["--input-size", 48, 64, "--device", "cpu", "--runs", tmp_path / "runs", "--list"]
     assert ended(replicate, *only) == 0
     first = capsys.readouterr().out.splitlines()
-    assert first[0].startswith("Measuring a training step of 1 kinds, once on this machine")
+    assert first[0].startswith("Measuring a training step of 1 kind, once on this machine")
     # 3 epochs of 3,529 steps of 2 s and 32 batches of 3 s
     assert first[1].startswith("koniq10k-koncept-lite-pytorch-mse-b2-s1: missing, at most 6 hours (2 s a step, ")
-    assert "hours for the 2 runs that are left: early stop is not counted" in first[-1]
+    assert "hours for what is left: 2 runs. Early stop is not counted" in first[-1]
     assert "7,058 for training and 1,000 for validation" in first[-1]
     assert ended(replicate, *only) == 0
     assert capsys.readouterr().out.splitlines() == first[1:]
