@@ -167,7 +167,7 @@ class ScoreFile:
                 f"{','.join(self.columns)}. Received: {self.path}, which is none; give another --out"
             )
         self.journal = Journal(self.path)
-        if overwrite or begun != header:
+        if overwrite or begun != header or not self._file.read(1):  # without a row it is as good as none
             self.journal.clear()
             self._file.truncate(0)
             self.end = 0

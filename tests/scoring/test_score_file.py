@@ -48,6 +48,16 @@ def left(file):
     return [name for _, (name, _) in todo(file, [Input(name, Path("/nowhere")) for name in NAMES]).new]
 
 
+def test_a_file_without_a_row_is_begun_anew_whatever_it_was_begun_with(tmp_path):
+    """As a command leaves it whose weights turned out to be none."""
+    path = written(tmp_path / "a.csv", ())
+    written(path, ("a.jpg",), model="other", weights="def")
+    assert facts(path)["weights"] == "def"
+    assert read(path).image_path.tolist() == ["a.jpg"]
+    with pytest.raises(InputError, match='was begun with weights="def"'):
+        written(path, ("b.jpg",))
+
+
 def test_every_name_comes_back(tmp_path):
     path = written(tmp_path / "a.csv")
     table = read(path)
