@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from koniq.commands import cli
-from koniq.engines.in_keras import of_model, prepare
+from koniq.engines.in_keras import of_model, prepare, resolved
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
-from koniq.training import Statistics, run_name, teacher
+from koniq.training import Statistics, by_xla, run_name, teacher
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Settings:
     seed: int = 1  # of weights, order, flips and dropout
     device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # mixed: faster where hardware has it
+    jit_compile: Literal["auto", "yes", "no"] = "auto"  # a step by XLA, which takes minutes; auto: on a GPU
     workers: int = 2  # threads that make batches
     run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
     resume: bool = False  # go on from the last whole epoch of a run that was stopped
@@ -49,14 +50,16 @@ def main(s: Settings) -> None:
     data = teacher.load(s)
     print(data.summary())
     network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit)
-    device = prepare(s.seed, s.precision, s.device, training=True)
+    jit_compile = by_xla(s.jit_compile, s.micro_batch, s.statistics)
+    device = prepare(s.seed, s.precision, s.device, True, jit_compile)
+    how = resolved(s.precision, jit_compile)
     from koniq.training import in_keras  # it imports Keras, which is prepared by now
 
     run = in_keras.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     data = teacher.taught(data, run.folder, s)
     model = in_keras.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
-    helper, data = in_keras.helper(run, model, network, data, s)
-    run.begin(data, network, device, helper.checkpoint.path)
+    helper, data = in_keras.helper(run, model, network, data, s, how["compile"])
+    run.begin(data, network, device, helper.checkpoint.path, how)
     in_keras.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
     conclude(run.folder, of_model(model, network), data, s.workers)
 
