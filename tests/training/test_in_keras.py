@@ -19,8 +19,13 @@ from tiny import TINY as NETWORK
 
 import koncept512_train
 from koniq.data import datasets
+from koniq.engines import in_keras as engine
 from koniq.network import NETWORKS
+from koniq.ground import InputError
 from koniq.pictures.decoding import decode
+from koniq.training import by_xla, in_keras
+from ku.on_device import OnDevice
+from ku.virtual_batch import VirtualBatch
 from ku.files import lock_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +88,8 @@ def test_a_run_writes_its_folder(whole, data):
     assert facts["settings"]["epochs"] == [3, 3]
     assert {"python", "keras", "tensorflow", "numpy"} <= facts["versions"].keys()
     assert facts["finished"]["epochs"] == 6
+    assert facts["resolved"] == {"precision": "float32", "compile": False}
+    assert facts["device"].endswith(", float32")
     log = pd.read_csv(run / "log.csv")
     assert log.stage.tolist() == [1, 1, 1, 2, 2, 2]
     assert log.lr.tolist() == [1e-2] * 3 + [1e-3] * 3
@@ -174,6 +181,119 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data,
     assert "Traceback" not in said
     assert all(np.isfinite(array).all() for array in best(run).values())
     assert pd.read_csv(run / "log.csv").notna().all(axis=None)
+
+
+def count(monkeypatch, kind, name):
+    """The calls of a method of `kind` from here on, a number in a list."""
+    calls, own = [0], getattr(kind, name)
+
+    def counted(*of, **more):
+        calls[0] += 1
+        return own(*of, **more)
+
+    monkeypatch.setattr(kind, name, counted)
+    return calls
+
+
+SHORT = ("--epochs", 2, 1, "--learning-rates", 1e-3, 1e-4)
+
+
+@pytest.mark.parametrize("micro_batch", [0, pytest.param(2, marks=pytest.mark.long)])
+def test_a_training_is_one_graph_and_its_validation_another(data, tmp_path, here, monkeypatch, micro_batch):
+    """Over two stages, three epochs, and batches of 4, 8 and, at the end of the training set, 3."""
+    kind = VirtualBatch if micro_batch else OnDevice
+    trained, tested = count(monkeypatch, kind, "train_step"), count(monkeypatch, OnDevice, "test_step")
+    assert here(data, tmp_path / "run", *SHORT, "--micro-batch", micro_batch) == 0
+    assert (trained, tested) == ([1], [1])
+
+
+def test_no_number_is_read_from_the_device_in_a_step(data, tmp_path, here, monkeypatch):
+    """Twice the batches, and as many numbers read: those of epochs and stages, and of every 50th batch."""
+    tensors = pytest.importorskip("tensorflow.python.framework.ops")._EagerTensorBase
+    found = []
+    for size in (8, 2):
+        with monkeypatch.context() as patched:
+            read = {name: count(patched, tensors, name) for name in ("numpy", "__float__", "__int__", "__array__")}
+            steps = []
+            patched.setattr(in_keras.ProgressBar, "on_train_batch_end", lambda self, batch, logs=None: steps.append(1))
+            assert here(data, tmp_path / str(size), *SHORT, "--batch-size", size) == 0
+            found.append((len(steps), {name: calls[0] for name, calls in read.items()}))
+    (few, read), (many, read_then) = found
+    assert many == 4 * few
+    assert read == read_then
+
+
+def test_a_state_of_before_is_gone_on_with(data, tmp_path, here, monkeypatch):
+    """As Keras wrote them, of model and optimiser; then the run ends where it would have."""
+    whole, older = tmp_path / "whole", tmp_path / "older" / "whole"
+    assert here(data, whole, *SHORT) == 0
+
+    class Stopped(Exception):
+        pass
+
+    own = in_keras.KerasRun.end_epoch
+
+    def stop(run, row, done, *of):
+        own(run, row, done, *of)
+        run.wait()
+        raise Stopped
+
+    def as_before(run, path, progress, numbers):
+        model = holder["model"]
+        model.save_weights(path)
+        with h5py.File(path, "a") as file:
+            file.attrs["progress"] = progress
+
+    holder = {}
+    learner = in_keras.KerasLearner
+    monkeypatch.setattr(learner, "state", lambda self: (holder.update(model=self.helper.model) or [],))
+    with monkeypatch.context() as patched:
+        patched.setattr(in_keras.KerasRun, "end_epoch", stop)
+        patched.setattr(in_keras.KerasRun, "write_state", as_before)
+        with pytest.raises(Stopped):
+            here(data, older, *SHORT)
+    monkeypatch.undo()
+    monkeypatch.setitem(NETWORKS, "koncept512", NETWORK)
+    assert here(data, older, *SHORT, "--resume") == 0
+    assert_same_run(older, whole)
+
+
+def test_a_device_without_the_memory_ends_the_run_with_what_may_do(data, tmp_path, here, capsys, monkeypatch):
+    class ResourceExhaustedError(Exception):
+        pass
+
+    def full(*of, **more):
+        raise ResourceExhaustedError("OOM when allocating tensor with shape[4,384,512,32]")
+
+    monkeypatch.setattr(keras.Model, "fit", full)
+    assert here(data, tmp_path / "run", *SHORT) == 1
+    said = capsys.readouterr().err
+    assert "does not suffice for 4 pictures at a time. Try --micro-batch 2," in said
+    assert "Traceback" not in said
+
+
+def test_what_is_compiled_is_said(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    for choice, compiled in (("auto", False), ("no", False), ("yes", True)):
+        assert engine.resolved("float32", choice) == {"precision": "float32", "compile": compiled}
+    assert engine.prepare(jit_compile="yes").endswith("on tensorflow, float32, XLA")
+    monkeypatch.setattr(engine, "_gpus", lambda: ["NVIDIA H100"])
+    assert engine.resolved("mixed_bfloat16", "auto") == {"precision": "mixed_bfloat16", "compile": True, "tf32": False}
+    said = engine.prepare(jit_compile="auto")
+    assert said.startswith("NVIDIA H100, Keras ")
+    assert said.endswith(", float32 (TF32), XLA")
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        assert engine.prepare(jit_compile="no").endswith(", float32")
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+
+
+def test_a_virtual_batch_is_not_compiled():
+    assert [by_xla(choice, 0, "moving") for choice in ("auto", "yes", "no")] == ["auto", "yes", "no"]
+    assert by_xla("auto", 2, "moving") == by_xla("auto", 0, "trailing") == "no"
+    with pytest.raises(InputError, match=r"jit_compile should be auto or no with micro_batch.*Received: .*=yes"):
+        by_xla("yes", 2, "moving")
 
 
 @pytest.mark.long
