@@ -300,6 +300,10 @@ class KerasLearner(Learner):
 
     def begin(self, stage: Stage, resumed: bool) -> None:
         self.helper.compile(stage.lr)
+        nought = np.zeros((2, 1), np.float32)  # Keras makes metrics at their first use, and then traces the step twice
+        self.helper.model.compute_loss(None, nought, nought)
+        self.helper.model.compute_metrics(None, nought, nought)
+        self.helper.model.reset_metrics()
         if resumed:
             self.run.read_state(self.helper.model)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -20,13 +21,14 @@ from tiny import TINY as NETWORK
 import koncept512_train
 from koniq.data import datasets
 from koniq.engines import in_keras as engine
-from koniq.network import NETWORKS
 from koniq.ground import InputError
+from koniq.network import NETWORKS
 from koniq.pictures.decoding import decode
 from koniq.training import by_xla, in_keras
-from ku.on_device import OnDevice
-from ku.virtual_batch import VirtualBatch
 from ku.files import lock_file
+from ku.on_device import OnDevice
+from ku.optimizers import FusedAdam
+from ku.virtual_batch import VirtualBatch
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "helpers" / "tiny.py"
@@ -208,54 +210,58 @@ def test_a_training_is_one_graph_and_its_validation_another(data, tmp_path, here
 
 
 def test_no_number_is_read_from_the_device_in_a_step(data, tmp_path, here, monkeypatch):
-    """Twice the batches, and as many numbers read: those of epochs and stages, and of every 50th batch."""
+    """Four times the batches, and as many numbers read: those of an epoch, and of its first batch in 50."""
     tensors = pytest.importorskip("tensorflow.python.framework.ops")._EagerTensorBase
+    read = {name: count(monkeypatch, tensors, name) for name in ("numpy", "__float__", "__int__", "__array__")}
+    steps = count(monkeypatch, in_keras.ProgressBar, "on_train_batch_end")
     found = []
     for size in (8, 2):
-        with monkeypatch.context() as patched:
-            read = {name: count(patched, tensors, name) for name in ("numpy", "__float__", "__int__", "__array__")}
-            steps = []
-            patched.setattr(in_keras.ProgressBar, "on_train_batch_end", lambda self, batch, logs=None: steps.append(1))
-            assert here(data, tmp_path / str(size), *SHORT, "--batch-size", size) == 0
-            found.append((len(steps), {name: calls[0] for name, calls in read.items()}))
-    (few, read), (many, read_then) = found
-    assert many == 4 * few
-    assert read == read_then
+        for calls in (steps, *read.values()):
+            calls[0] = 0
+        settings = ("--epochs", 1, "--learning-rates", 1e-3, "--batch-size", size)
+        assert here(data, tmp_path / str(size), *settings) == 0
+        found.append((steps[0], {name: calls[0] for name, calls in read.items()}))
+    assert [taken for taken, _ in found] == [3, 12]
+    assert found[0][1] == found[1][1]
 
 
-def test_a_state_of_before_is_gone_on_with(data, tmp_path, here, monkeypatch):
-    """As Keras wrote them, of model and optimiser; then the run ends where it would have."""
-    whole, older = tmp_path / "whole", tmp_path / "older" / "whole"
-    assert here(data, whole, *SHORT) == 0
-
-    class Stopped(Exception):
-        pass
-
-    own = in_keras.KerasRun.end_epoch
-
-    def stop(run, row, done, *of):
-        own(run, row, done, *of)
+@pytest.mark.parametrize("older", [False, True])
+def test_a_state_gives_the_network_and_its_optimiser_back(tmp_path, older):
+    """As it is written now, and as Keras wrote it in older runs."""
+    models = []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        model = NETWORK.build()
+        model.compile(FusedAdam(1e-2), "mse", run_eagerly=True)
+        model.optimizer.build(model.trainable_variables)
+        models.append(model)
+    trained, fresh = models
+    rng = np.random.default_rng(0)
+    pictures, mos = rng.integers(0, 256, (4, 24, 32, 3), np.uint8), rng.uniform(0, 100, (4, 1))
+    trained.train_on_batch(pictures, mos)
+    run = in_keras.KerasRun(str(tmp_path / "run"), {})
+    if older:
+        trained.save_weights(run.state_path)
+        with h5py.File(run.state_path, "a") as file:
+            file.attrs["progress"] = '{"epoch": 2}'
+    else:
+        helper = SimpleNamespace(
+            model=trained, checkpoint=SimpleNamespace(path=None), params=SimpleNamespace(callbacks=())
+        )
+        learner = in_keras.KerasLearner(run, helper, None, 1)
+        run.progress.epoch = 2
+        run.save(*learner.state())
+        before = [array.copy() for array in learner.kept]
         run.wait()
-        raise Stopped
-
-    def as_before(run, path, progress, numbers):
-        model = holder["model"]
-        model.save_weights(path)
-        with h5py.File(path, "a") as file:
-            file.attrs["progress"] = progress
-
-    holder = {}
-    learner = in_keras.KerasLearner
-    monkeypatch.setattr(learner, "state", lambda self: (holder.update(model=self.helper.model) or [],))
-    with monkeypatch.context() as patched:
-        patched.setattr(in_keras.KerasRun, "end_epoch", stop)
-        patched.setattr(in_keras.KerasRun, "write_state", as_before)
-        with pytest.raises(Stopped):
-            here(data, older, *SHORT)
-    monkeypatch.undo()
-    monkeypatch.setitem(NETWORKS, "koncept512", NETWORK)
-    assert here(data, older, *SHORT, "--resume") == 0
-    assert_same_run(older, whole)
+        trained.train_on_batch(pictures, mos)  # by which the copies do not change
+        assert all(map(np.array_equal, before, learner.kept))
+        trained = before
+    run.read_state(fresh)
+    assert run.read().epoch == 2
+    variables = [*fresh.weights, *fresh.optimizer.variables]
+    expected = trained if not older else [*trained.weights, *trained.optimizer.variables]
+    for variable, wanted in zip(variables, expected, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), np.asarray(wanted))
 
 
 def test_a_device_without_the_memory_ends_the_run_with_what_may_do(data, tmp_path, here, capsys, monkeypatch):
