@@ -121,13 +121,17 @@ def in_keras(prepared: Prepared, ids: pd.DataFrame, s: Settings, step: bool, hel
     in_keras_feed.feed(helper, prepared, KONCEPT512.at(s.size), held)
     plan = EpochPlan(ids, 1, 0, 0)
     batches = helper.make_generator(plan.rows(), ids_fn=plan, fixed_batches=True, **in_keras_feed.flips(model))
-    seen = tf.function(lambda data: model.seen(data)[0], jit_compile=False)
     dataset = batches.tf_dataset()
+    seen = tf.function(lambda iterator: model.seen(iterator.get_next())[0], jit_compile=False)
 
     def epoch() -> None:
-        for data in dataset:
-            last = seen(data) if step else data
-        keras.tree.flatten(last)[0].numpy()  # until it is there
+        if step:  # a call each, as Keras's training takes them
+            iterator = iter(dataset)
+            for _ in range(len(batches)):
+                last = seen(iterator)
+            last.numpy()  # until it is there
+        else:
+            dataset.reduce(np.int64(0), lambda number, *_: number + 1)
         batches.on_epoch_end()
 
     return epoch
