@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from koniq.commands import cli
-from koniq.engines.in_keras import of_model, prepare
+from koniq.engines.in_keras import of_model, prepare, resolved
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
-from koniq.training import Statistics, run_name, teacher
+from koniq.network.koncept512 import Topology
+from koniq.training import Statistics, by_xla, run_name, teacher
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,16 @@ class Settings:
     scale: tuple[float, float] | None = None  # the lowest and highest MOS of an own table; None: by its range
     skip_missing: bool = False  # go on without the pictures of the table that are not there, or do not open
     network: Literal["koncept512", "koncept_lite"] = "koncept512"  # the study's, or the small one of this project
+    pooling: Literal["mean", "8x8"] = "mean"  # of koncept512's last map: all of it, or its upper left (a port's)
+    head_epsilon: float = 1e-3  # of the batch normalisation of its head; the study's PyTorch: 1e-5
+    body_scale: bool = False  # whether that of its body learns a scale; the study's PyTorch: does
     batch_size: int = 8  # the study: 8, 4, 2; the original: 16
     micro_batch: int = 0  # pictures at a time through the body, in whose memory all then fits; 0: the whole batch
     statistics: Statistics = "moving"  # of batch normalisation; or frozen, trailing, reestimated: see README
     loss: Literal["mse", "plcc", "plcc_mse", "nin", "mae", "huber"] = "mse"  # plcc, nin: not on the MOS scale
     epochs: tuple[int, ...] = (40, 20, 10)  # at most, one a stage; each stage starts from the best weights so far
     learning_rates: tuple[float, ...] = (1e-4, 2e-5, 1e-5)  # of Adam, one a stage
-    patience: int = 20  # epochs without a lower validation loss that end a stage
+    patience: int = 20  # epochs without a lower validation loss that end a stage; 0: none do
     weights: str = "imagenet"  # start: imagenet, try-imagenet (random if out of reach), none (random), a file, a run
     start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
     momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
@@ -39,6 +43,7 @@ class Settings:
     seed: int = 1  # of weights, order, flips and dropout
     device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # mixed: faster where hardware has it
+    jit_compile: Literal["auto", "yes", "no"] = "auto"  # a step by XLA, which takes minutes; auto: on a GPU
     workers: int = 2  # threads that make batches
     run: str = ""  # the run's folder, a name in koniq/models or a path; named by the settings if empty
     resume: bool = False  # go on from the last whole epoch of a run that was stopped
@@ -48,15 +53,17 @@ class Settings:
 def main(s: Settings) -> None:
     data = teacher.load(s)
     print(data.summary())
-    network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit)
-    device = prepare(s.seed, s.precision, s.device, training=True)
+    network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit).built_as(Topology.of(asdict(s)))
+    jit_compile = by_xla(s.jit_compile, s.micro_batch, s.statistics)
+    device = prepare(s.seed, s.precision, s.device, True, jit_compile)
+    how = resolved(s.precision, jit_compile)
     from koniq.training import in_keras  # it imports Keras, which is prepared by now
 
     run = in_keras.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     data = teacher.taught(data, run.folder, s)
     model = in_keras.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
-    helper, data = in_keras.helper(run, model, network, data, s)
-    run.begin(data, network, device, helper.checkpoint.path)
+    helper, data = in_keras.helper(run, model, network, data, s, how["compile"])
+    run.begin(data, network, device, helper.checkpoint.path, how)
     in_keras.train(run, helper, data, s.epochs, s.learning_rates, s.seed)
     conclude(run.folder, of_model(model, network), data, s.workers)
 

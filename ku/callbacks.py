@@ -1,4 +1,4 @@
-"""What watches over the epochs of a training: the best weights, early stopping, TensorBoard."""
+"""What watches over the epochs of a training: the best weights, early stopping, TensorBoard; and who calls it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,36 @@ import numpy as np
 
 from ku.arrays import mapmm
 from ku.parts import save_weights
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """The callbacks of a `fit`, as Keras has them, but that a batch's logs are read only where one of them needs it.
+
+    Keras takes every number of every batch from the device. Here a callback that is `async_safe` gets them after a
+    batch as they are, tensors, which to read is to wait for the device; so do those that do nothing then. Others get
+    numbers, as all do after an epoch.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if all(_takes_tensors(callback, "train") for callback in self.callbacks):
+            for callback in self.callbacks:
+                callback.on_train_batch_end(batch, logs)
+        else:
+            super().on_train_batch_end(batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if all(_takes_tensors(callback, "test") for callback in self.callbacks):
+            for callback in self.callbacks:
+                callback.on_test_batch_end(batch, logs)
+        else:
+            super().on_test_batch_end(batch, logs)
+
+
+def _takes_tensors(callback: keras.callbacks.Callback, phase: str) -> bool:
+    """Whether a callback is `async_safe`, or does nothing after a batch."""
+    hooks = [f"on_{phase}_batch_end"] + (["on_batch_end"] if phase == "train" else [])
+    idle = all(getattr(getattr(callback, hook), "_is_default", False) for hook in hooks)  # Keras marks its own
+    return idle or getattr(callback, "async_safe", False)
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -56,9 +86,17 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
 class TensorBoardWrapper(keras.callbacks.TensorBoard):
     """TensorBoard, which with `write_images` also shows the first pictures of `valid_gen`."""
 
+    @property
+    def async_safe(self) -> bool:
+        """See `Callbacks`: what it writes, it writes at the end of an epoch, unless `update_freq` says batches."""
+        return self.update_freq == "epoch"
+
     def __init__(self, valid_gen: keras.utils.PyDataset | None = None, **kw: Any):
         super().__init__(**kw)
         self.valid_gen = valid_gen
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        super().on_train_batch_end(batch, None if self.async_safe else logs)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         super().on_train_begin(logs)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ku.batches import ClassWeighted, InMemory, replanned
-from ku.callbacks import BestWeights, EarlyStopping, TensorBoardWrapper
+from ku.callbacks import BestWeights, Callbacks, EarlyStopping, TensorBoardWrapper
 from ku.compilation import Compilation
 from ku.containers import check_keys_exist, force_list, get_sizes
 from ku.files import atomic_path
@@ -195,13 +195,22 @@ class ModelHelper(NamedModel):
             train_gen = ClassWeighted(train_gen, self.params.class_weights)
         self.compile(lr, fresh=recompile)
         self._build_measures(train_gen)
+        callbacks = Callbacks(
+            self._callbacks(valid_gen, verbose),
+            add_history=True,
+            add_progbar=verbose not in (False, 0),
+            model=self.model,
+            verbose=verbose,
+            epochs=epochs,
+            steps=len(train_gen),
+        )
         history = self.model.fit(
             train_gen,
             validation_data=valid_gen,
             epochs=epochs,
             initial_epoch=initial_epoch,
             shuffle=False,  # the generators shuffle for themselves
-            callbacks=self._callbacks(valid_gen, verbose),
+            callbacks=callbacks,
             verbose=verbose,
         )
         if self.params.save_final:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from ku.batch_norm import Trail, hold, needs_tensorflow, norms, replaced
+from ku.batch_norm import Trail, hold, norms, replaced
+from ku.on_device import OnDevice
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,12 +35,12 @@ def split(model: keras.Model, cut: str) -> Split:
         raise ValueError(f"cut should be all that the outputs depend on. Received: cut={cut!r} ({error})") from error
 
 
-class VirtualBatch(keras.Model):
+class VirtualBatch(OnDevice):
     """A functional model that trains by whole batches in the memory of `micro_batch` rows of them.
 
     The body is computed in micro-batches, of which only the features are kept; head and loss see all of them
-    together; the gradients of the features then go back through each micro-batch, computed once more. Layers, names
-    and files are those of `keras.Model(inputs, outputs)`.
+    together; the gradients of the features then go back through each micro-batch, computed once more. Batches, layers,
+    names and files are those of `ku.on_device.OnDevice`.
 
     Batch normalisation in the body normalises each micro-batch by itself and updates its moving statistics once a row:
     its momentum is meant for a batch, of which a micro-batch has its share, momentum ** (rows / rows of the batch). In
@@ -64,7 +65,6 @@ class VirtualBatch(keras.Model):
     def __init__(
         self, inputs: Any, outputs: Any, *, cut: str, micro_batch: int | None, trailing: bool = False, **kw: Any
     ):
-        needs_tensorflow("VirtualBatch")
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"micro_batch should be positive. Received: micro_batch={micro_batch}")
         super().__init__(inputs, outputs, **kw)
@@ -82,7 +82,7 @@ class VirtualBatch(keras.Model):
             with trail:
                 logs = super().train_step(data)
         else:
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.seen(data))
             features = self._look(x, trail)
             y_pred, of_features, of_weights = self._judge(x, y, sample_weight, features)
             through_body = self._send_back(x, of_features)
@@ -166,10 +166,6 @@ class VirtualBatch(keras.Model):
             (0, result),
             parallel_iterations=1,
         )[1]
-
-    def save(self, *args: Any, **kw: Any) -> None:
-        """Saves `keras.Model(inputs, outputs)`: how it was trained is no part of it."""
-        keras.Model(self.input, self.output, name=self.name).save(*args, **kw)
 
 
 def _rows(x: Any) -> "tf.Tensor":

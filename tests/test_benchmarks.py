@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import coverage, engines, lifelog, training
+from benchmarks import coverage, engines, feeding, lifelog, training
 from benchmarks.processes import measured
+from koniq.ground import InputError
 
 
 def test_memory_is_that_of_the_command_and_not_of_what_started_it():
@@ -80,3 +81,19 @@ def test_what_is_reached_together_stands_beside_the_peer_and_what_both_allow(tmp
     table = pd.read_csv(tmp_path / "speed.csv")
     assert (len(table), set(table.limits)) == (8, {"OV_CPU_MAX_ISA=AVX2"})
     assert table["median"].tolist() == [*rows["median"]] * 2
+
+
+def test_what_comes_out_of_a_file_stands_beside_what_reading_it_gives():
+    found = pd.DataFrame({"raw": [1000.0, 2000, 4000], "keras": [900.0, 1000, 3000]})
+    assert feeding.table(found).splitlines()[2:] == [
+        "| raw | 2,000 | 1,000 to 4,000 | 1.00 | 1.00 to 1.00 |",
+        "| keras | 1,000 | 900 to 3,000 | 0.75 | 0.50 to 0.90 |",
+    ]
+
+
+def test_every_way_of_feeding_runs(capsys):
+    feeding.main(feeding.Settings(pictures=9, size=(24, 32), batch_size=4, passes=1, rounds=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[-len(feeding.CASES) :]] == [*feeding.CASES]
+    with pytest.raises(InputError, match="cases should be among raw, keras"):
+        feeding.main(feeding.Settings(cases=("none",)))

@@ -236,6 +236,7 @@ def test_what_matters_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     weights.write_state({"base.0.weight": np.zeros(3, np.float32)}, tmp_path / "w.safetensors", TINY)
     training = Training(str(tmp_path / "run"), {"loss": "mse"})
     training.save()
+    training.wait()
     assert early == []
     names = ("a.csv.json", "mine.h5", "w.json", "w.safetensors", "run/state.txt")
     assert {(tmp_path / name).stat().st_ino for name in names} <= synced

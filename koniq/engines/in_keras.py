@@ -1,7 +1,7 @@
 """Keras as an engine, and the device that it computes on made ready: memory of GPUs as it grows, seed, precision."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from koniq.engines import gpus
 from koniq.engines.engine import Engine
@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from koniq.engines.plan import Plan
 
 
-def prepare(seed: int | None = None, precision: str = "float32", device: str = "auto", training: bool = False) -> str:
-    """Make the device ready and name it.
+Compile = Literal["auto", "yes", "no"]
+
+
+def prepare(
+    seed: int | None = None,
+    precision: str = "float32",
+    device: str = "auto",
+    training: bool = False,
+    jit_compile: Compile = "no",
+) -> str:
+    """Make the device ready and name it, with what it computes in: precision, TF32 on a GPU, XLA in training.
 
     precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...). device: "cpu" hides GPUs from this process,
-    "cuda" asks for one, "auto" is a GPU where there is one. training: that days depend on it. Raises InputError where a
-    GPU is asked for and not found, or, in training, shown by the system and not found.
+    "cuda" asks for one, "auto" is a GPU where there is one. training: that days depend on it. jit_compile: see
+    `resolved`. Raises InputError where a GPU is asked for and not found, or, in training, shown by the system and not
+    found.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if device == "cpu":
@@ -40,9 +50,30 @@ def prepare(seed: int | None = None, precision: str = "float32", device: str = "
     if seed is not None:
         keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_dtype_policy(precision)
-    name = f"{', '.join(found) or machine()}, Keras {keras.__version__} on {keras.backend.backend()}, {precision}"
+    how = resolved(precision, jit_compile)
+    by = f"Keras {keras.__version__} on {keras.backend.backend()}"
+    numbers = f"{precision}{' (TF32)' * how.get('tf32', False)}{', XLA' * how['compile']}"
+    name = f"{', '.join(found) or machine()}, {by}, {numbers}"
     LOG.info(f"Device: {name}")
     return name
+
+
+def resolved(precision: str, jit_compile: Compile) -> dict[str, Any]:
+    """What settings come to on this device, made ready: precision, compile, and on TensorFlow's GPU whether by TF32.
+
+    compile: whether a step is compiled as one, by XLA on TensorFlow. "auto": on a GPU of TensorFlow; on a processor it
+    takes minutes and saves little.
+    """
+    import keras
+
+    gpu = keras.backend.backend() == "tensorflow" and bool(_gpus())
+    how = {"precision": precision, "compile": jit_compile == "yes" or (jit_compile == "auto" and gpu)}
+    if gpu:
+        import tensorflow as tf
+
+        # Products in float32 by the first 10 bits of each factor's fraction; of no account to the mixed ones.
+        how["tf32"] = precision == "float32" and tf.config.experimental.tensor_float_32_execution_enabled()
+    return how
 
 
 def settled(plan: "Plan") -> "Plan":

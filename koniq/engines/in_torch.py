@@ -2,7 +2,7 @@
 
 import shutil
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -52,6 +52,12 @@ def can_compile(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.utils._triton.has_triton()
     return device.type == "cpu" and any(map(shutil.which, ("g++", "clang++")))
+
+
+def resolved(device: torch.device, precision: str, compiled: bool) -> dict[str, Any]:
+    """What settings came to on this device, see koniq.training.run.About."""
+    how = {"precision": precision, "compile": compiled}
+    return how | ({"tf32": tf32(device, precision)} if device.type == "cuda" else {})
 
 
 def settle(device: torch.device, precision: str, compile: str) -> tuple[str, bool, str]:

@@ -17,6 +17,7 @@ _HOME = {
     "Statistics": "run",
     "about": "run",
     "begun": "run",
+    "by_xla": "start",
     "initial": "start",
     "run_name": "run",
     "tested": "run",

@@ -1,7 +1,7 @@
 """Training in Keras: how the network starts, what an epoch sees, and what watches over it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,14 +14,16 @@ from koniq.data.datasets import DataSet
 from koniq.ground import InputError
 from koniq.network import Network, weights
 from koniq.pictures.memory import of_training, rows_of_training
-from koniq.pictures.order import EpochPlan, flipped
+from koniq.pictures.order import EpochPlan
 from koniq.training import stages
-from koniq.training.run import Progress, Run, check_finite, epoch_line
+from koniq.training.in_keras_feed import feed, flips, is_out_of_memory
+from koniq.training.run import Progress, Run, check_finite, epoch_line, out_of_memory
 from koniq.training.stages import Learner, Note, Stage
 from koniq.training.start import initial
 from ku import tensor_ops as ops
 from ku.batch_norm import Reestimate, hold, norms
 from ku.model_helper import ModelHelper
+from ku.on_device import OnDevice
 from ku.optimizers import FusedAdam
 from ku.virtual_batch import VirtualBatch, split
 
@@ -45,15 +47,39 @@ class KerasRun(Run):
     """A run whose network is Keras's."""
 
     STATE = "state.weights.h5"
+    NUMBERS = "numbers"  # the group in it; states of before have none, and are files of Keras's save_weights
 
-    def write_state(self, path: Path, progress: str, model: keras.Model) -> None:
-        model.save_weights(path)
-        with h5py.File(path, "a") as file:
+    def write_state(self, path: Path, progress: str, numbers: Sequence[np.ndarray]) -> None:
+        with h5py.File(path, "w") as file:
             file.attrs["progress"] = progress
+            for place, array in enumerate(numbers):
+                file[f"{self.NUMBERS}/{place}"] = array
+
+    def read_state(self, model: keras.Model) -> None:
+        """Give a compiled model the weights, and the optimiser, of the state."""
+        with h5py.File(self.state_path, "r") as file:
+            numbers = [file[f"{self.NUMBERS}/{place}"][()] for place in range(len(file.get(self.NUMBERS, ())))]
+        if not numbers:
+            model.load_weights(self.state_path)
+            return
+        for variable, array in zip(_variables(model), numbers, strict=True):
+            variable.assign(array)
 
     def read_progress(self) -> str:
         with h5py.File(self.state_path, "r") as file:
             return file.attrs["progress"]
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """What the next epoch depends on of a compiled model: the weights, moving statistics among them, the optimiser."""
+    return [*model.weights, *model.optimizer.variables]
+
+
+def _seen(variable: keras.Variable) -> np.ndarray:
+    """The numbers of a variable, on a processor by TensorFlow not copied: valid until the next step."""
+    if keras.backend.backend() == "tensorflow":
+        return np.asarray(keras.ops.convert_to_tensor(variable))
+    return keras.ops.convert_to_numpy(variable)
 
 
 class Noting(keras.callbacks.Callback):
@@ -110,9 +136,13 @@ class EstimateFirst(keras.callbacks.Callback):
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
-    """Ends the run with RunStopped within an epoch, as soon as a loss is not a finite number."""
+    """Ends the run with RunStopped within an epoch, soon after a loss that is not a finite number.
 
-    EVERY = 10  # batches; reading the loss makes a GPU wait
+    The mean of the losses, which the step keeps, is not finite from then on to the end of the epoch.
+    """
+
+    async_safe = True
+    EVERY = 50  # batches; to read it is to wait for the device, and for all that it was given to do
 
     def __init__(self, helper: ModelHelper):
         super().__init__()
@@ -120,11 +150,17 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if batch % self.EVERY == 0:
-            check_finite(logs or {}, f"after {batch + 1} batches of the epoch", self.best)
+            check_finite(
+                {name: float(value) for name, value in (logs or {}).items()},
+                f"after {batch + 1} batches of the epoch",
+                self.best,
+            )
 
 
 class ProgressBar(keras.callbacks.Callback):
     """A bar over the pictures of a stage, with their rate and the time left, and a line an epoch."""
+
+    async_safe = True
 
     def __init__(self, stage: Stage, done: int, pictures: int, batch_size: int):
         super().__init__()
@@ -178,8 +214,8 @@ def start(
         hold(model if statistics == "kept" else split(model, network.features).body)
     if micro_batch or statistics == "trailing":
         how = {"cut": network.features, "micro_batch": micro_batch or None, "trailing": statistics == "trailing"}
-        model = VirtualBatch(model.input, model.output, **how, name=model.name)
-    return model
+        return VirtualBatch(model.input, model.output, **how, name=model.name)
+    return OnDevice(model.input, model.output, name=model.name) if backend == "tensorflow" else model
 
 
 def _started(network: Network, chosen: str, data: DataSet, start_at_mean: bool) -> keras.Model:
@@ -200,13 +236,15 @@ class Chosen(Protocol):
     statistics: str
 
 
-def helper(run: Run, model: keras.Model, network: Network, data: DataSet, s: Chosen) -> tuple[ModelHelper, DataSet]:
+def helper(
+    run: Run, model: keras.Model, network: Network, data: DataSet, s: Chosen, compiled: bool = False
+) -> tuple[ModelHelper, DataSet]:
     """The ModelHelper that trains `model` on `data`, with the pictures decoded and every file in the run's folder.
 
     Returns with it the data set that is trained on, see `koniq.pictures.memory.of_training`. s.statistics: where they
     do not just move, nor are kept, the moving statistics of batch normalisation are set over the training set, in the
     table's order and not flipped: "reestimated" before each validation, the others before the first epoch, for
-    ImageNet's are of other pictures, and those of random weights of none.
+    ImageNet's are of other pictures, and those of random weights of none. compiled: by XLA.
     """
     data, pictures = of_training(data, network, run.folder, s.workers)
     made = ModelHelper(
@@ -216,22 +254,19 @@ def helper(run: Run, model: keras.Model, network: Network, data: DataSet, s: Cho
         loss=LOSSES[s.loss],
         metrics=["MAE", ops.plcc_tf],
         optimizer=FusedAdam,
-        early_stop_patience=s.patience,
+        early_stop_patience=s.patience or stages.NEVER,
         workers=s.workers,
+        jit_compile=compiled,
         models_root=run.folder,
         logs_root=run.folder / "tensorboard",
         save_final=False,
-        gen_params={
-            "batch_size": s.batch_size,
-            "data_path": str(run.folder),
-            "inputs": ["image_name"],
-            "outputs": ["MOS"],
-            "read_fn": lambda name, _: pictures[name],
-        },
+        gen_params={"batch_size": s.batch_size, "inputs": ["image_name"], "outputs": ["MOS"], "shuffle": False},
     )
+    feed(made, pictures, network)
     if s.statistics not in ("moving", "kept") and not run.finished:
         training, parts = data.part("training"), split(model, network.features)
-        batches = made.make_generator(training, shuffle=False, fixed_batches=len(training) >= s.batch_size)
+        whole = {"shape": (*network.input_size, 3), "dtype": np.uint8, "read_fn": lambda name, _: pictures[name]}
+        batches = made.make_generator(training, fixed_batches=len(training) >= s.batch_size, **whole)
         each_epoch = s.statistics == "reestimated"
         micro_batch = getattr(model, "micro_batch", s.batch_size) if each_epoch else s.batch_size
         callback = Reestimate(parts.body, parts.head, batches, micro_batch)
@@ -261,11 +296,16 @@ class KerasLearner(Learner):
         self.best = helper.checkpoint.path
         self.callbacks = list(helper.params.callbacks or ())
         helper.checkpoint.best = run.progress.best
+        self.kept: list[np.ndarray] = []  # the copy of the state before, which the next one takes the place of
 
     def begin(self, stage: Stage, resumed: bool) -> None:
         self.helper.compile(stage.lr)
+        nought = np.zeros((2, 1), np.float32)  # Keras makes metrics at their first use, and then traces the step twice
+        self.helper.model.compute_loss(None, nought, nought)
+        self.helper.model.compute_metrics(None, nought, nought)
+        self.helper.model.reset_metrics()
         if resumed:
-            self.helper.model.load_weights(self.run.state_path)
+            self.run.read_state(self.helper.model)
 
     def fit(self, stage: Stage, first: int, note: Note) -> None:
         helper, training, validation = self.helper, self.data.part("training"), self.data.part("validation")
@@ -273,14 +313,12 @@ class KerasLearner(Learner):
         plan = EpochPlan(training, self.seed, stage.number, first)
         train_gen = helper.make_generator(
             plan.rows(),
-            shuffle=False,
             ids_fn=plan,
-            process_fn=flipped,
-            process_args="flip",
             # A rest of one or two pictures would be normalised by statistics of one or two.
             fixed_batches=len(training) >= batch_size,
+            **flips(helper.model),
         )
-        valid_gen = helper.make_generator(validation, shuffle=False, batch_size=max(batch_size, 32))
+        valid_gen = helper.make_generator(validation, batch_size=max(batch_size, 32))
         helper.params.callbacks = [
             *self.callbacks,
             Reseed(self.seed, stage.number),
@@ -290,13 +328,23 @@ class KerasLearner(Learner):
             ProgressBar(stage, first, len(train_gen) * batch_size, batch_size),
         ]
         how = {"epochs": stage.epochs, "initial_epoch": first, "recompile": False, "verbose": False}
-        helper.train(train_gen, valid_gen, stage.lr, **how)
+        try:
+            helper.train(train_gen, valid_gen, stage.lr, **how)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise out_of_memory(batch_size, getattr(helper.model, "micro_batch", 0) or 0) from error
+            raise
 
     def load_best(self) -> None:
         self.helper.load_model(verbose=0)
 
-    def state(self) -> tuple[keras.Model]:
-        return (self.helper.model,)
+    def state(self) -> tuple[list[np.ndarray]]:
+        variables = _variables(self.helper.model)
+        if [variable.shape for variable in variables] != [array.shape for array in self.kept]:
+            self.kept = [np.empty(variable.shape, variable.dtype) for variable in variables]
+        for kept, variable in zip(self.kept, variables, strict=True):
+            np.copyto(kept, _seen(variable))
+        return (self.kept,)
 
 
 def train(

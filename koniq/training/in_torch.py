@@ -16,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
-from koniq.engines.in_torch import precise, prepare, settle
+from koniq.engines.in_torch import precise, prepare, resolved, settle
 from koniq.ground import InputError
 from koniq.ground.log import LOG
 from koniq.network import Network, weights
@@ -28,7 +28,7 @@ from koniq.training.in_torch_held import Held, Tail
 from koniq.training.in_torch_losses import LOSSES
 from koniq.training.in_torch_means import Means, averaged
 from koniq.training.in_torch_processes import Group, average_statistics, synced
-from koniq.training.run import Run, about, begun, check_finite, epoch_line, run_name
+from koniq.training.run import Run, about, begun, check_finite, epoch_line, out_of_memory, run_name
 from koniq.training.stages import Learner, Monitor, Note, Stage
 from koniq.training.start import initial
 
@@ -146,7 +146,7 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe, he
         pictures = held
         if not held:
             data, pictures = of_training(data, network, run.folder, s.workers, group.rank > 0, group.together)
-        run.begin(data, network, device, learner.best)
+        run.begin(data, network, device, learner.best, resolved(group.device, precision, compiled))
         learner.ready(data, pictures, compiled)
     monitor = Monitor(*SELECT_BY[s.select_by], s.patience)
     stages.train(run, learner, Stage.all(s.epochs, s.learning_rates), monitor, s.reload_best)
@@ -226,7 +226,12 @@ class TorchLearner(Learner):
                 batches = self.batches(plan.rows())
                 pictures = len(batches) * s.batch_size
                 bar.reset(pictures)
-                values = self._train(batches, bar)
+                try:
+                    values = self._train(batches, bar)
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise out_of_memory(s.batch_size, s.micro_batch, group.size) from error
                 if s.statistics == "reestimated":
                     self._reestimate(self.judged, s.micro_batch or s.batch_size)
                 if group.size > 1 and not s.sync_batch_norm:
@@ -326,6 +331,11 @@ def _adam(module: nn.Module, lr: float, body_rate: float) -> torch.optim.Adam:
     body = [each for each in module.base.parameters() if each.requires_grad]
     groups = [{"params": body, "lr": lr * body_rate}, {"params": list(module.fc.parameters())}]
     return torch.optim.Adam(groups, lr, fused=True)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the processor, had not the memory for what was to be computed."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _on_host(state: Any) -> Any:

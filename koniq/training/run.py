@@ -3,7 +3,8 @@
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,8 @@ from ku.files import atomic_path, lock_file
 Statistics = Literal["moving", "kept", "frozen", "trailing", "reestimated"]  # of batch normalisation, in training
 
 FREE = ("run", "resume", "overwrite", "workers", "test")  # settings that may differ when a run is resumed
-ANYWHERE = ("device",)  # settings that are kept and may differ, too, or be absent: auto is another device elsewhere
+# Settings that are kept and may differ, too, or be absent: auto is another device elsewhere, and compiled or not.
+ANYWHERE = ("device", "jit_compile")
 # Settings that older runs do not have, and what they did.
 LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
@@ -44,6 +46,7 @@ class About:
     settings: Mapping[str, Any]
     finished: Mapping[str, Any] | None = None  # epochs, seconds, best; None before the end
     device: str = ""
+    resolved: Mapping[str, Any] = field(default_factory=dict)  # precision, compile, on a GPU tf32: never "auto"
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
     network: Mapping[str, Any] = field(default_factory=dict)  # as Network.record
@@ -107,9 +110,15 @@ class Run:
     weights with the record of their network, what a framework adds (tensorboard/), and, until the run has come to its
     end, STATE: network, optimiser and Progress after the last whole epoch, in one file, so that a run killed at any
     moment goes on from there. A subclass for a framework says what that file is and how it is written and read.
+
+    State and curves are written by a thread, from copies, while the next epoch is under way. Killed then, the run goes
+    on from the state of the epoch before: log and best weights may be an epoch ahead of it, the weights two where they
+    are written before `wait`, and what is done again gives them again.
     """
 
     STATE = ""  # the name of the file; none: a run that is killed begins again
+    _writer: ThreadPoolExecutor | None = None
+    _written: Future | None = None  # what the thread is at, or was
 
     def __init__(self, name: str, settings: Mapping[str, Any], resume: bool = False, overwrite: bool = False):
         self.folder = self.place(name)
@@ -158,15 +167,20 @@ class Run:
         return Progress(**json.loads(self.read_progress())) if self.has_state else Progress()
 
     def write_state(self, path: Path, progress: str, *of: Any) -> None:
-        """Write the state `of` a network, with `progress`, a text, to `path`."""
+        """Write the state `of` a network, copies of its numbers, with `progress`, a text, to `path`. In a thread."""
         raise NotImplementedError
 
     def read_progress(self) -> str:
         """The text that the state was written with."""
         raise NotImplementedError
 
-    def begin(self, data: DataSet, network: Network, device: str, best: Path) -> None:
-        """Write settings.json, and beside where the best weights will lie the record of their network."""
+    def begin(
+        self, data: DataSet, network: Network, device: str, best: Path, resolved: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write settings.json, and beside where the best weights will lie the record of their network.
+
+        resolved: what became of settings that leave a choice, see About.
+        """
         if self.finished:
             return
         self.facts = {
@@ -176,6 +190,7 @@ class Run:
             **({"teacher": dict(data.teacher)} if data.teacher else {}),
             "network": network.record(),
             "device": device,
+            **({"resolved": dict(resolved)} if resolved else {}),
             "versions": machine.versions(),
             "commit": machine.commit(),
         }
@@ -193,23 +208,41 @@ class Run:
         return self.state_path.is_file()
 
     def save(self, *of: Any) -> None:
-        """Keep the state, in one rename: the weights, the optimiser, and the progress."""
-        if not self.STATE:
-            return
+        """Keep the state, in one rename: the weights, the optimiser, and the progress. `of`: copies, see `wait`."""
+        if self.STATE:
+            self._later(self._write_state, json.dumps(asdict(self.progress)), of)
+
+    def _write_state(self, progress: str, of: tuple[Any, ...]) -> None:
         with atomic_path(self.state_path) as path:
-            self.write_state(path, json.dumps(asdict(self.progress)), *of)
+            self.write_state(path, progress, *of)
+
+    def _later(self, work: Callable[..., None], *of: Any) -> None:
+        """Have the thread do this, after what it is at. An error keeps it from all that was to come after it."""
+        before = self._written
+        self._writer = self._writer or ThreadPoolExecutor(1, "run")  # which Python waits for when it ends
+        self._written = self._writer.submit(lambda: (before and before.result(), work(*of)))
+
+    def wait(self) -> None:
+        """Until all is written; the copies that were to be written may be overwritten then. Raises what kept it."""
+        written, self._written = self._written, None
+        if written:
+            written.result()
 
     def show(self) -> None:
-        """Write log.csv and draw curves.png."""
+        """Write log.csv, and have curves.png drawn."""
         log = pd.DataFrame(self.progress.log)
         write_csv(log, self.folder / LOGGED)
-        draw_curves(log, self.folder / CURVES)
+        self._later(draw_curves, log, self.folder / CURVES)
 
     def begin_stage(self, stage: int, *of: Any) -> None:
-        """Keep the state that a stage starts from; the best weights, which it may come from, may soon be others."""
+        """Keep the state that a stage starts from; the best weights, which it may come from, may soon be others.
+
+        So it is there before the stage begins, and the end of the stage before was there before it.
+        """
         self.progress.stage, self.progress.epoch, self.progress.stage_done = stage, 0, False
         self.progress.wait, self.progress.wait_best = 0, None
         self.save(*of)
+        self.wait()
 
     def end_epoch(self, row: Mapping[str, float], stage_done: bool, *of: Any) -> None:
         """Note an epoch of the stage that was begun: its row of the log, and the state after it."""
@@ -222,11 +255,30 @@ class Run:
 
     def finish(self) -> None:
         """Note in settings.json that the run has come to its end, and give its state up."""
+        self.wait()
         seconds = round(sum(row["seconds"] for row in self.progress.log), 1)
         self.facts["finished"] = {"epochs": len(self.progress.log), "seconds": seconds, "best": self.progress.best}
         self._write_facts()
         if self.has_state:
             self.state_path.unlink()
+
+
+def out_of_memory(batch_size: int, micro_batch: int = 0, processes: int = 1) -> RunStopped:
+    """What ends a training whose device lacks the memory for `micro_batch` pictures at a time; 0: for the batch.
+
+    batch_size: of all processes together, each of which has its share.
+    """
+    batch_size //= processes
+    now = micro_batch or batch_size
+    powers = [1 << exponent for exponent in range(now.bit_length())]
+    less = max((size for size in powers if size < now and batch_size % size == 0), default=0)
+    said = f"The memory of the device does not suffice for {now} picture{'s' * (now > 1)} at a time."
+    if not less:
+        return RunStopped(f"{said} Try a smaller --input-size, mixed precision, or a device with more memory.")
+    return RunStopped(
+        f"{said} Try --micro-batch {less}, with --overwrite or another --run, for a run goes on by the settings that "
+        "it began with. Once more memory is free, --resume goes on after the last whole epoch."
+    )
 
 
 def check_finite(values: Mapping[str, float], when: str, best: Path) -> None:

@@ -95,7 +95,7 @@ class Learner(Protocol):
         """After the last stage: leave the best weights where those of other runs lie, if they have not lain there."""
 
     def state(self) -> tuple[Any, ...]:
-        """What the run's `write_state` takes."""
+        """What the run's `write_state` takes: copies, for it is written while the training goes on."""
         return ()
 
 
@@ -108,6 +108,15 @@ def train(run: Run, learner: Learner, stages: Sequence[Stage], monitor: Judge, r
     if run.finished:
         learner.load_best()
         return
+    try:
+        _train(run, learner, stages, monitor, reload_best)
+    finally:
+        run.wait()
+    run.finish()
+    LOG.info(f"The run lies in {run.folder}, its best weights in {learner.best.name}")
+
+
+def _train(run: Run, learner: Learner, stages: Sequence[Stage], monitor: Judge, reload_best: bool) -> None:
     progress = run.progress
     for stage in stages:
         if stage.number < progress.stage or (stage.number == progress.stage and progress.stage_done):
@@ -121,14 +130,13 @@ def train(run: Run, learner: Learner, stages: Sequence[Stage], monitor: Judge, r
         learner.fit(stage, progress.epoch, _noting(run, learner, stage, monitor))
     learner.load_best()
     learner.end()
-    run.finish()
-    LOG.info(f"The run lies in {run.folder}, its best weights in {learner.best.name}")
 
 
 def _noting(run: Run, learner: Learner, stage: Stage, monitor: Judge) -> Note:
     """What is to be done after each epoch of a stage."""
 
     def note(epoch: int, values: Mapping[str, float], seconds: float) -> bool:
+        run.wait()  # the state of the epoch before; the copies for the next may take the room of those for it
         check_finite(values, f"in epoch {epoch + 1}", learner.best)
         best, over = monitor.judge(run.progress, values)
         if best:

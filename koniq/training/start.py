@@ -44,3 +44,19 @@ def initial(weights: str, network: Network, *bodies: str) -> Initial:
             raise InputError(f"{error} Or train from random weights with --weights none.") from error
         LOG.info(f"ImageNet weights could NOT be fetched; training starts from RANDOM weights. {error}")
         return Initial("random")
+
+
+def by_xla(
+    jit_compile: Literal["auto", "yes", "no"], micro_batch: int, statistics: str
+) -> Literal["auto", "yes", "no"]:
+    """`jit_compile` as far as a training in Keras can be compiled: one with a virtual batch cannot, auto is no there.
+
+    Raises InputError if it should be.
+    """
+    if not micro_batch and statistics != "trailing":
+        return jit_compile
+    if jit_compile == "yes":
+        raise InputError(
+            "jit_compile should be auto or no with micro_batch, and with statistics=trailing. Received: jit_compile=yes"
+        )
+    return "no"

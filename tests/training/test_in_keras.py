@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -19,9 +20,15 @@ from tiny import TINY as NETWORK
 
 import koncept512_train
 from koniq.data import datasets
+from koniq.engines import in_keras as engine
+from koniq.ground import InputError
 from koniq.network import NETWORKS
 from koniq.pictures.decoding import decode
+from koniq.training import by_xla, in_keras
 from ku.files import lock_file
+from ku.on_device import OnDevice
+from ku.optimizers import FusedAdam
+from ku.virtual_batch import VirtualBatch
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "helpers" / "tiny.py"
@@ -83,6 +90,8 @@ def test_a_run_writes_its_folder(whole, data):
     assert facts["settings"]["epochs"] == [3, 3]
     assert {"python", "keras", "tensorflow", "numpy"} <= facts["versions"].keys()
     assert facts["finished"]["epochs"] == 6
+    assert facts["resolved"] == {"precision": "float32", "compile": False}
+    assert facts["device"].endswith(", float32")
     log = pd.read_csv(run / "log.csv")
     assert log.stage.tolist() == [1, 1, 1, 2, 2, 2]
     assert log.lr.tolist() == [1e-2] * 3 + [1e-3] * 3
@@ -109,14 +118,21 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(whole):
 
 
 @pytest.mark.parametrize(
-    "kills",
+    ("kills", "kept"),
     [
-        [("stage 1/2, epoch 1/3", 0)],
-        pytest.param([("stage 1/2, epoch 3/3", 0.05), ("stage 2/2, epoch 1/3", 0.2)], marks=pytest.mark.long),
+        ([("stage 1/2, epoch 2/3", 0)], "stage 1/2, epoch 1/3"),
+        pytest.param(
+            [("stage 1/2, epoch 3/3", 0.05), ("stage 2/2, epoch 1/3", 0.2)],
+            "stage 1/2, epoch 3/3",
+            marks=pytest.mark.long,
+        ),
     ],
 )
-def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, kills):
-    """Killed within a stage, as one ends and the next begins, and in the second, where another optimiser is at work."""
+def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, kills, kept):
+    """Killed within a stage, as one ends and the next begins, and in the second, where another optimiser is at work.
+
+    The epoch that has just ended may not be on the disk yet; the one before it is.
+    """
     run = tmp_path / "whole"
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     for line, seconds in kills:
@@ -130,7 +146,7 @@ def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path, ki
         process.wait()
     done = train(data, run, *STAGES, "--resume")
     assert done.returncode == 0, done.stderr
-    assert line not in done.stdout
+    assert kept not in done.stdout
     assert_same_run(run, whole[0])
     assert {path.name for path in run.iterdir()} == {path.name for path in whole[0].iterdir()}
 
@@ -167,6 +183,123 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_best_weights(data,
     assert "Traceback" not in said
     assert all(np.isfinite(array).all() for array in best(run).values())
     assert pd.read_csv(run / "log.csv").notna().all(axis=None)
+
+
+def count(monkeypatch, kind, name):
+    """The calls of a method of `kind` from here on, a number in a list."""
+    calls, own = [0], getattr(kind, name)
+
+    def counted(*of, **more):
+        calls[0] += 1
+        return own(*of, **more)
+
+    monkeypatch.setattr(kind, name, counted)
+    return calls
+
+
+SHORT = ("--epochs", 2, 1, "--learning-rates", 1e-3, 1e-4)
+
+
+@pytest.mark.parametrize("micro_batch", [0, pytest.param(2, marks=pytest.mark.long)])
+def test_a_training_is_one_graph_and_its_validation_another(data, tmp_path, here, monkeypatch, micro_batch):
+    """Over two stages, three epochs, and batches of 4, 8 and, at the end of the training set, 3."""
+    kind = VirtualBatch if micro_batch else OnDevice
+    trained, tested = count(monkeypatch, kind, "train_step"), count(monkeypatch, OnDevice, "test_step")
+    assert here(data, tmp_path / "run", *SHORT, "--micro-batch", micro_batch) == 0
+    assert (trained, tested) == ([1], [1])
+
+
+def test_no_number_is_read_from_the_device_in_a_step(data, tmp_path, here, monkeypatch):
+    """Four times the batches, and as many numbers read: those of an epoch, and of its first batch in 50."""
+    tensors = pytest.importorskip("tensorflow.python.framework.ops")._EagerTensorBase
+    read = {name: count(monkeypatch, tensors, name) for name in ("numpy", "__float__", "__int__", "__array__")}
+    steps = count(monkeypatch, in_keras.ProgressBar, "on_train_batch_end")
+    found = []
+    for size in (8, 2):
+        for calls in (steps, *read.values()):
+            calls[0] = 0
+        settings = ("--epochs", 1, "--learning-rates", 1e-3, "--batch-size", size)
+        assert here(data, tmp_path / str(size), *settings) == 0
+        found.append((steps[0], {name: calls[0] for name, calls in read.items()}))
+    assert [taken for taken, _ in found] == [3, 12]
+    assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_state_gives_the_network_and_its_optimiser_back(tmp_path, older):
+    """As it is written now, and as Keras wrote it in older runs."""
+    models = []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        model = NETWORK.build()
+        model.compile(FusedAdam(1e-2), "mse", run_eagerly=True)
+        model.optimizer.build(model.trainable_variables)
+        models.append(model)
+    trained, fresh = models
+    rng = np.random.default_rng(0)
+    pictures, mos = rng.integers(0, 256, (4, 24, 32, 3), np.uint8), rng.uniform(0, 100, (4, 1))
+    trained.train_on_batch(pictures, mos)
+    run = in_keras.KerasRun(str(tmp_path / "run"), {})
+    if older:
+        trained.save_weights(run.state_path)
+        with h5py.File(run.state_path, "a") as file:
+            file.attrs["progress"] = '{"epoch": 2}'
+    else:
+        helper = SimpleNamespace(
+            model=trained, checkpoint=SimpleNamespace(path=None), params=SimpleNamespace(callbacks=())
+        )
+        learner = in_keras.KerasLearner(run, helper, None, 1)
+        run.progress.epoch = 2
+        run.save(*learner.state())
+        before = [array.copy() for array in learner.kept]
+        run.wait()
+        trained.train_on_batch(pictures, mos)  # by which the copies do not change
+        assert all(map(np.array_equal, before, learner.kept))
+        trained = before
+    run.read_state(fresh)
+    assert run.read().epoch == 2
+    variables = [*fresh.weights, *fresh.optimizer.variables]
+    expected = trained if not older else [*trained.weights, *trained.optimizer.variables]
+    for variable, wanted in zip(variables, expected, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), np.asarray(wanted))
+
+
+def test_a_device_without_the_memory_ends_the_run_with_what_may_do(data, tmp_path, here, capsys, monkeypatch):
+    class ResourceExhaustedError(Exception):
+        pass
+
+    def full(*of, **more):
+        raise ResourceExhaustedError("OOM when allocating tensor with shape[4,384,512,32]")
+
+    monkeypatch.setattr(keras.Model, "fit", full)
+    assert here(data, tmp_path / "run", *SHORT) == 1
+    said = capsys.readouterr().err
+    assert "does not suffice for 4 pictures at a time. Try --micro-batch 2," in said
+    assert "Traceback" not in said
+
+
+def test_what_is_compiled_is_said(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    for choice, compiled in (("auto", False), ("no", False), ("yes", True)):
+        assert engine.resolved("float32", choice) == {"precision": "float32", "compile": compiled}
+    assert engine.prepare(jit_compile="yes").endswith("on tensorflow, float32, XLA")
+    monkeypatch.setattr(engine, "_gpus", lambda: ["NVIDIA H100"])
+    assert engine.resolved("mixed_bfloat16", "auto") == {"precision": "mixed_bfloat16", "compile": True, "tf32": False}
+    said = engine.prepare(jit_compile="auto")
+    assert said.startswith("NVIDIA H100, Keras ")
+    assert said.endswith(", float32 (TF32), XLA")
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        assert engine.prepare(jit_compile="no").endswith(", float32")
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+
+
+def test_a_virtual_batch_is_not_compiled():
+    assert [by_xla(choice, 0, "moving") for choice in ("auto", "yes", "no")] == ["auto", "yes", "no"]
+    assert by_xla("auto", 2, "moving") == by_xla("auto", 0, "trailing") == "no"
+    with pytest.raises(InputError, match=r"jit_compile should be auto or no with micro_batch.*Received: .*=yes"):
+        by_xla("yes", 2, "moving")
 
 
 @pytest.mark.long

@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -77,9 +82,9 @@ class Number(Learner):
         return self.number, self.steps
 
 
-def train(folder, monitor, kill="", after=0, **more):
+def train(folder, monitor, kill="", after=0, kind=NumberRun, **more):
     folder.mkdir(exist_ok=True)
-    run = NumberRun(str(folder), {"loss": "mse"}, resume=True)
+    run = kind(str(folder), {"loss": "mse"}, resume=True)
     if not run.finished:
         (folder / "settings.json").write_text(json.dumps({"settings": run.settings}))
     learner = Number(run, kill, after)
@@ -125,6 +130,49 @@ def test_a_run_killed_anywhere_goes_on_as_if_never_stopped(tmp_path, kill):
             assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
         assert not (folder / "state.json").exists()
     assert after >= 2
+
+
+class LateRun(NumberRun):
+    """States come late, so that what kills the process may come before them."""
+
+    def write_state(self, path, progress, *of):
+        time.sleep(0.02)
+        super().write_state(path, progress, *of)
+
+
+def killed_anywhere(folder):
+    """Processes that end at once, wherever a run may be, with nothing waited for; each run is then gone on with."""
+    monitor = Monitor("val_loss", -1, 3)
+    train(folder / "whole", monitor)
+    for kill in KILLED:
+        after, code = 0, 9
+        while code == 9:
+            run = folder / f"{kill}-{after}"
+            if not os.fork():
+                Number.at = lambda self, place: _die_at(self, place)
+                train(run, monitor, kill, after, LateRun)
+                os._exit(0)
+            code = os.waitstatus_to_exitcode(os.wait()[1])
+            assert code in (0, 9)
+            train(run, monitor)
+            for name in ("log.csv", "settings.json", "best.json"):
+                assert (run / name).read_bytes() == (folder / "whole" / name).read_bytes(), (kill, after, name)
+            after += 1
+        assert after >= 3
+
+
+def _die_at(number, place):
+    number.after -= place == number.kill
+    if number.after < 0:
+        os._exit(9)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_killed_before_its_state_is_written_does_that_epoch_again(tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    code += f"from pathlib import Path; import test_stages; test_stages.killed_anywhere(Path({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_finished_run_only_gives_its_best_weights(tmp_path):
