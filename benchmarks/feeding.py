@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from koniq.commands import cli
 from koniq.data.datasets import DataSet
+from koniq.engines.plan import has_keras
 from koniq.ground import InputError, machine
 from koniq.ground.text import markdown_table
-from koniq.network import KONCEPT512
+from koniq.network import KONCEPT512, weight_files
 from koniq.pictures.order import EpochPlan
 from koniq.pictures.prepared import Prepared, prepare
 
@@ -48,7 +49,7 @@ def main(s: Settings) -> None:
         raise InputError(f"cases should be among {', '.join(CASES)}. Received: {', '.join(s.cases)}")
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         prepared, ids = made_up(Path(folder), s)
-        names = [name for name in CASES if name == "raw" or not s.cases or name in s.cases]
+        names = [name for name in CASES if name == "raw" or (name in s.cases if s.cases else can_run(name))]
         epochs = {name: CASES[name](prepared, ids, s) for name in names}
         found = pd.DataFrame([times(epochs, len(ids) // s.batch_size * s.batch_size) for _ in rounds(s)][1:])
     print(f"\n{machine.machine()}; {machine.in_words(machine.versions())}; {machine.commit()}")
@@ -56,6 +57,11 @@ def main(s: Settings) -> None:
         f"{s.size[0]}x{s.size[1]}, batches of {s.batch_size}, {s.workers} threads; {s.rounds} rounds of {len(ids):,}\n"
     )
     print(table(found))
+
+
+def can_run(name: str) -> bool:
+    """Whether the framework of a case is installed."""
+    return weight_files.has_torch() if name.startswith("torch") else has_keras() if name.startswith("keras") else True
 
 
 def rounds(s: Settings) -> tqdm:
@@ -137,12 +143,35 @@ def in_keras(prepared: Prepared, ids: pd.DataFrame, s: Settings, step: bool, hel
     return epoch
 
 
-# What PyTorch's training does is a case of its own here: a function of (prepared, ids, settings) that gives an epoch.
+def in_torch(prepared: Prepared, ids: pd.DataFrame, s: Settings, held: bool) -> Epoch:
+    """held: the set on the device, which without a GPU is the processor's memory."""
+    import torch
+
+    from koniq.training.in_torch_feed import Batches, Host, OnDevice, fed
+    from koniq.training.in_torch_processes import Group
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    names = ids.image_name.drop_duplicates().tolist()
+    way, plan = (
+        OnDevice(prepared, names, device) if held else Host(prepared, device, s.workers),
+        EpochPlan(ids, 1, 0, 0),
+    )
+
+    def epoch() -> None:
+        for pixels, _ in fed(Batches(plan(), s.batch_size, Group(0, 1, device), whole_only=True), way):
+            last = pixels
+        last[0].cpu()  # until it is there
+
+    return epoch
+
+
 CASES: dict[str, Callable[[Prepared, pd.DataFrame, Settings], Epoch]] = {
     "raw": raw,
     "keras": lambda *of: in_keras(*of, step=False, held=False),  # batches by threads, as they come to the step
     "keras, mirrored": lambda *of: in_keras(*of, step=True, held=False),  # and mirrored by it
     "keras, on the device": lambda *of: in_keras(*of, step=True, held=True),  # taken from there, and mirrored
+    "torch": lambda *of: in_torch(*of, held=False),  # by threads, mirrored: on a processor by them
+    "torch, on the device": lambda *of: in_torch(*of, held=True),
 }
 
 

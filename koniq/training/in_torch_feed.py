@@ -87,8 +87,8 @@ class Host:
             )
             for place, row in zip(pixels.numpy(), rows, strict=True):
                 place[...] = self.source.stored(batches.names[row], batches.flips[row])
-            if on_host and self.source.mirrors:
-                _mirror(pixels, batches.flips[rows])
+            if on_host and self.source.mirrors:  # there the threads have the time
+                return mirrored(pixels, torch.from_numpy(batches.flips[rows]))
             return pixels
 
         with threads(self.workers) as pool:
@@ -139,15 +139,21 @@ def fed(batches: Batches, feed: Feed) -> Iterator[tuple[torch.Tensor, torch.Tens
 
 
 def mirrored(pixels: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
-    """Pictures (pictures, height, width, 3), mirrored left to right where `flips` (pictures,) is true."""
-    return torch.where(flips[:, None, None, None], pixels.flip(2), pixels)
+    """Pictures (pictures, height, width, 3), mirrored left to right where `flips` (pictures,) is true.
 
-
-def _mirror(pixels: torch.Tensor, flips: np.ndarray) -> None:
-    """The same on a processor, in place, a tenth of the time of NumPy's: channels first, PyTorch has a path for it."""
-    for row in np.flatnonzero(flips):
+    On a processor in place, in a tenth of NumPy's time: for channels that come first PyTorch has a path of its own.
+    """
+    if pixels.device.type != "cpu":
+        return chosen(pixels, flips)
+    for row in np.flatnonzero(flips.numpy()):
         picture = pixels[row]
         picture.copy_(picture[None].permute(0, 3, 1, 2).flip(3)[0].permute(1, 2, 0))
+    return pixels
+
+
+def chosen(pixels: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
+    """The same anywhere, without a wait for `flips`."""
+    return torch.where(flips[:, None, None, None], pixels.flip(2), pixels)
 
 
 def _flips(batches: Batches, own: Sequence[np.ndarray], device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -10,7 +10,7 @@ import torch
 
 from koniq.pictures.order import Seen, flipped
 from koniq.training import in_torch_feed
-from koniq.training.in_torch_feed import Batches, Host, OnDevice, fed, feed, mirrored
+from koniq.training.in_torch_feed import Batches, Host, OnDevice, chosen, fed, feed, mirrored
 from koniq.training.in_torch_processes import Group
 
 CPU = torch.device("cpu")
@@ -75,9 +75,10 @@ def test_what_is_kept_both_ways_is_not_mirrored_again(where):
 
 def test_mirroring_on_the_device_is_numpys():
     pixels, flips = torch.from_numpy(np.stack(list(Drawn(6).by_name.values()))), torch.tensor([True, False] * 3)
-    found = mirrored(pixels, flips).numpy()
-    for one, flip, straight in zip(found, flips.tolist(), pixels.numpy(), strict=True):
-        np.testing.assert_array_equal(one, flipped(straight, flip))
+    straight = pixels.numpy().copy()
+    for way in (chosen, mirrored):
+        for one, flip, before in zip(way(pixels, flips).numpy(), flips.tolist(), straight, strict=True):
+            np.testing.assert_array_equal(one, flipped(before, flip))
 
 
 @pytest.mark.parametrize("size", [2, 3])
