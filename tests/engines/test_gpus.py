@@ -392,3 +392,22 @@ def test_a_run_goes_on_with_on_another_device(tmp_path, before):
     del run
     with pytest.raises(InputError, match=r"resumed with the settings that it began with: seed=1. Received: seed=2"):
         Run(str(tmp_path / "run"), {"seed": 2, "device": "cpu"}, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "precision", "tf32"),
+    [(True, "float32", True), (False, "float32", False), (True, "mixed_bfloat16", False)],
+)
+def test_what_settings_came_to_on_pytorchs_gpu_is_said(monkeypatch, allowed, precision, tf32):
+    torch = pytest.importorskip("torch")
+    from koniq.engines import in_torch
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    monkeypatch.setattr(in_torch, "hardware", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(in_torch, "can_compile", lambda device: True)
+    gpu = torch.device("cuda")
+    settled, compiled, device = in_torch.settle(gpu, precision, "auto")
+    assert in_torch.resolved(gpu, settled, compiled) == {"precision": precision, "compile": True, "tf32": tf32}
+    rounded = " (convolutions in TF32)" if tf32 else ""
+    assert device == f"NVIDIA H200, PyTorch {torch.__version__}, {precision}{rounded}, compiled"
+    assert in_torch.resolved(torch.device("cpu"), "float32", False) == {"precision": "float32", "compile": False}

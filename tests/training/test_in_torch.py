@@ -112,10 +112,17 @@ def test_a_run_learns_and_keeps_the_best_by_validation_plcc(whole):
     assert pd.read_csv(whole[0] / "test/metrics.csv").set_index("metric").value.srcc > 0.8
     facts = json.loads((whole[0] / "settings.json").read_text())
     assert facts["finished"]["best"] == log.val_plcc_tf.max()
+    assert facts["resolved"] == {
+        "precision": "float32" if "float32" in facts["device"] else "mixed_bfloat16",
+        "compile": False,
+    }
 
 
 def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path):
-    """Killed within a stage, and again as it ends and the next, which starts from the last weights, begins."""
+    """Killed within a stage, and again as it ends and the next, which starts from the last weights, begins.
+
+    States are written by a thread: the epoch that a kill comes right after may be done again.
+    """
     run = tmp_path / "whole"
     for line, seconds in (("stage 1/2, epoch 1/3", 0), ("stage 1/2, epoch 3/3", 0.02)):
         process = subprocess.Popen(
@@ -131,7 +138,7 @@ def test_a_killed_run_resumed_is_the_uninterrupted_run(whole, data, tmp_path):
         process.wait()
     done = train(data, run, *STAGES, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "stage 1/2" not in done.stdout
+    assert "stage 1/2, epoch 1/3" not in done.stdout
     log, expected = (pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (run, whole[0]))
     pd.testing.assert_frame_equal(log, expected)
     ours, theirs = best(run), best(whole[0])

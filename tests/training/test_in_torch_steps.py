@@ -15,6 +15,7 @@ from tqdm import tqdm
 from waits import Waits
 
 from koniq.data.datasets import DataSet
+from koniq.ground import InputError, RunStopped
 from koniq.network import KONCEPT512
 from koniq.pictures.order import EpochPlan, Seen
 from koniq.training import in_torch
@@ -98,6 +99,63 @@ def test_on_a_gpu_no_step_waits(tmp_path):
         in_torch.Means.values = values
         torch.cuda.set_sync_debug_mode("default")
     assert told
+
+
+@pytest.mark.parametrize(("whole", "steps"), [(True, 2), (False, 3)])
+def test_the_rest_of_a_batch_is_trained_on_if_asked_for(tmp_path, whole, steps):
+    made = learner(tmp_path, TINY, Settings(batch_size=4, whole_batches=whole), 10)
+    epoch(made)
+    assert {int(state["step"]) for state in made.adam.state.values()} == {steps}
+
+
+def test_a_rest_of_one_picture_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"whole_batches should be on, .* Received: 9 pictures of training, batch_si"):
+        learner(tmp_path, TINY, Settings(batch_size=4, whole_batches=False), 9)
+    learner(tmp_path / "other", TINY, Settings(batch_size=4), 9)
+
+
+@pytest.mark.parametrize(
+    ("error", "micro_batch", "said"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            0,
+            "for 8 pictures at a time. Try --mi",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"),
+            4,
+            "for 4 pictures at a time. Try --mi",
+        ),
+    ],
+    ids=["gpu", "processor"],
+)
+def test_memory_that_does_not_suffice_is_one_sentence(tmp_path, monkeypatch, error, micro_batch, said):
+    made = learner(tmp_path, TINY, Settings(batch_size=8, micro_batch=micro_batch), 16)
+
+    def short(*_):
+        raise error
+
+    monkeypatch.setattr(made, "_backward", short)
+    with pytest.raises(RunStopped, match=said) as stopped:
+        made.fit(STAGE, 0, lambda *_: True)
+    assert f"--micro-batch {(micro_batch or 8) // 2}, with --overwrite" in str(stopped.value)
+    monkeypatch.setattr(made, "_backward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # another error stays what it is
+        made.fit(STAGE, 0, lambda *_: True)
+
+
+def test_a_state_is_a_copy_that_training_does_not_move(tmp_path):
+    made = learner(tmp_path, TINY, Settings(batch_size=4, average=0.9), 8)
+    epoch(made)
+    module, adam, average = made.state()
+    kept = {key: tensor.clone() for key, tensor in module.items()}
+    moments = [each["exp_avg"].clone() for each in adam["state"].values()]
+    epoch(made, 1)
+    assert all(torch.equal(module[key], kept[key]) for key in kept)
+    assert all(torch.equal(each["exp_avg"], was) for each, was in zip(adam["state"].values(), moments, strict=True))
+    assert any(not torch.equal(tensor, kept[key]) for key, tensor in made.module.state_dict().items())
+    assert int(average["n_averaged"]) == 2
 
 
 @pytest.fixture

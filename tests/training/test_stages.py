@@ -108,6 +108,14 @@ def test_each_stage_starts_from_the_best_weights_or_from_the_last(tmp_path):
     np.testing.assert_allclose(last.loss[5:], [4.3, 3.9, 3.3, 2.5])
 
 
+def test_a_patience_of_0_ends_no_stage():
+    monitor, progress = Monitor("val_loss", -1, 0), Progress()
+    for value in (1.0, *[2.0] * 50):
+        _, over = monitor.judge(progress, {"val_loss": value})
+        assert not over
+    assert progress.wait == 50
+
+
 def test_a_stage_ends_when_patience_does_whatever_the_best_of_all_is(tmp_path):
     train(tmp_path / "run", Monitor("val_loss", -1, 2))
     assert log(tmp_path / "run").stage.tolist() == [1] * 4 + [2] * 3
