@@ -246,8 +246,9 @@ class TorchLearner(Learner):
     def save_best(self) -> None:
         if self.group.rank == 0:
             module = getattr(self.judged, "whole", self.judged)
-            state = {key: tensor.cpu().contiguous().numpy() for key, tensor in module.state_dict().items()}
-            weights.write_state(state, self.best, self.network)
+            copy = _on_host(module.state_dict())
+            state = {key: tensor.contiguous().numpy() for key, tensor in copy.items()}
+            self.run.later(weights.write_state, state, self.best, self.network)
 
     def load_best(self) -> None:
         self.group.wait()  # they are written

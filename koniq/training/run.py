@@ -111,9 +111,9 @@ class Run:
     end, STATE: network, optimiser and Progress after the last whole epoch, in one file, so that a run killed at any
     moment goes on from there. A subclass for a framework says what that file is and how it is written and read.
 
-    State and curves are written by a thread, from copies, while the next epoch is under way. Killed then, the run goes
-    on from the state of the epoch before: log and best weights may be an epoch ahead of it, the weights two where they
-    are written before `wait`, and what is done again gives them again.
+    State and curves, in PyTorch the best weights, too, are written by a thread, from copies, while the next epoch is
+    under way. Killed then, the run goes on from the state of the epoch before: log and best weights may be an epoch
+    ahead of it, the weights two where they are written before `wait`, and what is done again gives them again.
     """
 
     STATE = ""  # the name of the file; none: a run that is killed begins again
@@ -210,13 +210,13 @@ class Run:
     def save(self, *of: Any) -> None:
         """Keep the state, in one rename: the weights, the optimiser, and the progress. `of`: copies, see `wait`."""
         if self.STATE:
-            self._later(self._write_state, json.dumps(asdict(self.progress)), of)
+            self.later(self._write_state, json.dumps(asdict(self.progress)), of)
 
     def _write_state(self, progress: str, of: tuple[Any, ...]) -> None:
         with atomic_path(self.state_path) as path:
             self.write_state(path, progress, *of)
 
-    def _later(self, work: Callable[..., None], *of: Any) -> None:
+    def later(self, work: Callable[..., None], *of: Any) -> None:
         """Have the thread do this, after what it is at. An error keeps it from all that was to come after it."""
         before = self._written
         self._writer = self._writer or ThreadPoolExecutor(1, "run")  # which Python waits for when it ends
@@ -232,7 +232,7 @@ class Run:
         """Write log.csv, and have curves.png drawn."""
         log = pd.DataFrame(self.progress.log)
         write_csv(log, self.folder / LOGGED)
-        self._later(draw_curves, log, self.folder / CURVES)
+        self.later(draw_curves, log, self.folder / CURVES)
 
     def begin_stage(self, stage: int, *of: Any) -> None:
         """Keep the state that a stage starts from; the best weights, which it may come from, may soon be others.

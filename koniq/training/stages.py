@@ -86,7 +86,7 @@ class Learner(Protocol):
         """Train from epoch `first`, counted from 0; call `note` after each, until it says that it was the last."""
 
     def save_best(self) -> None:
-        """Write the weights as they are to `best`."""
+        """Write the weights as they are to `best`, at once, or by `Run.later` from a copy."""
 
     def load_best(self) -> None:
         """Take the weights of `best`."""
@@ -123,11 +123,13 @@ def _train(run: Run, learner: Learner, stages: Sequence[Stage], monitor: Judge, 
             continue
         resumed = run.resumed and stage.number == progress.stage
         if stage.number and reload_best and not resumed:
+            run.wait()
             learner.load_best()
         learner.begin(stage, resumed)
         if not resumed:
             run.begin_stage(stage.number, *learner.state())
         learner.fit(stage, progress.epoch, _noting(run, learner, stage, monitor))
+    run.wait()
     learner.load_best()
     learner.end()
 
