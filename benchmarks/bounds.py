@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from koniq.commands import cli
 from koniq.data.sample import SCENES, crop, scene
+from koniq.engines import gpus
 from koniq.ground import machine
 from koniq.ground.text import markdown_table
 from koniq.network import KONCEPT512, Network, weight_files
@@ -61,7 +62,7 @@ def table(rows: Sequence[tuple[str, float]]) -> str:
 
 def gpu() -> str:
     """The name of the GPU that PyTorch computes on by CUDA; "" if there is none, or no PyTorch."""
-    if not weight_files.has_torch():
+    if not (gpus.shown() and weight_files.has_torch()):
         return ""
     import torch
 
