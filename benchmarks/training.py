@@ -3,6 +3,8 @@
 python -m benchmarks.training                                     # 384x512, batch 8; every case that can run here
 python -m benchmarks.training --size 76 100 --cases kuti torch    # quicker
 python -m benchmarks.training --batch-size 8 16 64 --steps 20 --pictures 2048 --passes 3 --workers 16    # on a GPU
+python -m benchmarks.training --batch-size 64 --pictures 2048 --passes 3 --workers 16 --rounds 1 \\
+    --cases torch-bf16-compiled torch-bf16-compiled-prepared torch-bf16-compiled-jpeg    # there, in minutes
 
 Every case has a process of its own, and all take turns, `rounds` times. A step takes the network from uint8 pictures in
 memory to its new weights, by MSE and Adam; the study's way in PyTorch also opens its pictures, one by one, in the main
@@ -94,7 +96,7 @@ def main(s: Settings) -> None:
         print(f"{name}: {device}")
     print(f"{s.size[0]}x{s.size[1]}, {s.rounds} rounds of {s.steps} steps after {WARM_UP}")
     if LOOPS & {*found.case}:
-        print(f"The loop: {s.passes} epochs of {s.pictures} pictures after 1, {s.workers} threads")
+        print(f"The loop: {s.pictures} pictures an epoch, {s.passes} timed after 1, {s.workers} threads")
     if peak:
         print(f"bf16 matrix product: {peak / 1e12:.0f} TFLOP/s on {card}")
     print(f"\n{table(found, peak, s)}")
