@@ -143,8 +143,8 @@ def in_keras(prepared: Prepared, ids: pd.DataFrame, s: Settings, step: bool, hel
     return epoch
 
 
-def in_torch(prepared: Prepared, ids: pd.DataFrame, s: Settings, held: bool) -> Epoch:
-    """held: the set on the device, which without a GPU is the processor's memory."""
+def in_torch(prepared: Prepared, ids: pd.DataFrame, s: Settings, step: bool, held: bool) -> Epoch:
+    """step: whether they are mirrored. held: the set on the device, which without a GPU is the processor's memory."""
     import torch
 
     from koniq.training.in_torch_feed import Batches, Host, OnDevice, fed
@@ -152,13 +152,12 @@ def in_torch(prepared: Prepared, ids: pd.DataFrame, s: Settings, held: bool) -> 
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     names = ids.image_name.drop_duplicates().tolist()
-    way, plan = (
-        OnDevice(prepared, names, device) if held else Host(prepared, device, s.workers),
-        EpochPlan(ids, 1, 0, 0),
-    )
+    way = OnDevice(prepared, names, device) if held else Host(prepared, device, s.workers)
+    plan, how = EpochPlan(ids, 1, 0, 0), {} if step else {"flip": False}
 
     def epoch() -> None:
-        for pixels, _ in fed(Batches(plan(), s.batch_size, Group(0, 1, device), whole_only=True), way):
+        batches = Batches(plan().assign(**how), s.batch_size, Group(0, 1, device), whole_only=True)
+        for pixels, _ in fed(batches, way):
             last = pixels
         last[0].cpu()  # until it is there
 
@@ -170,8 +169,9 @@ CASES: dict[str, Callable[[Prepared, pd.DataFrame, Settings], Epoch]] = {
     "keras": lambda *of: in_keras(*of, step=False, held=False),  # batches by threads, as they come to the step
     "keras, mirrored": lambda *of: in_keras(*of, step=True, held=False),  # and mirrored by it
     "keras, on the device": lambda *of: in_keras(*of, step=True, held=True),  # taken from there, and mirrored
-    "torch": lambda *of: in_torch(*of, held=False),  # by threads, mirrored: on a processor by them
-    "torch, on the device": lambda *of: in_torch(*of, held=True),
+    "torch": lambda *of: in_torch(*of, step=False, held=False),
+    "torch, mirrored": lambda *of: in_torch(*of, step=True, held=False),  # on a processor by the threads
+    "torch, on the device": lambda *of: in_torch(*of, step=True, held=True),
 }
 
 

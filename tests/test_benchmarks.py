@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import TINY
 
-from benchmarks import coverage, engines, feeding, lifelog, training
+from benchmarks import bounds, coverage, engines, feeding, lifelog, training
 from benchmarks.processes import measured
 from koniq.ground import InputError
+from koniq.network import KONCEPT512, sidecar, weights
 
 
 def test_memory_is_that_of_the_command_and_not_of_what_started_it():
@@ -42,6 +46,128 @@ def test_a_rate_is_the_median_of_all_steps_beside_kutis_at_the_same_batch():
     assert training.table(found, peak, training.Settings()).splitlines()[2].endswith("| 100.0% |")
 
 
+def test_what_only_the_loop_has_stands_in_columns_of_its_own():
+    rows = [
+        {"case": "torch", "batch": 4, "seconds": [1, 1], "memory": 3 << 29, "first": 2},
+        {"case": "jpeg", "batch": 4, "seconds": [2], "memory": 3 << 29, "first": 9, "whole": [4], "decoding": 60},
+        {"case": "jpeg", "batch": 4, "seconds": [2], "memory": 3 << 29, "first": 8, "whole": [8], "decoding": 80},
+    ]
+    lines = training.table(pd.DataFrame(rows), 4 * 3 * training.GFLOP * 1e9, training.Settings()).splitlines()
+    heads = "with validation, pictures/s | decoding alone, pictures/s | share of bf16 rate |"
+    assert lines[0].endswith(f"| first step or epoch, s | {heads}")
+    assert lines[2:] == [
+        "| torch | 4 | 4.00 | 4.00 to 4.00 |  | 1.50 | 2.0 |  |  | 100.0% |",
+        "| jpeg | 4 | 2.00 | 2.00 to 2.00 |  | 1.50 | 9.0 | 0.67 | 70.00 | 50.0% |",
+    ]
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """The graphs that torch.compile is given, which need no compiler here."""
+    import torch
+
+    from koniq.engines import in_torch as engine
+
+    found, compiled = [], torch.nn.Module.compile
+
+    def backend(graph, inputs):
+        found.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(engine, "can_compile", lambda device: True)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *of, **how: compiled(*of, **{"backend": backend, **how}))
+    yield found
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def small_loop(tmp_path, monkeypatch):
+    """Settings of the loop by a small network, its pictures written."""
+    monkeypatch.setattr(training, "KONCEPT512", TINY)
+    chosen = training.Settings(size=(24, 32), batch_size=(2,), pictures=4, passes=2, folder=str(tmp_path))
+    training.write_pictures(tmp_path, chosen)
+    return chosen
+
+
+def test_the_loop_takes_pictures_that_are_prepared_or_decodes_them_within_its_time(small_loop, monkeypatch, capsys):
+    from koniq.pictures import memory
+
+    opened, decoded = memory.opened, []
+    monkeypatch.setattr(memory, "opened", lambda *of: decoded.append(time.sleep(0.1)) or opened(*of))
+    by_file = training.CASES["torch-prepared"](small_loop)
+    assert decoded == []
+    assert f"Pictures: from {small_loop.folder}" in capsys.readouterr().out
+    by_jpeg = training.CASES["torch-jpeg"](small_loop)
+    assert len(decoded) == 4 + training.validated(small_loop)
+    assert "Pictures: from" not in capsys.readouterr().out
+    for found in (by_file, by_jpeg):
+        assert len(found["seconds"]) == len(found["whole"]) == small_loop.passes
+        assert all(train < whole for train, whole in zip(found["seconds"], found["whole"], strict=True))
+        assert found["device"].endswith("float32, pictures read by threads")
+    assert min(by_jpeg["seconds"]) > 0.1 * len(decoded) / small_loop.workers / 2  # batches
+    assert by_jpeg["decoding"] > 0
+    assert "decoding" not in by_file
+
+
+def test_the_loop_is_compiled_and_reads_by_threads_where_a_case_says_so(small_loop, monkeypatch, graphs):
+    from koniq.training import in_torch_feed
+
+    monkeypatch.setattr(in_torch_feed, "SHARE_OF_DEVICE", 0.5)
+    found = training.CASES["torch-bf16-compiled-threads"](small_loop)
+    assert len(graphs) == 2  # of training and of validation
+    assert found["device"].endswith("mixed_bfloat16, compiled, pictures read by threads")
+    assert in_torch_feed.SHARE_OF_DEVICE == 0
+
+
+def test_on_a_gpu_the_card_its_matrix_rate_and_every_share_are_printed(monkeypatch, capsys):
+    def found(name, size, folder, s):
+        return {"case": name, "batch": size, "memory": 1 << 30, "device": "d", "seconds": [size / 500], "first": 1}
+
+    monkeypatch.setattr(training, "in_a_process", found)
+    monkeypatch.setattr(training.through_kuti, "PYTHON", Path("not there"))
+    monkeypatch.setattr(training, "write_pictures", lambda folder, s: None)
+    monkeypatch.setattr(training, "gpu", lambda: "NVIDIA H100")
+    monkeypatch.setattr(training, "matrix_rate", lambda: 1000 * 3 * training.GFLOP * 1e9)
+    training.main(training.Settings(batch_size=(8, 64), pictures=64, rounds=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("NVIDIA H100; ") for line in lines)
+    assert "bf16 matrix product: 178 TFLOP/s on NVIDIA H100" in lines
+    cases = [name for name in training.CASES if any(line.startswith(f"| {name} | 64 | 500.00 ") for line in lines)]
+    assert cases == [name for name in training.CASES if name != "kuti"]
+    assert all(line.endswith("| 50.0% |") for line in lines if " | 500.00 | " in line)
+
+
+@pytest.mark.long
+def test_cases_of_the_loop_run_in_processes_of_their_own(capsys):
+    cases = ("torch-prepared", "torch-jpeg")
+    training.main(training.Settings(cases=cases, size=(76, 100), batch_size=(2,), pictures=4, rounds=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[-2:]] == ["| torch-prepared", "| torch-jpeg"]
+    assert "The loop: 4 pictures an epoch, 1 timed after 1, 2 threads" in lines
+
+
+def test_flop_are_those_of_convolutions_and_products():
+    first, second, head = 2 * 27 * 8 * 11 * 15, 2 * 72 * 16 * 5 * 7, 2 * (16 * 32 + 32 * 16 + 16)
+    assert bounds.flop(TINY) == first + second + head
+
+
+@pytest.mark.long
+def test_flop_of_koncept512_are_those_that_training_counts_with():
+    assert bounds.flop(KONCEPT512) == pytest.approx(training.GFLOP * 1e9, rel=1e-3)
+
+
+def test_bounds_are_shown_by_what_they_are_of(capsys):
+    assert bounds.table([("a", 1.0), ("b", 2000), ("a", 3), ("a", 2)]).splitlines()[2:] == [
+        "| a | 2.0 | 1.0 to 3.0 |",
+        "| b | 2,000.0 | 2,000.0 to 2,000.0 |",
+    ]
+    bounds.main(bounds.Settings(pictures=2, rounds=1, input_size=(24, 32)))
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.startswith("| JPEGs of 512x384 decoded to 24x32, pictures/s | ")
+    assert second.startswith("| JPEGs of 1024x768 decoded to 24x32, pictures/s | ")
+
+
 def test_the_largest_difference_is_shown_with_its_picture():
     scores = pd.DataFrame({"keras/float32": [1.0, 2, 3], "torch/float32": [1.0, 1.5, 3.25]}, index=["a/1", "b/2", "3"])
     assert engines.table(scores, {"keras/float32": 1, "torch/float32": 2}).splitlines()[2:] == [
@@ -63,6 +189,51 @@ def test_coverage_is_as_promised_on_halves_and_is_seen_to_break_on_a_shifted_set
     assert 0.89 < found["own", "intervals, random halves", "coverage"] < 0.93
     assert found["shifted", "intervals, by intervals of own", "coverage"] < 0.6
     assert 0.89 < found["shifted", "intervals, random halves, own affine map", "coverage"] < 0.95
+
+
+def test_on_a_gpu_the_slower_of_decoding_and_engine_bounds_what_both_reach():
+    case = "lite, bf16, compiled"
+    whole, alone, file = (f"{case}: {what}" for what in (lifelog.WHOLE, lifelog.ALONE, lifelog.PREPARED))
+    found = pd.DataFrame({"decoding alone": [60.0, 80], alone: 4000.0, whole: [30.0, 40], file: 2000.0})
+    rows = lifelog.speeds(found, apart=True)
+    heads, _, decoding, *lines = lifelog.speed_table(rows, {alone: 5e9, whole: 5e9, file: 5e9}, 40e12).splitlines()
+    assert heads.endswith("| hours for 183,227 | decoding alone | share of bf16 rate |")
+    assert decoding == "| decoding alone | 70.00 | 60.00 to 80.00 |  |  |  |  |  |"
+    assert [line.split(" | ", 3)[3] for line in lines] == [
+        " |  |  |  | 50.0% |",
+        " | 50% | 1.5 | 70.00 | 0.4% |",
+        " | 50% | 0.0 |  | 25.0% |",
+    ]
+
+
+@pytest.mark.parametrize("card", ["", "NVIDIA H100"])
+def test_pytorch_scores_what_is_prepared_and_jpegs_at_each_size_of_batch(tmp_path, monkeypatch, capsys, graphs, card):
+    """On a GPU compiled and without being asked, with the card named and its matrix rate beside."""
+    monkeypatch.setattr(lifelog, "KONCEPT512", TINY)
+    path = lifelog.write_weights(tmp_path, by_torch=True)
+    monkeypatch.setattr(lifelog, "gpu", lambda: card)
+    monkeypatch.setattr(lifelog, "matrix_rate", lambda: 1e12)
+    few = {"pictures": 7, "count": 7, "peer_count": 0, "rounds": 2, "megapixels": (), "memory": ()}
+    how = {"precisions": ("mixed_bfloat16",), "input_size": (24, 32), "batch_size": (2, 3, 4), "lite": ""}
+    by = {"engine": "auto", "compile": "yes"} if card else {"engine": "torch"}  # auto is no on a processor
+    lifelog.main(lifelog.Settings(str(path), out=tmp_path / "speed.csv", **few, **how, **by))
+    lines = capsys.readouterr().out.splitlines()
+    cases = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| tiny")]
+    rates = ("engine alone", "JPEG to CSV", "JPEG to CSV, rules 1", "prepared to CSV")
+    name = f"tiny, mixed_bfloat16{', compiled' if card else ''}"
+    assert cases == [f"{name}, batch {size}: {what}" for size in (2, 3, 4) for what in rates]
+    assert len(graphs) == (3 if card else 0)  # each size has its own
+    assert any(line.startswith(f"{card}, " if card else "") and "; commit " in line for line in lines)
+    assert any("bf16 matrix product: 1 TFLOP/s" in line for line in lines) == bool(card)
+    assert all(line.endswith("% |") for line in lines if line.startswith("| tiny")) == bool(card)
+    assert pd.read_csv(tmp_path / "speed.csv").machine.str.startswith("NVIDIA H100, ").all() == bool(card)
+
+
+def test_random_weights_for_pytorch_are_written_without_keras(tmp_path, monkeypatch):
+    monkeypatch.setattr(lifelog, "KONCEPT512", TINY)
+    path = lifelog.write_weights(tmp_path, by_torch=True)
+    assert sidecar.network_of(path).name == "tiny"
+    weights.load_module(TINY.build_torch(), path, TINY)
 
 
 def test_what_is_reached_together_stands_beside_the_peer_and_what_both_allow(tmp_path, monkeypatch):

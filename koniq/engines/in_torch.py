@@ -110,12 +110,16 @@ def of_module(
     """The engine that a module in memory is, on the device where it lies."""
     module.eval()
     device = next(module.parameters()).device
+    on_gpu = device.type == "cuda"
 
     def score(pictures: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(pictures)
+        pixels = pixels.pin_memory() if on_gpu else pixels
         with torch.inference_mode(), precise(device, precision):
-            return module(torch.from_numpy(pictures).to(device))[:, 0].float().cpu().numpy()
+            return module(pixels.to(device, non_blocking=True))[:, 0].float().cpu().numpy()
 
-    return Engine(describe(precision, compiled), network, batch_size, score, any_batch=not compiled)
+    name, parallel = describe(precision, compiled, tf32(device, precision)), 1 + on_gpu  # one moves, one is computed
+    return Engine(name, network, batch_size, score, parallel, any_batch=not compiled)
 
 
 def settled(plan: "Plan") -> "Plan":
