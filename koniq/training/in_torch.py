@@ -185,6 +185,7 @@ class TorchLearner(Learner):
         if s.micro_batch and s.statistics != "trailing":
             in_torch_batch.share(self.trained, s.batch_size // (group.size * s.micro_batch))
         if compiled:
+            torch._dynamo.config.optimize_ddp = False  # else a graph for each piece in which DDP shares gradients
             (self.trained.base if s.micro_batch else self.trained).compile(**COMPILER)
         # Where a graph is compiled for a size of batch, passes without a gradient are of the size of the others.
         self.wide = 1 if compiled else in_torch_batch.WIDE

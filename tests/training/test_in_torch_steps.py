@@ -4,13 +4,15 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import TINY
+from tiny import TINY, build_torch
 from tqdm import tqdm
 from waits import Waits
 
@@ -204,7 +206,9 @@ def count_of_this_process():
     found = []
     in_torch.COMPILER["backend"] = lambda graph, inputs: found.append(graph) or graph.forward
     with processes("cpu") as group:
-        made = learner(Path(f"unused-{group.rank}"), TINY, Settings(batch_size=4), 16, compiled=True, group=group)
+        # So wide that DDP shares its gradients in several pieces, of which each would be a graph.
+        wide = replace(TINY, torch_builder=partial(build_torch, filters=(64, 1024)))
+        made = learner(Path(f"unused-{group.rank}"), wide, Settings(batch_size=4), 16, compiled=True, group=group)
         made._train(made.batches(EpochPlan(made.training, 1, 0, 0).rows()), tqdm(disable=True))
         training = len(found)
         made._validate()
