@@ -88,7 +88,9 @@ class Network:
         The layers are those of KonCept512, of which alone there are several.
         """
         if not self.topology and topology != AS_KERAS:
-            raise InputError(f"{self.name} should be as it is, for there are no others. Received: {topology}")
+            raise InputError(
+                f"pooling, head_epsilon and body_scale are of {KONCEPT512.name}. Received: {self.name}, {topology}"
+            )
         if not self.topology or topology == self.topology:
             return self
         return replace(self, topology=topology, layers=tuple(koncept512_layers(topology)))

@@ -300,12 +300,14 @@ def epoch_line(title: str, epoch: int, epochs: int, values: Mapping[str, float],
 def run_name(data: DataSet, settings: Mapping[str, Any]) -> str:
     """The name of a run by its settings, such as koniq-10k-mse-b8-384x512-s1 or ...-b16m2-reestimated-384x512-s1.
 
-    Another network than KonCept512 is named after the data.
+    Another network than KonCept512 is named after the data, and how it pools after the size, unless as Keras's.
     """
     size = "x".join(map(str, settings["input_size"]))
     how = arm(settings["batch_size"], settings.get("micro_batch", 0), settings.get("statistics", "moving"))
     network = of_network(settings.get("network", LATER["network"]))
-    return f"{slug(data.name)}-{network}{settings['loss']}-{how}-{size}-s{settings['seed']}"
+    pooling = settings.get("pooling", LATER["pooling"])
+    kind = "" if pooling == LATER["pooling"] else f"-{pooling}"
+    return f"{slug(data.name)}-{network}{settings['loss']}-{how}-{size}{kind}-s{settings['seed']}"
 
 
 def arm(batch_size: int, micro_batch: int, statistics: str) -> str:

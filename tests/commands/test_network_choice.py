@@ -93,3 +93,4 @@ def test_runs_of_the_two_networks_have_names_of_their_own(few):
     settings = {"loss": "mse", "batch_size": 8, "input_size": (384, 512), "seed": 1}
     assert run_name(data, settings) == run_name(data, settings | {"network": "koncept512"}) == "few-mse-b8-384x512-s1"
     assert run_name(data, settings | {"network": "koncept_lite"}) == "few-koncept-lite-mse-b8-384x512-s1"
+    assert run_name(data, settings | {"pooling": "8x8"}) == "few-mse-b8-384x512-8x8-s1"
