@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 
 import koniq
 from koniq.engines import conversion, in_onnx, numbers
-from koniq.engines.in_torch import of_module
 from koniq.engines.plan import decide
 from koniq.fetch.sources import ITEMS
 from koniq.ground import InputError
@@ -110,31 +109,47 @@ def test_what_is_keras_s_is_not_taken_for_another(tmp_path):
         weights.load_module(module, path, STUDY)
 
 
+@pytest.fixture(scope="module")
+def converted(study, tmp_path_factory):
+    """Its file as others, by their endings; the record goes along, and from then on nobody is asked."""
+    folder, found = tmp_path_factory.mktemp("converted"), {}
+    for suffix in (".safetensors", ".h5", ".weights.h5"):
+        found[suffix] = folder / f"as{suffix.replace('.', '_')}{suffix}"
+        conversion.convert(study[1], found[suffix], pooling="8x8")
+        assert sidecar.record(found[suffix])["input_size"] == list(KONCEPT512.input_size)
+        sidecar.write(found[suffix], sidecar.record(found[suffix]) | {"input_size": list(SIZE)})
+    return found
+
+
 @pytest.mark.numerical
-@pytest.mark.parametrize(
-    "suffix", [".weights.h5", *(pytest.param(each, marks=pytest.mark.long) for each in (".h5", ".safetensors"))]
-)
-def test_the_studys_network_goes_through_every_framework(study, tmp_path, suffix):
-    """Its record goes along: from then on nobody is asked."""
-    module, path = study
-    sidecar_free = tmp_path / f"study{suffix}"
-    conversion.convert(path, sidecar_free, pooling="8x8")
-    sidecar.write(sidecar_free, sidecar.record(sidecar_free) | {"input_size": list(SIZE)})
-    assert network_of(sidecar_free) == STUDY
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".weights.h5"])
+def test_the_studys_network_goes_to_every_format_and_back(study, converted, tmp_path, suffix):
+    module, path = study[0], converted[suffix]
+    assert network_of(path) == STUDY
     with pytest.raises(InputError, match=r"pooling=8x8, by the record beside them .*Received: pooling=mean"):
-        network_of(sidecar_free, pooling="mean")
-    expected = numbers(of_module(module, STUDY, 3), PICTURES)
-    for engine in ("keras", "torch", "openvino"):
-        plan = decide(sidecar_free, engine, "float32", 3, device="cpu")
-        np.testing.assert_allclose(numbers(plan.start(), PICTURES), expected, rtol=0, atol=TOLERANCE, err_msg=engine)
-    if suffix == ".safetensors":
-        conversion.to_onnx(sidecar_free, tmp_path / "study.onnx", None, None, 2)
-        engine = in_onnx.start(tmp_path / "study.onnx", STUDY)
-        np.testing.assert_allclose(numbers(engine, PICTURES), expected, rtol=0, atol=TOLERANCE)
-        assert sidecar.record(tmp_path / "study.onnx")["pooling"] == "8x8"
-    conversion.convert(sidecar_free, tmp_path / "back.pth")
+        network_of(path, pooling="mean")
+    conversion.convert(path, tmp_path / "back.pth")
+    assert network_of(tmp_path / "back.pth") == STUDY
     back, first = read_state(tmp_path / "back.pth", STUDY), module.state_dict()
     assert all(np.array_equal(array, first[key].numpy()) for key, array in back.items())
+    same_scores(module, path, "openvino")
+
+
+@pytest.mark.numerical
+@pytest.mark.long
+def test_the_studys_network_scores_the_same_in_every_framework(study, converted, tmp_path):
+    module = study[0]
+    same_scores(module, converted[".weights.h5"], "keras")
+    same_scores(module, converted[".h5"], "torch")
+    conversion.to_onnx(converted[".safetensors"], tmp_path / "study.onnx", None, None, 2)
+    found = numbers(in_onnx.start(tmp_path / "study.onnx", STUDY), PICTURES)
+    np.testing.assert_allclose(found, drawn.scores(module, PICTURES)[:, 0], rtol=0, atol=TOLERANCE)
+    assert sidecar.record(tmp_path / "study.onnx")["pooling"] == "8x8"
+
+
+def same_scores(module, path, engine):
+    found = numbers(decide(path, engine, "float32", 3, device="cpu").start(), PICTURES)
+    np.testing.assert_allclose(found, drawn.scores(module, PICTURES)[:, 0], rtol=0, atol=TOLERANCE)
 
 
 def test_the_record_of_the_studys_own_weights_comes_with_them():

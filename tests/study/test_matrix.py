@@ -390,6 +390,7 @@ def call(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.long
 @needs_torch
 def test_runs_that_fail_are_named_the_others_go_on_and_nothing_is_trained_twice(grey, tmp_path, call):
     rows = ("--rows", "pytorch-plcc-b16", "pytorch-plcc-b2", "--cross", grey)

@@ -67,6 +67,7 @@ def whole(data, tmp_path_factory):
     return run, done.stdout
 
 
+@pytest.mark.long
 def test_pictures_that_do_not_open_are_all_named_or_left_out(data, tmp_path):
     for number in range(40):
         (tmp_path / "images").mkdir(exist_ok=True)

@@ -188,6 +188,7 @@ def test_a_network_is_compiled_into_as_few_graphs_as_can_be(tmp_path, graphs, ne
     assert len(graphs) == training + validation
 
 
+@pytest.mark.long
 def test_under_torchrun_it_is_one_graph_too():
     """With the statistics of batch normalisation taken over two processes, and gradients shared by DDP."""
     with socket.socket() as free:
