@@ -227,7 +227,7 @@ def test_two_processes_killed_and_resumed_without_synchronised_statistics(data, 
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
     )
-    assert any(printed.startswith("stage 1/2, epoch 1/2") for printed in process.stdout)
+    assert any(printed.startswith("stage 1/2, epoch 2/2") for printed in process.stdout)
     process.terminate()  # which torchrun hands on
     process.wait()
     done = train(data, run, *more, "--resume", processes=2)
