@@ -20,18 +20,19 @@ class Callbacks(keras.callbacks.CallbackList):
     """
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if all(_takes_tensors(callback, "train") for callback in self.callbacks):
-            for callback in self.callbacks:
-                callback.on_train_batch_end(batch, logs)
-        else:
+        if not self._given_tensors("train", batch, logs):
             super().on_train_batch_end(batch, logs)
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if all(_takes_tensors(callback, "test") for callback in self.callbacks):
-            for callback in self.callbacks:
-                callback.on_test_batch_end(batch, logs)
-        else:
+        if not self._given_tensors("test", batch, logs):
             super().on_test_batch_end(batch, logs)
+
+    def _given_tensors(self, phase: str, batch: int, logs: Mapping[str, Any] | None) -> bool:
+        """Whether all take tensors, and were given them."""
+        all_do = all(_takes_tensors(callback, phase) for callback in self.callbacks)
+        for callback in self.callbacks if all_do else ():
+            getattr(callback, f"on_{phase}_batch_end")(batch, logs)
+        return all_do
 
 
 def _takes_tensors(callback: keras.callbacks.Callback, phase: str) -> bool:

@@ -3,7 +3,6 @@
 Where it shows one, the framework is asked once, in a process of its own, and the answer is kept in the user's cache.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -22,9 +21,9 @@ from typing import Literal
 
 from koniq.engines import cuda_wheels
 from koniq.ground import InputError, first_few
-from koniq.ground.files import write_json
+from koniq.ground.files import cache_place, keep
 from koniq.ground.log import LOG
-from koniq.ground.paths import user_cache
+from koniq.ground.paths import text_of
 
 Framework = Literal["tensorflow", "torch"]
 TITLES: dict[Framework, str] = cuda_wheels.TITLES
@@ -95,7 +94,7 @@ def ask(framework: Framework) -> Answer:
     if answer is None:
         LOG.info(f"The system shows a GPU ({first_few(signs)}). Asking {title}, once, whether it computes on it ...")
         answer = _asked(framework)
-        _keep(path, answer)
+        keep({**asdict(answer), "asked": time.time()}, path)
     if answer.certain or not path:
         return answer
     return Answer((), f"{answer.reason}; it is asked again in a day, or without {path}", False)
@@ -139,22 +138,12 @@ def _place(framework: Framework, signs: Sequence[str]) -> Path | None:
         "packages": sorted(
             (one.name, one.version) for one in distributions() if (one.name or "").lower().startswith(names)
         ),
-        "drivers": [_text(Path(path)) for path in DRIVERS],
+        "drivers": [text_of(Path(path)) for path in DRIVERS],
         "libraries": [_changed(Path(path)) for path in (*LIBRARIES, *signs) if not path.startswith(str(DEVICES))],
         "environment": {name: os.environ.get(name) for name in variables},
         "probe": PROBE.read_text(),
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    with suppress(RuntimeError):
-        return user_cache() / f"gpu-{framework}-{key}.json"
-    return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    return cache_place(f"gpu-{framework}", about)
 
 
 def _changed(path: Path) -> int:
@@ -172,13 +161,6 @@ def _kept(path: Path | None) -> Answer | None:
         return answer if answer.certain or 0 <= time.time() - kept["asked"] < HELD else None
     except (OSError, ValueError, TypeError, KeyError):  # not there, or not ours
         return None
-
-
-def _keep(path: Path | None, answer: Answer) -> None:
-    with suppress(OSError):  # where nothing may be written it is asked every time
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json({**asdict(answer), "asked": time.time()}, path)
 
 
 def _asked(framework: Framework) -> Answer:

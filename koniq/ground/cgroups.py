@@ -6,6 +6,8 @@ Source: the kernel's Documentation, admin-guide/cgroup-v2.rst, and cgroup-v1/mem
 from collections.abc import Iterator
 from pathlib import Path
 
+from koniq.ground.paths import text_of
+
 ROOT = Path("/")  # where proc and sys/fs/cgroup lie
 NONE = 1 << 60  # bytes, and more: what version 1 says where there is no limit is near 1 << 63
 
@@ -35,7 +37,7 @@ def processors(root: Path = ROOT) -> float | None:
     for folder in _groups("cpu", root):
         quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
         if quota is None:  # version 2: "150000 100000", or "max 100000"
-            quota, period = (*map(_whole, _text(folder / "cpu.max").split()), None, None)[:2]
+            quota, period = (*map(_whole, text_of(folder / "cpu.max").split()), None, None)[:2]
         if quota and period and quota > 0:  # version 1 says -1 where there is no limit
             found.append(quota / period)
     return min(found, default=None)
@@ -48,7 +50,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
     path only what is there is gone through.
     """
     mounted = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         if controller in names.split(","):
@@ -66,13 +68,6 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
                     yield folder
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
 def _whole(text: str) -> int | None:
     try:
         return int(text)
@@ -81,10 +76,10 @@ def _whole(text: str) -> int | None:
 
 
 def _number(path: Path) -> int | None:
-    return _whole(_text(path))
+    return _whole(text_of(path))
 
 
 def _line(path: Path, name: str) -> int:
     """The number after a name in a file of lines "name number"; 0 where it is not there."""
-    pairs = (line.split() for line in _text(path).splitlines())
+    pairs = (line.split() for line in text_of(path).splitlines())
     return next((_whole(pair[1]) or 0 for pair in pairs if len(pair) == 2 and pair[0] == name), 0)

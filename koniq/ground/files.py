@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
+from koniq.ground.paths import user_cache
 from ku.files import atomic_path
 
 
@@ -25,6 +28,22 @@ def write_json(content: object, path: Path, **how: object) -> None:
     """Something as JSON that people can read, whole or not at all. how: of json.dumps."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, **how) + "\n", encoding="utf-8")
+
+
+def cache_place(stem: str, about: Mapping[str, object]) -> Path | None:
+    """Where an answer is kept in the user's cache, by a hash of what it depends on; None where a user has no home."""
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    with suppress(RuntimeError):
+        return user_cache() / f"{stem}-{key}.json"
+    return None
+
+
+def keep(content: object, path: Path | None) -> None:
+    """Write an answer to its `cache_place`; where nothing may be written it is asked for every time."""
+    with suppress(OSError):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(content, path)
 
 
 def digest_of(path: Path, like: str) -> str:

@@ -59,3 +59,11 @@ def folder_beside(path: Path) -> Path:
     It is not where one may not, nor in the package: what pip did not put there, it does not take away.
     """
     return user_cache() if is_packed(path) or not os.access(path.parent, os.W_OK) else path.parent
+
+
+def text_of(path: Path) -> str:
+    """What a file says, such as those of /proc and /sys; "" where it cannot be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

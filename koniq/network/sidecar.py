@@ -66,7 +66,8 @@ def network_of(
     that of a port to PyTorch without a record; it overrides no record. Raises InputError if a record does not say what
     is known here, or the file cannot be of such a port.
     """
-    found = record(weights) or KONCEPT512.record()
+    known = record(weights)
+    found = known or KONCEPT512.record()
     if found.get("network") not in NETWORKS:
         raise InputError(
             f"{record_path(weights)} should name one of {', '.join(NETWORKS)}. Received: {found.get('network')!r}"
@@ -78,15 +79,13 @@ def network_of(
             f"{record_path(weights)} should name rules that are known here: {', '.join(get_args(Rules))}. "
             f"Received: {by!r}, of another version perhaps"
         )
-    topology = _topology(weights, pooling)
     trained = NETWORKS[found["network"]].at(found["input_size"], found["resize"], fit=found.get("fit"))
-    trained = trained.built_as(topology)
+    trained = trained.built_as(_topology(weights, known, pooling))
     return replace(trained, rules=by).at(input_size, resize, rules, fit, dct_scaling)
 
 
-def _topology(weights: Path, pooling: Pooling | None) -> Topology:
-    """What the record beside weights says of them, or, where there is none, what they are said to be."""
-    known = record(weights)
+def _topology(weights: Path, known: Mapping[str, object], pooling: Pooling | None) -> Topology:
+    """What the record beside weights, `known`, says of them, or, where there is none, what they are said to be."""
     said = Topology.of(known)
     if pooling and not known and weights.suffix in TORCH:
         return replace(PORT, pooling=pooling)

@@ -4,14 +4,12 @@ A kind is measured in a process of its own (steps.py), once a machine: the answe
 machine had nothing else to do.
 """
 
-import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +19,9 @@ from tqdm import tqdm
 from koniq.data import datasets
 from koniq.engines import gpus
 from koniq.ground import InputError, machine, tables
-from koniq.ground.files import write_json
+from koniq.ground.files import cache_place, keep
 from koniq.ground.log import LOG
-from koniq.ground.paths import ROOT, user_cache
+from koniq.ground.paths import ROOT
 from koniq.study import steps
 from koniq.study.recipes import Row
 from koniq.study.report import FRAMEWORKS, arm_title
@@ -172,7 +170,7 @@ def measured(cases: Iterable[Case]) -> dict[Case, Seconds]:
             bar.set_description(in_words(case))
             known[case] = _asked(case)
             if not known[case].error and not busy:
-                _keep(places[case], known[case])
+                keep(asdict(known[case]), places[case])
     return known
 
 
@@ -192,10 +190,7 @@ def _place(case: Case) -> Path | None:
         "environment": {name: os.environ.get(name) for name in VARIABLES},
         "program": PROGRAM.read_text(encoding="utf-8"),
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    with suppress(RuntimeError):
-        return user_cache() / f"step-{key}.json"
-    return None
+    return cache_place("step", about)
 
 
 def _kept(path: Path | None) -> Seconds | None:
@@ -204,13 +199,6 @@ def _kept(path: Path | None) -> Seconds | None:
         return Seconds(float(kept["step"]), float(kept["validation"]), str(kept["device"]))
     except (OSError, ValueError, TypeError, KeyError):  # not there, or not ours
         return None
-
-
-def _keep(path: Path | None, found: Seconds) -> None:
-    with suppress(OSError):  # where nothing may be written it is measured every time
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(asdict(found), path)
 
 
 def _python(case: Case) -> str:
