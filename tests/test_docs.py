@@ -137,7 +137,7 @@ NOT_RUN = {
             *("pip install .", *(f"pip install '.[{extra}]'" for extra in EXTRAS)),
             *(
                 f"pip install -r requirements-{name}.txt"
-                for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl")
+                for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "ray")
             ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
             "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",

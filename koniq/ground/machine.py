@@ -17,6 +17,7 @@ from koniq.ground.built import commit as commit  # part of what a record says, a
 PACKAGES = (
     *("keras", "tensorflow", "tf-keras", "kuti", "torch", "openvino", "onnxruntime"),
     *("numpy", "pandas", "scipy", "pillow", "h5py", "rawpy", "pillow-heif", "pillow-jxl-plugin"),
+    *("fsspec", "s3fs", "gcsfs", "pyarrow", "duckdb", "ray"),
 )
 
 
