@@ -46,11 +46,12 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "results": ("results", "tests of finished runs, put into results/metrics.csv"),
         "recipe": ("recipe", "the released weights of koncept_lite made again"),
         "card": ("card", "their card, written from what was measured"),
+        "scale": ("scale", "hours, memory and storage for so many pictures, by measured rates"),
         "demo": ("demo", "distorted photographs, and whether scores follow: what `make demo` shows"),
     },
 }
 COMMANDS: dict[str, tuple[str, str]] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
-IN_CLONE_ALONE = {"replicate", "recipe", "card"}  # which go by the scripts or the results of a clone
+IN_CLONE_ALONE = {"replicate", "recipe", "card", "scale"}  # which go by the scripts or the results of a clone
 SCRIPTS = "Training is the scripts' of a clone: koncept512_train.py, pytorch_train_koncept512.py; --help says how."
 HELP = ("-h", "--help")
 
