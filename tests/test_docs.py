@@ -76,7 +76,7 @@ LSC21 = "needs the lifelog of LSC'21"
 KONIQ10K, HOST = "needs KonIQ-10k, or another data set that is not here", "needs hosts on the web"
 HOURS, KUTI, ITSELF = "takes an hour or more", "needs the environment of kuti", "other tests, or the user, run it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
-EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl")
+EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray")
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
     "koncept512_train.py --batch-size 4 --loss plcc": KONIQ10K,
@@ -305,7 +305,11 @@ def flags() -> frozenset[str]:
     modules = [path.stem for path in ROOT.glob("*.py")] + [
         f"koniq.commands.{name}" for name, _ in door.COMMANDS.values()
     ]
-    modules += [f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "processes"]
+    modules += [
+        f"benchmarks.{path.stem}"
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if path.stem not in ("processes", "recorded")
+    ]
     kinds = [importlib.import_module(name).Settings for name in modules]
     names = {"help", "quiet", "version"}
     while kinds:
