@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -23,12 +23,12 @@ class InFlight(Sequence[Item], Generic[Item]):
 
     Each has its image_path as `name`. `suspects` are those among them that an earlier run was at when it was killed.
     The file is an aid: a run that cannot write it goes on. A context manager; however it is left, no process was
-    killed, and nothing is kept but the suspects that still have no row.
+    killed, and nothing is kept but the suspects that still have no row. also: names of more suspects.
     """
 
-    def __init__(self, out: Path, items: Sequence[Item]):
+    def __init__(self, out: Path, items: Sequence[Item], also: Collection[str] = ()):
         self.path, self.items = path_of(out), items
-        kept = set(_read(self.path))
+        kept = {*_read(self.path), *also}
         self._suspects = [number for number, item in enumerate(items) if item.name in kept] if kept else []
         self.suspects = frozenset(items[number] for number in self._suspects)
         self._scored = 0
@@ -66,6 +66,11 @@ class InFlight(Sequence[Item], Generic[Item]):
         else:
             with contextlib.suppress(OSError):
                 self.path.unlink()
+
+
+def left_in(folder: Path) -> set[str]:
+    """What all processes that write into a folder are at, or were when they were killed."""
+    return {name for path in folder.glob(".*.inflight") for name in _read(path)}
 
 
 def _read(path: Path) -> Iterator[str]:

@@ -1,0 +1,212 @@
+"""Pictures scored by several machines, through Ray Data: paths go out, parts are written where all machines see them.
+
+What the driver keeps is the one CSV, and what is still to do; pixels never leave the machine that decodes them.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read as ray is imported: nothing is sent anywhere
+os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of its next version without
+
+import numpy as np
+import ray
+import ray.data
+from tqdm import tqdm
+
+from koniq.ground import InputError, RunStopped
+from koniq.ground.log import LOG
+from koniq.ground.machine import cores, native_silence
+from koniq.pictures.inputs import Inputs
+from koniq.scoring.parts import Known, Parts, Planned, planned, write_list
+from koniq.scoring.resume import Wanted, todo
+from koniq.scoring.score_file import ScoreFile
+from koniq.scoring.scorer import Scorer
+from koniq.scoring.worker import Job, Worker, said
+from ku.files import shown
+
+STORE = 200 << 20  # bytes of Ray's object store on this machine alone; paths go through it, and counts
+LARGEST = 256  # pictures of a part: what is scored again if its machine is lost
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which machines, and how much of each."""
+
+    address: str = ""  # of a running cluster: auto, host:port; "" is this machine alone
+    actors: int | None = None  # models; None: one a machine
+    cpus: float = 0.1  # that an actor is counted with: it takes what it needs, whatever is said
+    gpus: float | None = None  # the same; None: 1 where the engine computes on one
+    block: int | None = None  # pictures of a part; None: as many as suit the list, LARGEST at most
+
+
+class Actor:
+    """A worker on one of the machines. What ends the run is said in a row: Ray would try an error again."""
+
+    def __init__(self, job: Mapping[str, Any]):
+        logging.getLogger().addHandler(logging.NullHandler())
+        self.worker = Worker(Job(**job))
+
+    def __call__(self, block: Any) -> dict[str, np.ndarray]:
+        try:
+            count, stopped = self.worker.score(planned(block.to_pylist())), ""
+        except (InputError, RunStopped) as error:
+            count, stopped = 0, said(error)
+        return {"count": np.array([count]), "stopped": np.array([stopped], object)}
+
+
+def score(
+    pictures: Inputs,
+    scorer: Scorer,
+    out: Path,
+    cluster: Cluster,
+    work: Path | None = None,
+    overwrite: bool = False,
+    retry: Sequence[str] | None = None,
+    columns: str = "all",
+    progress: str = "",
+) -> ScoreFile:
+    """Write the score of every picture to the CSV `out`, as koniq.scoring.lifelog.score does, by several machines.
+
+    Parts come into `work` (None: OUT.parts beside `out`) while it runs, and are gone once the CSV is written from them.
+    Killed, it goes on by them: each picture is scored once, but for those of the blocks that were being scored. Raises
+    InputError as lifelog.score does, or if a machine lacks something; RunStopped if a machine fails.
+    """
+    columns = "intervals" if scorer.intervals else columns
+    scorer = scorer if overwrite else scorer.as_begun(out)
+    recipe, work = scorer.recipe(), (work or out.with_name(out.name + ".parts")).resolve()
+    with ScoreFile(out, {**scorer.facts, "roots": pictures.roots}, overwrite, columns) as file:
+        if overwrite:
+            Parts(work, {}, 0).clear()
+        parts = Parts(work, scorer.facts)
+        parts.check()
+        rows = todo(file, pictures.pictures, retry, scorer.workers, bool(progress))
+        wanted = rows.again + rows.new
+        if rows.kept:
+            LOG.info(f"{len(rows.kept):,} of them are in {out} already")
+        if rows.again:
+            LOG.info(f"{len(rows.again):,} of them are scored again ({rows})")
+        left = _left(parts, wanted, retry)
+        if done := len(wanted) - len(left):
+            LOG.info(f"{done:,} of them are in the parts of {work} already")
+        if left:
+            places = [str(place) for place in pictures.places]
+            job = Job(recipe, _plain(scorer.facts), str(work), parts.run, str(Path.cwd()), places)
+            with _connected(cluster, work):
+                _run(job, left, cluster, progress, len(wanted))
+        for one, score in zip(wanted, parts.in_order([one.row for one in wanted]), strict=True):
+            file.put(one.row, score)
+        file.flush()
+        parts.clear()
+        LOG.info(file.summary())
+    return file
+
+
+def _left(parts: Parts, wanted: Sequence[Wanted], retry: Sequence[str] | None) -> list[Planned]:
+    """What is to be scored of what is wanted: what no part has, or none that still holds."""
+    left = {one.row: Planned(*one.row, str(one.input.path)) for one in wanted}
+    plan = dict(left)
+    for _, _, known in parts.known():
+        if (now := plan.get(known.planned.row)) is not None:
+            if _holds(known, now, retry):
+                left.pop(now.row, None)
+            else:
+                left[now.row] = now
+    return list(left.values())
+
+
+def _holds(known: Known, now: Planned, retry: Sequence[str] | None) -> bool:
+    """Whether what a part says of a picture still holds."""
+    if known.planned.where != now.where:
+        return False
+    if retry is not None and known.status != "ok" and (not retry or known.status in retry):
+        return False
+    try:
+        status = os.stat(now.where)  # noqa: PTH116
+    except (OSError, ValueError):  # what is not at hand keeps its score
+        return True
+    return known.status != "missing" and (known.content is None or known.content.looks_like(status))
+
+
+def _plain(facts: Mapping[str, object]) -> dict[str, object]:
+    return dict(facts)
+
+
+@contextmanager
+def _connected(cluster: Cluster, work: Path) -> Iterator[None]:
+    """Ray, as it is told to be reached; what it has to say goes to a file beside the parts."""
+    handler = logging.FileHandler(work / "ray.log", encoding="utf-8")
+    logger = logging.getLogger("ray")
+    before, logger.propagate = (logger.handlers[:], logger.propagate), False
+    logger.handlers[:] = [handler]
+    how: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if cluster.address:
+        how["address"] = cluster.address
+    else:
+        how |= {"num_cpus": max(2, cores()), "include_dashboard": False, "object_store_memory": STORE}
+    ours = not ray.is_initialized()
+    try:
+        with native_silence():
+            if ours:
+                try:
+                    ray.init(**how)
+                except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
+                    raise InputError(
+                        f"address should be that of a running cluster. Received: {cluster.address or 'none'}; Ray says:"
+                        f" {_first_line(error)}"
+                    ) from error
+            yield
+    finally:
+        if ours:
+            ray.shutdown()
+        logger.handlers[:], logger.propagate = before
+        handler.close()
+
+
+def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, total: int) -> None:
+    """Have all of `left` scored into parts."""
+    actors = cluster.actors or max(1, sum(node["Alive"] for node in ray.nodes()))
+    rows = cluster.block or max(1, min(LARGEST, -(-len(left) // (4 * actors))))
+    listed = Path(job.folder) / "list.parquet"
+    write_list(listed, left, rows)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    gpus = cluster.gpus if cluster.gpus is not None else float(job.recipe["engine"] != "openvino" and _has_gpus())
+    found = ray.data.read_parquet(str(listed), columns=["image_path", "nth", "where"])
+    found = found.repartition(target_num_rows_per_block=rows).map_batches(
+        Actor,
+        fn_constructor_args=(asdict(job),),
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        batch_size=rows,
+        batch_format="pyarrow",
+        num_cpus=cluster.cpus,
+        num_gpus=gpus,
+        scheduling_strategy="SPREAD",
+    )
+    bar = tqdm(total=total, initial=total - len(left), desc=progress, unit="pic", disable=not progress or None)
+    with bar:
+        try:
+            for batch in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+                bar.update(int(batch["count"].sum()))
+                if stopped := next(filter(None, batch["stopped"]), ""):
+                    raise RunStopped(shown(stopped))
+        except ray.exceptions.RayError as error:
+            raise RunStopped(
+                f"Ray could not go on: {_first_line(error)}. What was written stays, and the same command goes on from "
+                f"there; what Ray said is in {job.folder}/ray.log"
+            ) from error
+
+
+def _has_gpus() -> bool:
+    return bool(ray.cluster_resources().get("GPU"))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
