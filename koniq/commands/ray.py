@@ -29,7 +29,9 @@ class Settings:
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     address: str = ""  # of a running cluster: auto, host:port; if empty, this machine alone
     actors: int | None = None  # models, each with all the cores that it finds; None: one a machine
-    actor_cpus: float = 0.1  # that Ray counts an actor with; whole numbers keep others of the cluster away
+    actor_cpus: float = (
+        0  # that Ray counts an actor with; more keep others of the cluster away, and leave one core free
+    )
     actor_gpus: float | None = None  # None: 1 where the engine computes on a GPU
     block: int | None = None  # pictures of a part, scored again if its machine is lost; None: 256 at most
     work: str = ""  # the folder of the parts while it runs; OUT.parts, if empty
@@ -47,7 +49,7 @@ class Settings:
 def main(s: Settings) -> int:
     if not all(map(find_spec, ("ray", "pyarrow"))):
         raise InputError(f"Ray should be installed for this: {install('ray')}")
-    for name in ("actors", "actor_cpus", "block"):
+    for name in ("actors", "block"):
         if (value := getattr(s, name)) is not None and value <= 0:
             raise InputError(f"{name} should be positive. Received: {name}={value}")
     path = find_or_default(s.weights)

@@ -6,7 +6,7 @@ What the driver keeps is the one CSV, and what is still to do; pixels never leav
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,9 @@ class Cluster:
 
     address: str = ""  # of a running cluster: auto, host:port; "" is this machine alone
     actors: int | None = None  # models; None: one a machine
-    cpus: float = 0.1  # that an actor is counted with: it takes what it needs, whatever is said
+    cpus: float = (
+        0  # that an actor is counted with; of a machine that they fill, no core would be left to read the list
+    )
     gpus: float | None = None  # the same; None: 1 where the engine computes on one
     block: int | None = None  # pictures of a part; None: as many as suit the list, LARGEST at most
 
@@ -50,7 +52,6 @@ class Actor:
     """A worker on one of the machines. What ends the run is said in a row: Ray would try an error again."""
 
     def __init__(self, job: Mapping[str, Any]):
-        logging.getLogger().addHandler(logging.NullHandler())
         self.worker = Worker(Job(**job))
 
     def __call__(self, block: Any) -> dict[str, np.ndarray]:
@@ -58,7 +59,8 @@ class Actor:
             count, stopped = self.worker.score(planned(block.to_pylist())), ""
         except (InputError, RunStopped) as error:
             count, stopped = 0, said(error)
-        return {"count": np.array([count]), "stopped": np.array([stopped], object)}
+        node = ray.get_runtime_context().get_node_id()
+        return {"count": np.array([count]), "node": np.array([node]), "stopped": np.array([stopped], object)}
 
 
 def score(
@@ -78,6 +80,8 @@ def score(
     Killed, it goes on by them: each picture is scored once, but for those of the blocks that were being scored. Raises
     InputError as lifelog.score does, or if a machine lacks something; RunStopped if a machine fails.
     """
+    if scorer.intervals and columns != "all":
+        raise InputError(f"intervals should go with columns=all. Received: columns={columns}")
     columns = "intervals" if scorer.intervals else columns
     scorer = scorer if overwrite else scorer.as_begun(out)
     recipe, work = scorer.recipe(), (work or out.with_name(out.name + ".parts")).resolve()
@@ -97,9 +101,11 @@ def score(
             LOG.info(f"{done:,} of them are in the parts of {work} already")
         if left:
             places = [str(place) for place in pictures.places]
-            job = Job(recipe, _plain(scorer.facts), str(work), parts.run, str(Path.cwd()), places)
+            job = Job(recipe, dict(scorer.facts), str(work), parts.run, str(Path.cwd()), places)
             with _connected(cluster, work):
-                _run(job, left, cluster, progress, len(wanted))
+                machines = _run(job, left, cluster, progress, len(wanted))
+            if cluster.address:
+                LOG.info(f"{machines:,} machines scored")
         for one, score in zip(wanted, parts.in_order([one.row for one in wanted]), strict=True):
             file.put(one.row, score)
         file.flush()
@@ -134,43 +140,41 @@ def _holds(known: Known, now: Planned, retry: Sequence[str] | None) -> bool:
     return known.status != "missing" and (known.content is None or known.content.looks_like(status))
 
 
-def _plain(facts: Mapping[str, object]) -> dict[str, object]:
-    return dict(facts)
-
-
 @contextmanager
 def _connected(cluster: Cluster, work: Path) -> Iterator[None]:
-    """Ray, as it is told to be reached; what it has to say goes to a file beside the parts."""
-    handler = logging.FileHandler(work / "ray.log", encoding="utf-8")
-    logger = logging.getLogger("ray")
-    before, logger.propagate = (logger.handlers[:], logger.propagate), False
-    logger.handlers[:] = [handler]
-    how: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    """Ray, reached as it is told; what it has to say goes to a file beside the parts. One that runs already is used."""
+    how: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     if cluster.address:
         how["address"] = cluster.address
-    else:
-        how |= {"num_cpus": max(2, cores()), "include_dashboard": False, "object_store_memory": STORE}
-    ours = not ray.is_initialized()
-    try:
-        with native_silence():
-            if ours:
-                try:
-                    ray.init(**how)
-                except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
-                    raise InputError(
-                        f"address should be that of a running cluster. Received: {cluster.address or 'none'}; Ray says:"
-                        f" {_first_line(error)}"
-                    ) from error
+    else:  # two at least, one of them to read the list
+        how |= {"address": "local", "num_cpus": max(2, cores()), "include_dashboard": False}
+        how["object_store_memory"] = STORE
+    logger, begun = logging.getLogger("ray"), not ray.is_initialized()
+    before = logger.handlers[:], logger.propagate
+    with (work / "ray.log").open("a", encoding="utf-8", buffering=1) as log, native_silence(), redirect_stdout(log):
+        logger.handlers[:], logger.propagate = [logging.StreamHandler(log)], False
+        try:
+            if begun:
+                _begin(how)
             yield
-    finally:
-        if ours:
-            ray.shutdown()
-        logger.handlers[:], logger.propagate = before
-        handler.close()
+        finally:
+            if begun:
+                ray.shutdown()
+            logger.handlers[:], logger.propagate = before
 
 
-def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, total: int) -> None:
-    """Have all of `left` scored into parts."""
+def _begin(how: Mapping[str, Any]) -> None:
+    try:
+        ray.init(**how)
+    except Exception as error:  # of many kinds, by what is wrong with the address, the versions, the machine
+        what = f"address should be that of a running cluster. Received: {how['address']}"
+        if how["address"] == "local":
+            what = "Ray should start on this machine"
+        raise InputError(f"{what}; Ray says: {_in_short(error)}") from error
+
+
+def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, total: int) -> int:
+    """Have all of `left` scored into parts. Returns the number of machines that did."""
     actors = cluster.actors or max(1, sum(node["Alive"] for node in ray.nodes()))
     rows = cluster.block or max(1, min(LARGEST, -(-len(left) // (4 * actors))))
     listed = Path(job.folder) / "list.parquet"
@@ -187,26 +191,33 @@ def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, tot
         batch_format="pyarrow",
         num_cpus=cluster.cpus,
         num_gpus=gpus,
-        scheduling_strategy="SPREAD",
     )
     bar = tqdm(total=total, initial=total - len(left), desc=progress, unit="pic", disable=not progress or None)
+    nodes = set()
     with bar:
         try:
             for batch in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
                 bar.update(int(batch["count"].sum()))
+                nodes |= {*batch["node"].tolist()}
                 if stopped := next(filter(None, batch["stopped"]), ""):
                     raise RunStopped(shown(stopped))
-        except ray.exceptions.RayError as error:
+        except RunStopped:
+            raise
+        except Exception as error:  # of Ray, and whatever an actor met that is no picture's
             raise RunStopped(
-                f"Ray could not go on: {_first_line(error)}. What was written stays, and the same command goes on from "
+                f"Ray could not go on: {_in_short(error)}. What was written stays, and the same command goes on from "
                 f"there; what Ray said is in {job.folder}/ray.log"
             ) from error
+    return len(nodes)
 
 
 def _has_gpus() -> bool:
     return bool(ray.cluster_resources().get("GPU"))
 
 
-def _first_line(error: BaseException) -> str:
+def _in_short(error: BaseException) -> str:
+    """The line of an error that says what it is: the last below a traceback, else the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if "Traceback" in str(error) else lines[0].rstrip(".")
