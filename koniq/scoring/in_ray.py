@@ -5,9 +5,11 @@ What the driver keeps is the one CSV, and what is still to do; pixels never leav
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of
 import numpy as np
 import ray
 import ray.data
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
 from koniq.ground import InputError, RunStopped
@@ -175,13 +178,21 @@ def _begin(how: Mapping[str, Any]) -> None:
 
 def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, total: int) -> int:
     """Have all of `left` scored into parts. Returns the number of machines that did."""
-    actors = cluster.actors or max(1, sum(node["Alive"] for node in ray.nodes()))
+    gpus = cluster.gpus if cluster.gpus is not None else float(job.recipe["engine"] != "openvino" and _has_gpus())
+    machines = [
+        node["NodeID"]
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("GPU" if gpus else "CPU", 0)  # a head may be for nothing but itself
+    ]
+    if not machines:
+        raise RunStopped(f"A machine of the cluster should have a {'GPU' if gpus else 'CPU'}. Received: none that has")
+    actors, turns = cluster.actors or len(machines), cycle(machines)
     rows = cluster.block or max(1, min(LARGEST, -(-len(left) // (4 * actors))))
     listed = Path(job.folder) / "list.parquet"
     write_list(listed, left, rows)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    gpus = cluster.gpus if cluster.gpus is not None else float(job.recipe["engine"] != "openvino" and _has_gpus())
+    warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")  # from 2.64 on it needs another way
     found = ray.data.read_parquet(str(listed), columns=["image_path", "nth", "where"])
     found = found.repartition(target_num_rows_per_block=rows).map_batches(
         Actor,
@@ -191,6 +202,8 @@ def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, tot
         batch_format="pyarrow",
         num_cpus=cluster.cpus,
         num_gpus=gpus,
+        # One after another, for by itself Ray puts several on a machine that has room; elsewhere if that is lost.
+        ray_remote_args_fn=lambda: {"scheduling_strategy": NodeAffinitySchedulingStrategy(next(turns), soft=True)},
     )
     bar = tqdm(total=total, initial=total - len(left), desc=progress, unit="pic", disable=not progress or None)
     nodes = set()

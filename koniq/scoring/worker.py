@@ -75,7 +75,7 @@ class Worker:
         died_at = left_in(at_work)
         with (
             Apart(scorer.network, place, scorer.max_megapixels) as apart,
-            InFlight(at_work / uuid4().hex, block, died_at) as pictures,
+            InFlight(at_work / f"{os.getpid()}-{uuid4().hex}", block, died_at) as pictures,
         ):
 
             def opened(one: Planned) -> Opened:

@@ -1,0 +1,202 @@
+"""Several machines give the CSV that one gives, whatever is killed meanwhile."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import ended
+from odd_files import encoded, photograph
+
+import koniq
+from koniq.ground.paths import ROOT
+from koniq.pictures import inputs
+from koniq.scoring import score_file
+from koniq.scoring.parts import Parts
+
+HOW = {"input_size": (96, 128), "precision": "float32", "engine": "openvino"}
+OPTIONS = ("--weights", "koncept_lite", "--input-size", 96, 128, "--precision", "float32", "--engine", "openvino")
+COUNT, BLOCK = 240, 4
+LIMIT = 150  # seconds of a test
+HALF = 100 << 20  # bytes of an object store
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(autouse=True)
+def limit():
+    """An end to each test, for what waits for Ray may wait for ever."""
+
+    def late(*_):
+        raise TimeoutError(f"over {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A list of pictures, some of them broken in every way, one named twice and one that is not there."""
+    folder = tmp_path_factory.mktemp("ray") / "photos"
+    folder.mkdir()
+    slow = [encoded(photograph((600, 800), seed), "PNG") for seed in range(8)]  # to be decoded for some while
+    for number in range(COUNT):
+        (folder / f"{number:03d}.png").write_bytes(slow[number % len(slow)])
+    whole = encoded(photograph())
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_bytes(b"no picture")
+    (folder / "folder.jpg").mkdir()
+    (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(whole)
+    names = sorted(os.listdir(folder))  # noqa: PTH208
+    rows = [*names[: COUNT // 2], "none.jpg", *names[COUNT // 2 :], "000.png"]
+    data = "image_path\n" + "".join(f"{name}\n" for name in rows)
+    (folder / "list.csv").write_bytes(os.fsencode(data))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    """The CSV of one machine."""
+    out = folder.parent / "alone.csv"
+    koniq.load("koncept_lite", **HOW).write(folder / "list.csv", out)
+    return out
+
+
+def check_same(out, alone):
+    """One row an input in the order of the list, the same statuses, facts and contents, and scores to 1e-3 MOS."""
+    ours, theirs = score_file.read(out), score_file.read(alone)
+    columns = ["image_path", "status", "width", "height", "error"]
+    pd.testing.assert_frame_equal(ours[columns], theirs[columns])
+    difference = (ours.MOS - theirs.MOS).abs().max()
+    assert difference < 1e-3
+    assert {*theirs.status} == {"ok", "missing", "truncated", "unreadable"}
+    facts, known = ([Path(f"{path}{suffix}").read_text() for path in (out, alone)] for suffix in (".json", ".contents"))
+    assert json.loads(facts[0]) == json.loads(facts[1])
+    assert {*known[0].splitlines()} == {*known[1].splitlines()}
+    return difference
+
+
+def rows(folder):
+    """How often each row stands in the parts, by their run."""
+    parts = Parts(folder, {}, 0)
+    runs = [int(path.name[:6]) for path in parts.paths()]
+    found = {run: Counter() for run in runs}
+    for number, _, known in parts.known():
+        found[runs[number]][known.planned.row] += 1
+    return found
+
+
+def test_one_machine_with_ray_gives_what_it_gives_without(folder, alone, tmp_path, capfd, monkeypatch):
+    out = tmp_path / "scores.csv"
+    assert ended("ray", folder / "list.csv", "--out", out, *OPTIONS) == 3  # some have no score
+    said = capfd.readouterr()
+    assert said.out.splitlines()[1:] == [
+        f"{out}: {COUNT + 7} rows ({COUNT + 2} ok, 3 unreadable, 1 truncated, 1 missing); "
+        + said.out.splitlines()[1].partition("; ")[2]
+    ]
+    assert "Error" not in said.err
+    check_same(out, alone)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("scores.csv.p")] == []
+    before = out.read_bytes()
+    assert ended("score", folder / "list.csv", "--out", out, *OPTIONS) == 3
+    assert f"{COUNT + 7} of them are in {out} already" in capfd.readouterr().out
+    assert out.read_bytes() == before
+
+
+def test_a_killed_run_is_gone_on_with_by_its_parts(folder, alone, tmp_path, capfd, monkeypatch):
+    out, work = tmp_path / "scores.csv", tmp_path / "scores.csv.parts"
+    words = ["ray", folder / "list.csv", "--out", out, *OPTIONS, "--block", BLOCK]
+    with (tmp_path / "log").open("w") as log:
+        run = subprocess.Popen([sys.executable, "-m", "koniq", *map(str, words)], cwd=ROOT, stdout=log, stderr=log)
+        while len([*work.glob("0*.parquet")]) < 3:
+            assert run.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        run.kill()
+        run.wait()
+    time.sleep(3)  # what Ray had begun for it ends by itself
+    begun = rows(work)[1]
+    assert 3 * BLOCK <= begun.total() < COUNT
+    monkeypatch.setattr(Parts, "clear", lambda self: None)
+    assert ended(*words) == 3
+    assert f"{begun.total():,} of them are in the parts of {work} already" in capfd.readouterr().out
+    check_same(out, alone)
+    runs = rows(work)
+    assert runs[1] == begun
+    assert not begun & runs[2]
+    assert {*(begun + runs[2]).values()} == {1}
+    assert (begun + runs[2]).total() == COUNT + 7
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three nodes of a core each, every one a process, and what kills one of them that is at work."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": HALF, "_system_config": soon}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=HALF)
+    cluster.wait_for_nodes()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def kill_one_at_work(cluster, work, killed):
+    """Once 5 parts are there, end a node whose worker is at a block, all of its processes at once."""
+    for _ in range(10 * LIMIT):
+        time.sleep(0.1)
+        if len([*work.glob("0*.parquet")]) < 5:
+            continue
+        for path in work.glob("in_flight/.*.inflight"):
+            worker = int(path.name[1:].partition("-")[0])
+            try:
+                raylet = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+            except FileNotFoundError:
+                continue
+            for node in cluster.worker_nodes:
+                if raylet == node.all_processes["raylet"][0].process.pid and path.exists():
+                    killed.append(len([*work.glob("0*.parquet")]))
+                    cluster.remove_node(node, allow_graceful=False)
+                    return
+
+
+@pytest.mark.parametrize("time_", [1, 2, 3])
+def test_of_three_nodes_one_is_killed_in_the_middle(cluster, folder, alone, tmp_path, monkeypatch, time_):
+    import ray.data
+
+    from koniq.scoring import in_ray
+
+    context = ray.data.DataContext.get_current()
+    monkeypatch.setattr(context, "wait_for_min_actors_s", 60)  # all of them, before there is work
+    monkeypatch.setattr(context, "execution_no_progress_timeout_s", 60)
+    monkeypatch.setattr(Parts, "clear", lambda self: None)
+    out, work, killed = tmp_path / "scores.csv", tmp_path / "parts", []
+    killer = threading.Thread(target=kill_one_at_work, args=(cluster, work, killed), daemon=True)
+    killer.start()
+    scorer = koniq.load("koncept_lite", **HOW)
+    how = in_ray.Cluster(cluster.address, block=BLOCK)
+    in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, out, how, work)
+    killer.join()
+    assert killed
+    assert killed[0] < len([*work.glob("0*.parquet")])
+    check_same(out, alone)
+    assert {*rows(work)[1]} >= {*map(tuple, rows(work)[1])}
+    assert len(rows(work)[1]) == COUNT + 7
+    cluster.add_node(num_cpus=1, object_store_memory=HALF)
+    cluster.wait_for_nodes()
+    shutil.rmtree(work)
