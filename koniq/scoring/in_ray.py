@@ -193,7 +193,7 @@ def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, tot
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")  # from 2.64 on it needs another way
-    found = ray.data.read_parquet(str(listed), columns=["image_path", "nth", "where"])
+    found = ray.data.read_parquet(str(listed))
     found = found.repartition(target_num_rows_per_block=rows).map_batches(
         Actor,
         fn_constructor_args=(asdict(job),),

@@ -98,14 +98,12 @@ def rows(folder):
     return found
 
 
-def test_one_machine_with_ray_gives_what_it_gives_without(folder, alone, tmp_path, capfd, monkeypatch):
+def test_one_machine_with_ray_gives_what_it_gives_without(folder, alone, tmp_path, capfd):
     out = tmp_path / "scores.csv"
     assert ended("ray", folder / "list.csv", "--out", out, *OPTIONS) == 3  # some have no score
     said = capfd.readouterr()
-    assert said.out.splitlines()[1:] == [
-        f"{out}: {COUNT + 7} rows ({COUNT + 2} ok, 3 unreadable, 1 truncated, 1 missing); "
-        + said.out.splitlines()[1].partition("; ")[2]
-    ]
+    summary = f"{out}: {COUNT + 7} rows ({COUNT + 2} ok, 3 unreadable, 1 missing, 1 truncated); mean MOS "
+    assert [line[: len(summary)] for line in said.out.splitlines()] == [f"{COUNT + 7} pictures", summary]
     assert "Error" not in said.err
     check_same(out, alone)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("scores.csv.p")] == []
@@ -195,7 +193,6 @@ def test_of_three_nodes_one_is_killed_in_the_middle(cluster, folder, alone, tmp_
     assert killed
     assert killed[0] < len([*work.glob("0*.parquet")])
     check_same(out, alone)
-    assert {*rows(work)[1]} >= {*map(tuple, rows(work)[1])}
     assert len(rows(work)[1]) == COUNT + 7
     cluster.add_node(num_cpus=1, object_store_memory=HALF)
     cluster.wait_for_nodes()
