@@ -146,7 +146,7 @@ def _holds(known: Known, now: Planned, retry: Sequence[str] | None) -> bool:
 @contextmanager
 def _connected(cluster: Cluster, work: Path) -> Iterator[None]:
     """Ray, reached as it is told; what it has to say goes to a file beside the parts. One that runs already is used."""
-    how: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
+    how: dict[str, Any] = {"log_to_driver": False}
     if cluster.address:
         how["address"] = cluster.address
     else:  # two at least, one of them to read the list

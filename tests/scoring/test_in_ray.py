@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +19,7 @@ from commands import ended
 from odd_files import encoded, photograph
 
 import koniq
+from koniq.ground import RunStopped
 from koniq.ground.paths import ROOT
 from koniq.pictures import inputs
 from koniq.scoring import score_file
@@ -26,7 +29,19 @@ HOW = {"input_size": (96, 128), "precision": "float32", "engine": "openvino"}
 OPTIONS = ("--weights", "koncept_lite", "--input-size", 96, 128, "--precision", "float32", "--engine", "openvino")
 COUNT, BLOCK = 240, 4
 LIMIT = 150  # seconds of a test
-HALF = 100 << 20  # bytes of an object store
+STORE = 100 << 20  # bytes of the object store of a node
+
+# A picture whose decoding ends the process, as a broken decoder does.
+HOOK = """
+import os, signal
+from PIL import ImageFile
+load = ImageFile.ImageFile.load
+def loaded(self, *more):
+    if "killer" in os.path.basename(str(getattr(self.fp, "name", ""))):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return load(self, *more)
+ImageFile.ImageFile.load = loaded
+"""
 
 pytestmark = pytest.mark.cluster
 
@@ -144,10 +159,10 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": HALF, "_system_config": soon}
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE, "_system_config": soon}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
-        cluster.add_node(num_cpus=1, object_store_memory=HALF)
+        cluster.add_node(num_cpus=1, object_store_memory=STORE)
     cluster.wait_for_nodes()
     yield cluster
     ray.shutdown()
@@ -194,6 +209,81 @@ def test_of_three_nodes_one_is_killed_in_the_middle(cluster, folder, alone, tmp_
     assert killed[0] < len([*work.glob("0*.parquet")])
     check_same(out, alone)
     assert len(rows(work)[1]) == COUNT + 7
-    cluster.add_node(num_cpus=1, object_store_memory=HALF)
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
     cluster.wait_for_nodes()
     shutil.rmtree(work)
+
+
+@contextmanager
+def store_watched(address, found):
+    """Meanwhile what Ray's object stores hold is asked: MiB into `found`, and "spilled" where anything was."""
+    from ray._private.internal_api import memory_summary
+
+    done = threading.Event()
+
+    def watch():
+        while not done.wait(0.1):
+            try:
+                text = memory_summary(address, stats_only=True)
+            except Exception:  # as long as there is no driver, or none any more
+                continue
+            found.append(int(re.search(r"Plasma memory usage (\d+) MiB", text)[1]))
+            if "Spilled" in text:
+                found.append("spilled")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def test_of_large_pictures_nothing_but_their_paths_goes_through_the_object_store(cluster, tmp_path):
+    from koniq.scoring import in_ray
+
+    folder, found = tmp_path / "large", []
+    folder.mkdir()
+    data = encoded(photograph((3000, 4000)), quality=90)
+    for number in range(40):  # 1.4 GB of pixels, 14 times what a node's store holds
+        (folder / f"{number}.jpg").write_bytes(data)
+    scorer, how = koniq.load("koncept_lite", **HOW), in_ray.Cluster(cluster.address, block=2)
+    with store_watched(cluster.address, found):
+        file = in_ray.score(inputs.of([str(folder)]), scorer, tmp_path / "scores.csv", how)
+    assert file.statuses == {"ok": 40}
+    print(len(found), max(found))
+    assert len(found) > 20
+    assert "spilled" not in found
+    assert max(found) <= 10
+
+
+def test_a_picture_that_ends_its_process_has_its_row(tmp_path, monkeypatch):
+    """Ray gives its block to another actor, which would die of it as well, and so on without an end."""
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook/sitecustomize.py").write_text(HOOK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hook"))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("0.jpg", "1.jpg", "2-killer.jpg", "3.jpg", "4.jpg", "5.jpg"):
+        (folder / name).write_bytes(encoded(photograph()))
+    out = tmp_path / "scores.csv"
+    assert ended("ray", folder, "--out", out, *OPTIONS, "--block", 3) == 3
+    found = score_file.read(out)
+    assert list(found.status) == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
+    assert found.error[2] == "decoding it ended the process (signal 9)"
+
+
+def test_a_machine_that_lacks_something_is_one_sentence_and_what_was_written_stays(folder, tmp_path, capfd):
+    from koniq.scoring import in_ray
+
+    scorer = koniq.load("koncept_lite", **HOW)
+    gone = scorer.recipe() | {"weights": str(tmp_path / "none.safetensors")}
+    scorer.recipe = lambda: gone
+    with pytest.raises(RunStopped, match=r"none\.safetensors.* \(on "):
+        in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, tmp_path / "scores.csv", in_ray.Cluster())
+    assert (tmp_path / "scores.csv.parts").is_dir()
+
+
+def test_an_address_where_no_cluster_is(folder, tmp_path, capfd):
+    options = ("--out", tmp_path / "scores.csv", "--address", "127.0.0.1:9", *OPTIONS)
+    assert ended("ray", folder / "list.csv", *options) == 2
+    assert "Error: address should be that of a running cluster. Received: 127.0.0.1:9" in capfd.readouterr().err
