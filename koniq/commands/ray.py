@@ -28,6 +28,7 @@ class Settings:
     images: str = ""  # where the paths of a list start; lsc21-image beside the list, or the list's folder, if empty
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     address: str = ""  # of a running cluster: auto, host:port; if empty, this machine alone
+    machines: int | None = None  # wait until so many are there; None: go by those that are
     actors: int | None = None  # models, each with all the cores that it finds; None: one a machine
     actor_cpus: float = (
         0  # that Ray counts an actor with; more keep others of the cluster away, and leave one core free
@@ -49,16 +50,21 @@ class Settings:
 def main(s: Settings) -> int:
     if not all(map(find_spec, ("ray", "pyarrow"))):
         raise InputError(f"Ray should be installed for this: {install('ray')}")
-    for name in ("actors", "block"):
+    for name in ("machines", "actors", "block"):
         if (value := getattr(s, name)) is not None and value <= 0:
             raise InputError(f"{name} should be positive. Received: {name}={value}")
+    if "://" in s.address:  # the command itself writes the CSV from the parts, and so has to see them
+        raise InputError(
+            "address should be auto, or host:port of the cluster's head, on a machine that sees what the cluster sees. "
+            f"Received: {s.address}"
+        )
     path = find_or_default(s.weights)
     pictures = inputs.of(s.pictures, s.images, s.exclude)
     print(pictures.summary(s.list_excluded))
     scorer = s.how.load(path, pictures, calibrate=s.calibrate, intervals=s.intervals)
     from koniq.scoring import in_ray
 
-    cluster = in_ray.Cluster(s.address, s.actors, s.actor_cpus, s.actor_gpus, s.block)
+    cluster = in_ray.Cluster(s.address, s.machines, s.actors, s.actor_cpus, s.actor_gpus, s.block)
     work = Path(s.work) if s.work else None
     file = in_ray.score(
         pictures, scorer, Path(s.out), cluster, work, s.overwrite, s.retry, s.columns, progress="scoring"

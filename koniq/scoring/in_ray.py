@@ -5,6 +5,8 @@ What the driver keeps is the one CSV, and what is still to do; pixels never leav
 
 import logging
 import os
+import socket
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -12,6 +14,7 @@ from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read as ray is imported: nothing is sent anywhere
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
@@ -35,6 +38,8 @@ from koniq.scoring.worker import Job, Worker, said
 from ku.files import shown
 
 STORE = 200 << 20  # bytes of Ray's object store on this machine alone; paths go through it, and counts
+COMING = 300.0  # seconds for machines to come
+ANSWER = 10  # seconds for a cluster to answer in
 LARGEST = 256  # pictures of a part: what is scored again if its machine is lost
 
 
@@ -43,6 +48,7 @@ class Cluster:
     """Which machines, and how much of each."""
 
     address: str = ""  # of a running cluster: auto, host:port; "" is this machine alone
+    machines: int | None = None  # that are waited for; None: those that are there
     actors: int | None = None  # models; None: one a machine
     cpus: float = (
         0  # that an actor is counted with; of a machine that they fill, no core would be left to read the list
@@ -167,7 +173,10 @@ def _connected(cluster: Cluster, work: Path) -> Iterator[None]:
 
 
 def _begin(how: Mapping[str, Any]) -> None:
+    address = urlsplit(f"//{how['address']}")
     try:
+        if address.port:  # Ray itself would ask for minutes, and then end the process
+            socket.create_connection((address.hostname, address.port), ANSWER).close()
         ray.init(**how)
     except Exception as error:  # of many kinds, by what is wrong with the address, the versions, the machine
         what = f"address should be that of a running cluster. Received: {how['address']}"
@@ -179,13 +188,7 @@ def _begin(how: Mapping[str, Any]) -> None:
 def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, total: int) -> int:
     """Have all of `left` scored into parts. Returns the number of machines that did."""
     gpus = cluster.gpus if cluster.gpus is not None else float(job.recipe["engine"] != "openvino" and _has_gpus())
-    machines = [
-        node["NodeID"]
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("GPU" if gpus else "CPU", 0)  # a head may be for nothing but itself
-    ]
-    if not machines:
-        raise RunStopped(f"A machine of the cluster should have a {'GPU' if gpus else 'CPU'}. Received: none that has")
+    machines = _machines("GPU" if gpus else "CPU", cluster.machines)
     actors, turns = cluster.actors or len(machines), cycle(machines)
     rows = cluster.block or max(1, min(LARGEST, -(-len(left) // (4 * actors))))
     listed = Path(job.folder) / "list.parquet"
@@ -222,6 +225,21 @@ def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, tot
                 f"there; what Ray said is in {job.folder}/ray.log"
             ) from error
     return len(nodes)
+
+
+def _machines(kind: str, wanted: int | None) -> list[str]:
+    """The machines with a core, or a GPU, by Ray's names for them, once there are as many as are wanted.
+
+    A head may have none, and is for nothing but itself. Raises RunStopped if they do not come.
+    """
+    late = time.monotonic() + COMING
+    while True:
+        found = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(kind, 0)]
+        if len(found) >= (wanted or 1):
+            return found
+        if not wanted or time.monotonic() > late:
+            raise RunStopped(f"{wanted or 1} machines with a {kind} should be there. Received: {len(found)}")
+        time.sleep(1)
 
 
 def _has_gpus() -> bool:

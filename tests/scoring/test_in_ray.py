@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from commands import ended
 from odd_files import encoded, photograph
 
 import koniq
+from benchmarks import ray_cluster
 from koniq.ground import RunStopped
 from koniq.ground.paths import ROOT
 from koniq.pictures import inputs
@@ -29,7 +29,6 @@ HOW = {"input_size": (96, 128), "precision": "float32", "engine": "openvino"}
 OPTIONS = ("--weights", "koncept_lite", "--input-size", 96, 128, "--precision", "float32", "--engine", "openvino")
 COUNT, BLOCK = 240, 4
 LIMIT = 150  # seconds of a test
-STORE = 100 << 20  # bytes of the object store of a node
 
 # A picture whose decoding ends the process, as a broken decoder does.
 HOOK = """
@@ -133,7 +132,7 @@ def test_a_killed_run_is_gone_on_with_by_its_parts(folder, alone, tmp_path, capf
     words = ["ray", folder / "list.csv", "--out", out, *OPTIONS, "--block", BLOCK]
     with (tmp_path / "log").open("w") as log:
         run = subprocess.Popen([sys.executable, "-m", "koniq", *map(str, words)], cwd=ROOT, stdout=log, stderr=log)
-        while len([*work.glob("0*.parquet")]) < 3:
+        while len(ray_cluster.parts_of(work)) < 3:
             assert run.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.02)
         run.kill()
@@ -154,64 +153,29 @@ def test_a_killed_run_is_gone_on_with_by_its_parts(folder, alone, tmp_path, capf
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes of a core each, every one a process, and what kills one of them that is at work."""
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE, "_system_config": soon}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    cluster.wait_for_nodes()
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
-
-
-def kill_one_at_work(cluster, work, killed):
-    """Once 5 parts are there, end a node whose worker is at a block, all of its processes at once."""
-    for _ in range(10 * LIMIT):
-        time.sleep(0.1)
-        if len([*work.glob("0*.parquet")]) < 5:
-            continue
-        for path in work.glob("in_flight/.*.inflight"):
-            worker = int(path.name[1:].partition("-")[0])
-            try:
-                raylet = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
-            except FileNotFoundError:
-                continue
-            for node in cluster.worker_nodes:
-                if raylet == node.all_processes["raylet"][0].process.pid and path.exists():
-                    killed.append(len([*work.glob("0*.parquet")]))
-                    cluster.remove_node(node, allow_graceful=False)
-                    return
+    """Three nodes of a core each, every one with processes of its own."""
+    with ray_cluster.three_nodes() as cluster:
+        yield cluster
 
 
 @pytest.mark.parametrize("time_", [1, 2, 3])
 def test_of_three_nodes_one_is_killed_in_the_middle(cluster, folder, alone, tmp_path, monkeypatch, time_):
-    import ray.data
-
     from koniq.scoring import in_ray
 
-    context = ray.data.DataContext.get_current()
-    monkeypatch.setattr(context, "wait_for_min_actors_s", 60)  # all of them, before there is work
-    monkeypatch.setattr(context, "execution_no_progress_timeout_s", 60)
+    ray_cluster.waits_for_all()
     monkeypatch.setattr(Parts, "clear", lambda self: None)
     out, work, killed = tmp_path / "scores.csv", tmp_path / "parts", []
-    killer = threading.Thread(target=kill_one_at_work, args=(cluster, work, killed), daemon=True)
+    killer = threading.Thread(target=ray_cluster.kill_one_at_work, args=(cluster, work, killed), daemon=True)
     killer.start()
     scorer = koniq.load("koncept_lite", **HOW)
     how = in_ray.Cluster(cluster.address, block=BLOCK)
     in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, out, how, work)
     killer.join()
     assert killed
-    assert killed[0] < len([*work.glob("0*.parquet")])
+    assert killed[0] < len(ray_cluster.parts_of(work))
     check_same(out, alone)
     assert len(rows(work)[1]) == COUNT + 7
-    cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    cluster.wait_for_nodes()
-    shutil.rmtree(work)
+    ray_cluster.another(cluster)
 
 
 @contextmanager
