@@ -182,7 +182,7 @@ def kill_one_at_work(cluster: Any, work: Path, killed: list[int], limit: float =
         time.sleep(0.05)
         for path in work.glob("in_flight/.*.inflight") if len(parts_of(work)) >= PARTS else ():
             raylet = parent(int(path.name[1:].partition("-")[0]))  # of the process that writes it
-            for node in cluster.worker_nodes:
+            for node in [*cluster.worker_nodes]:
                 if raylet == node.all_processes["raylet"][0].process.pid and path.exists() and not killed:
                     killed.append(len(parts_of(work)))
                     cluster.remove_node(node, allow_graceful=False)
