@@ -41,6 +41,11 @@ def loaded(self, *more):
     return load(self, *more)
 ImageFile.ImageFile.load = loaded
 """
+# srun as far as one machine goes: the command alone.
+SRUN = """
+while [[ $1 == --* ]]; do [[ $1 == --overlap ]] && shift || shift 2; done
+exec "$@"
+"""
 
 pytestmark = pytest.mark.cluster
 
@@ -251,3 +256,26 @@ def test_an_address_where_no_cluster_is(folder, tmp_path, capfd):
     options = ("--out", tmp_path / "scores.csv", "--address", "127.0.0.1:9", *OPTIONS)
     assert ended("ray", folder / "list.csv", *options) == 2
     assert "Error: address should be that of a running cluster. Received: 127.0.0.1:9" in capfd.readouterr().err
+
+
+def test_the_file_for_slurm_runs_from_its_first_line_to_its_last(tmp_path, capfd):
+    """With Ray, on two nodes of this machine; SLURM's own commands are stand-ins."""
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        (tmp_path / f"photos/{number:02d}.jpg").write_bytes(encoded(photograph(seed=number)))
+    for name, text in {"srun": SRUN, "scontrol": "echo first; echo second"}.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    nodes = {"SLURM_JOB_ID": os.getpid(), "SLURM_JOB_NODELIST": "two", "SLURM_JOB_NUM_NODES": 2}
+    about = {name: str(value) for name, value in (nodes | {"SLURM_CPUS_PER_TASK": 1, "PYTHON": sys.executable}).items()}
+    environment = {**os.environ, **about, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    command = ["bash", "examples/slurm_ray.sh", tmp_path / "photos", tmp_path / "scores.csv", *OPTIONS]
+    assert subprocess.run([*map(str, command)], cwd=ROOT, env=environment, check=False, timeout=LIMIT).returncode == 0
+    out = tmp_path / "scores.csv"
+    koniq.load("koncept_lite", **HOW).write(tmp_path / "photos", tmp_path / "alone.csv")
+    ours, theirs = score_file.read(out), score_file.read(tmp_path / "alone.csv")
+    assert list(ours.image_path) == list(theirs.image_path)
+    assert (ours.MOS - theirs.MOS).abs().max() < 1e-3
+    assert "Ray runtime started" in (tmp_path / "scores.csv.ray-nodes.log").read_text()
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in path.read_text(errors="replace")]
+    assert left == []
