@@ -18,10 +18,10 @@ from koniq.ground.typed import command
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Scores of your pictures": {
         "score": ("score", "a score, or the reason why not, for every picture, into a CSV"),
-        "ray": ("ray", "the same by several machines, through Ray"),
         "report": ("report", "the page of a CSV of scores: the best, the worst, how they lie"),
         "select": ("select", "the pictures with a score at or above a threshold, as a CSV"),
         "compare": ("compare", "two CSVs of scores: how far two models agree"),
+        "ray": ("ray", "scores by several machines, through Ray"),
     },
     "Models": {
         "test": ("test", "a network tested on a rated data set"),
