@@ -114,7 +114,7 @@ def score(
             with _connected(cluster, work):
                 machines = _run(job, left, cluster, progress, len(wanted))
             if cluster.address:
-                LOG.info(f"{machines:,} machines scored")
+                LOG.info(f"Machines that scored: {machines:,}")
         for one, score in zip(wanted, parts.in_order([one.row for one in wanted]), strict=True):
             file.put(one.row, score)
         file.flush()

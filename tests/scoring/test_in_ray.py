@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -132,35 +133,60 @@ def test_one_machine_with_ray_gives_what_it_gives_without(folder, alone, tmp_pat
     assert out.read_bytes() == before
 
 
-def test_a_killed_run_is_gone_on_with_by_its_parts(folder, alone, tmp_path, capfd, monkeypatch):
+def ended_by(signal_, words, work, parts):
+    """A run that is sent a signal once so many parts are there, by its terminal: its exit code, and what it printed."""
+    command = [sys.executable, "-m", "koniq", *map(str, words)]
+    with tempfile.TemporaryFile("w+") as log:
+        run = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        while len(ray_cluster.parts_of(work)) < parts and run.poll() is None:
+            time.sleep(0.02)
+        if signal_ == signal.SIGKILL:  # no terminal sends that
+            run.kill()
+        else:
+            os.killpg(run.pid, signal_)
+        code = run.wait()
+        log.seek(0)
+        return code, log.read()
+
+
+def test_a_run_that_was_ended_is_gone_on_with_by_its_parts(folder, alone, tmp_path, capfd, monkeypatch):
     out, work = tmp_path / "scores.csv", tmp_path / "scores.csv.parts"
     words = ["ray", folder / "list.csv", "--out", out, *OPTIONS, "--block", BLOCK]
-    with (tmp_path / "log").open("w") as log:
-        run = subprocess.Popen([sys.executable, "-m", "koniq", *map(str, words)], cwd=ROOT, stdout=log, stderr=log)
-        while len(ray_cluster.parts_of(work)) < 3:
-            assert run.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.02)
-        run.kill()
-        run.wait()
-    time.sleep(3)  # what Ray had begun for it ends by itself
-    begun = rows(work)[1]
-    assert 3 * BLOCK <= begun.total() < COUNT
+    code, said = ended_by(signal.SIGINT, words, work, 3)
+    assert (code, said.splitlines()[1:]) == (
+        130,
+        ["Error: interrupted; what was written stays, and the same command (training: --resume) goes on"],
+    )
+    kept = rows(work)[1]
+    assert 3 * BLOCK <= kept.total() < COUNT
+    assert ended_by(signal.SIGKILL, words, work, len(ray_cluster.parts_of(work)) + 3)[0] == -signal.SIGKILL
+    for _ in range(100):  # what Ray had begun for it ends by itself
+        time.sleep(0.1)
+        if not any(f"{work}" in path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline")):
+            break
+    begun = rows(work)
+    assert begun[1] == kept
     monkeypatch.setattr(Parts, "clear", lambda self: None)
     assert ended(*words) == 3
-    assert f"{begun.total():,} of them are in the parts of {work} already" in capfd.readouterr().out
+    done = begun[1].total() + begun[2].total()
+    assert f"{done:,} of them are in the parts of {work} already" in capfd.readouterr().out
     check_same(out, alone)
     runs = rows(work)
-    assert runs[1] == begun
-    assert not begun & runs[2]
-    assert {*(begun + runs[2]).values()} == {1}
-    assert (begun + runs[2]).total() == COUNT + 7
+    assert {run: runs[run] for run in (1, 2)} == begun
+    every = runs[1] + runs[2] + runs[3]
+    assert {*every.values()} == {1}  # none was scored twice
+    assert every.total() == COUNT + 7
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Three nodes of a core each, every one with processes of its own."""
-    with ray_cluster.three_nodes() as cluster:
-        yield cluster
+def cluster(tmp_path_factory):
+    """Three nodes of a core each, every one with processes of its own, which some pictures kill."""
+    hook = tmp_path_factory.mktemp("hook")
+    (hook / "sitecustomize.py").write_text(HOOK)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(hook))
+        with ray_cluster.three_nodes() as cluster:
+            yield cluster
 
 
 @pytest.mark.parametrize("time_", [1, 2, 3])
@@ -219,36 +245,33 @@ def test_of_large_pictures_nothing_but_their_paths_goes_through_the_object_store
     with store_watched(cluster.address, found):
         file = in_ray.score(inputs.of([str(folder)]), scorer, tmp_path / "scores.csv", how)
     assert file.statuses == {"ok": 40}
-    print(len(found), max(found))
     assert len(found) > 20
     assert "spilled" not in found
     assert max(found) <= 10
 
 
-def test_a_picture_that_ends_its_process_has_its_row(tmp_path, monkeypatch):
+def test_a_picture_that_ends_its_process_has_its_row(cluster, tmp_path):
     """Ray gives its block to another actor, which would die of it as well, and so on without an end."""
-    (tmp_path / "hook").mkdir()
-    (tmp_path / "hook/sitecustomize.py").write_text(HOOK)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hook"))
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("0.jpg", "1.jpg", "2-killer.jpg", "3.jpg", "4.jpg", "5.jpg"):
         (folder / name).write_bytes(encoded(photograph()))
     out = tmp_path / "scores.csv"
-    assert ended("ray", folder, "--out", out, *OPTIONS, "--block", 3) == 3
+    assert ended("ray", folder, "--out", out, *OPTIONS, "--block", 3, "--address", cluster.address) == 3
     found = score_file.read(out)
     assert list(found.status) == ["ok", "ok", "unreadable", "ok", "ok", "ok"]
     assert found.error[2] == "decoding it ended the process (signal 9)"
 
 
-def test_a_machine_that_lacks_something_is_one_sentence_and_what_was_written_stays(folder, tmp_path, capfd):
+def test_a_machine_that_lacks_something_is_one_sentence_and_what_was_written_stays(cluster, folder, tmp_path):
     from koniq.scoring import in_ray
 
     scorer = koniq.load("koncept_lite", **HOW)
     gone = scorer.recipe() | {"weights": str(tmp_path / "none.safetensors")}
     scorer.recipe = lambda: gone
+    pictures = inputs.of([str(folder / "list.csv")])
     with pytest.raises(RunStopped, match=r"none\.safetensors.* \(on "):
-        in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, tmp_path / "scores.csv", in_ray.Cluster())
+        in_ray.score(pictures, scorer, tmp_path / "scores.csv", in_ray.Cluster(cluster.address))
     assert (tmp_path / "scores.csv.parts").is_dir()
 
 
