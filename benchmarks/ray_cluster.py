@@ -77,21 +77,21 @@ def killed(folder: Path, kills: int) -> Iterator[list[str]]:
     scorer.write(pictures, folder / "alone.csv")
     alone = read(folder / "alone.csv")
     with three_nodes() as cluster:
-        for number in range(kills):
-            out, work, found = folder / f"{number}.csv", folder / f"parts-{number}", []
-            killer = threading.Thread(target=kill_one_at_work, args=(cluster, work, found), daemon=True)
-            killer.start()
+        number = 0
+        while number < kills:
+            out, work = folder / f"{number}.csv", folder / f"parts-{number}"
             began = time.perf_counter()
-            with kept_parts():
-                in_ray.score(pictures, scorer, out, in_ray.Cluster(cluster.address, block=BLOCK), work)
+            with kept_parts(), one_killed(cluster, work) as found:
+                in_ray.score(pictures, scorer, out, in_ray.Cluster(cluster.address, block=BLOCK), work, overwrite=True)
             seconds = time.perf_counter() - began
-            killer.join()
+            number += bool(found)
             ours = read(out)
             same = list(ours.image_path) == list(alone.image_path) and list(ours.status) == list(alone.status)
             difference = np.abs(ours.MOS - alone.MOS).max() if same else np.nan
-            counts = (len(ours), ours.image_path.nunique(), *(found or ["not killed"]), len(Parts(work, {}, 0).paths()))
-            yield [str(number + 1), *map(str, counts), f"{difference:.2g}", f"{seconds:.0f}"]
-            another(cluster)
+            counts = (len(ours), ours.image_path.nunique(), *(found or [0]), len(parts_of(work)))
+            yield [str(number) if found else "none was", *map(str, counts), f"{difference:.2g}", f"{seconds:.0f}"]
+            if found:
+                another(cluster)
         ray.shutdown()
 
 
@@ -173,13 +173,29 @@ def another(cluster: Any) -> None:
     """One node more."""
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
     cluster.wait_for_nodes()
+    time.sleep(2)  # until the others know of it, too: else the head has to do all
 
 
-def kill_one_at_work(cluster: Any, work: Path, killed: list[int], limit: float = 120) -> None:
-    """Once PARTS are there, end a node whose worker is at a block; `killed` then has how many parts there were."""
-    late = time.monotonic() + limit
-    while time.monotonic() < late and not killed:
-        time.sleep(0.05)
+@contextmanager
+def one_killed(cluster: Any, work: Path) -> Iterator[list[int]]:
+    """Meanwhile a node is killed, see `kill_one_at_work`."""
+    found: list[int] = []
+    over = threading.Event()
+    killer = threading.Thread(target=kill_one_at_work, args=(cluster, work, found, over), daemon=True)
+    killer.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        killer.join()
+
+
+def kill_one_at_work(cluster: Any, work: Path, killed: list[int], over: threading.Event) -> None:
+    """Once PARTS are there, end a node whose worker is at a block; `killed` then has how many parts there were.
+
+    over: set when the run is, which the head may have done by itself.
+    """
+    while not killed and not over.wait(0.05):
         for path in work.glob("in_flight/.*.inflight") if len(parts_of(work)) >= PARTS else ():
             raylet = parent(int(path.name[1:].partition("-")[0]))  # of the process that writes it
             for node in [*cluster.worker_nodes]:

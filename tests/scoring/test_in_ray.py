@@ -160,10 +160,9 @@ def test_a_run_that_was_ended_is_gone_on_with_by_its_parts(folder, alone, tmp_pa
     kept = rows(work)[1]
     assert 3 * BLOCK <= kept.total() < COUNT
     assert ended_by(signal.SIGKILL, words, work, len(ray_cluster.parts_of(work)) + 3)[0] == -signal.SIGKILL
-    for _ in range(100):  # what Ray had begun for it ends by itself
+    at_work = {path.name[1:].partition("-")[0] for path in work.glob("in_flight/.*")}
+    while any(Path("/proc", process).exists() for process in at_work):  # what Ray had begun for it ends by itself
         time.sleep(0.1)
-        if not any(f"{work}" in path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline")):
-            break
     begun = rows(work)
     assert begun[1] == kept
     monkeypatch.setattr(Parts, "clear", lambda self: None)
@@ -194,15 +193,11 @@ def test_of_three_nodes_one_is_killed_in_the_middle(cluster, folder, alone, tmp_
     from koniq.scoring import in_ray
 
     ray_cluster.waits_for_all()
-    monkeypatch.setattr(Parts, "clear", lambda self: None)
     out, work, killed = tmp_path / "scores.csv", tmp_path / "parts", []
-    killer = threading.Thread(target=ray_cluster.kill_one_at_work, args=(cluster, work, killed), daemon=True)
-    killer.start()
-    scorer = koniq.load("koncept_lite", **HOW)
-    how = in_ray.Cluster(cluster.address, block=BLOCK)
-    in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, out, how, work)
-    killer.join()
-    assert killed
+    scorer, how = koniq.load("koncept_lite", **HOW), in_ray.Cluster(cluster.address, block=BLOCK)
+    while not killed:  # the head may have been so fast that the others had nothing to do
+        with ray_cluster.kept_parts(), ray_cluster.one_killed(cluster, work) as killed:
+            in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, out, how, work, overwrite=True)
     assert killed[0] < len(ray_cluster.parts_of(work))
     check_same(out, alone)
     assert len(rows(work)[1]) == COUNT + 7
