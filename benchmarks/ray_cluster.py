@@ -9,6 +9,7 @@ alone beside lifelog_predict.py, in turn, on `pictures` JPEGs of 1024x768 at the
 whole process, and of what Ray takes until the first part is there.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def killed(folder: Path, kills: int) -> Iterator[list[str]]:
         number = 0
         while number < kills:
             out, work = folder / f"{number}.csv", folder / f"parts-{number}"
+            shutil.rmtree(work, ignore_errors=True)  # of a time that does not count
             began = time.perf_counter()
             with kept_parts(), one_killed(cluster, work) as found:
                 in_ray.score(pictures, scorer, out, in_ray.Cluster(cluster.address, block=BLOCK), work, overwrite=True)

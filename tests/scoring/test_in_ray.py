@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,7 @@ def test_of_three_nodes_one_is_killed_in_the_middle(cluster, folder, alone, tmp_
     out, work, killed = tmp_path / "scores.csv", tmp_path / "parts", []
     scorer, how = koniq.load("koncept_lite", **HOW), in_ray.Cluster(cluster.address, block=BLOCK)
     while not killed:  # the head may have been so fast that the others had nothing to do
+        shutil.rmtree(work, ignore_errors=True)
         with ray_cluster.kept_parts(), ray_cluster.one_killed(cluster, work) as killed:
             in_ray.score(inputs.of([str(folder / "list.csv")]), scorer, out, how, work, overwrite=True)
     assert killed[0] < len(ray_cluster.parts_of(work))
