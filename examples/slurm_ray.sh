@@ -22,8 +22,9 @@ export RAY_USAGE_STATS_ENABLED=0
 export RAY_AUTH_MODE=token
 "$RAY" get-auth-token --generate > /dev/null
 
-trap 'kill $(jobs -p) 2> /dev/null; wait' EXIT
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+trap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
 ip=$(srun --nodes 1 --ntasks 1 --nodelist "$head" hostname --ip-address | awk '{print $1}')
 address=$ip:$((20000 + SLURM_JOB_ID % 10000)) # below are the ports of Ray's workers
 store=$((200 << 20)) # bytes of each node: only paths and counts go through it

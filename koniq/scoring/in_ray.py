@@ -191,6 +191,7 @@ def _run(job: Job, left: Sequence[Planned], cluster: Cluster, progress: str, tot
     machines = _machines("GPU" if gpus else "CPU", cluster.machines)
     actors, turns = cluster.actors or len(machines), cycle(machines)
     rows = cluster.block or max(1, min(LARGEST, -(-len(left) // (4 * actors))))
+    actors = min(actors, -(-len(left) // rows))
     listed = Path(job.folder) / "list.parquet"
     write_list(listed, left, rows)
     context = ray.data.DataContext.get_current()
