@@ -115,6 +115,7 @@ NOT_RUN = {
     "koniq recipe": HOURS,
     "koniq card": OURS,
     "koniq scale --write": OURS,
+    "benchmarks.footprint --record": OURS,
     "koniq results my_test --name koncept_lite --part 'held-out fifth'": OURS,
     "lifelog_predict.py demo/photos --weights koncept_lite --out demo/photos_mos.csv": ITSELF,
     "koniq demo demo --scores demo/photos_mos.csv": ITSELF,
