@@ -26,12 +26,12 @@ Statistics = Literal["moving", "kept", "frozen", "trailing", "reestimated"]  # o
 
 FREE = ("run", "resume", "overwrite", "workers", "test")  # settings that may differ when a run is resumed
 # Settings that are kept and may differ, too, or be absent: auto is another device elsewhere, and compiled or not.
-ANYWHERE = ("device", "jit_compile")
+ANYWHERE = ("device", "devices", "jit_compile")
 # Settings that older runs do not have, and what they did.
 LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
     **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": "", **FORMER},
-    **{**asdict(AS_KERAS), "whole_batches": True, "validation_batch": 0},
+    **{**asdict(AS_KERAS), "whole_batches": True, "validation_batch": 0, "sync_batch_norm": True},
 }
 
 # What lies in a run's folder.
