@@ -94,19 +94,18 @@ def synchronise(model: keras.Model) -> None:
 
 def _moments(layer: keras.layers.BatchNormalization) -> Callable[[tf.Tensor, Any], tuple[tf.Tensor, tf.Tensor]]:
     def moments(inputs: tf.Tensor, mask: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.cast(inputs, tf.float32)
-        axes = [axis for axis in range(x.shape.rank) if axis != layer.axis % x.shape.rank]
-        mean, variance = tf.nn.moments(x, axes)
+        axes = [axis for axis in range(inputs.shape.rank) if axis != layer.axis % inputs.shape.rank]
+        mean, variance = tf.nn.moments(inputs, axes)
         context = tf.distribute.get_replica_context()
         if context is not None and context.num_replicas_in_sync > 1:
-            about = tf.convert_to_tensor(layer.moving_mean)
-            rows = tf.cast(tf.shape(x)[0], x.dtype)
+            about = tf.cast(tf.convert_to_tensor(layer.moving_mean), mean.dtype)
+            rows = tf.cast(tf.shape(inputs)[0], mean.dtype)
             sums = tf.stack([rows * (mean - about), rows * (variance + tf.square(mean - about)), 0 * mean + rows])
             # A device without a row has no mean.
             sums = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(rows > 0, sums, 0))
             away, square = sums[0] / sums[2], sums[1] / sums[2]
-            mean, variance = about + away, square - tf.square(away)
-        return keras.ops.cast(mean, inputs.dtype), keras.ops.cast(tf.maximum(variance, 0), inputs.dtype)
+            mean, variance = about + away, tf.maximum(square - tf.square(away), 0)
+        return mean, variance
 
     return moments
 
