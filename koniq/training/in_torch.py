@@ -4,6 +4,7 @@ A step waits for nothing: what is noted of it stays on the device until the epoc
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -107,11 +108,21 @@ class Follower(TorchRun):
 
 
 def open_run(group: Group, data: DataSet, settings: Mapping[str, Any]) -> Run:
-    """The run that the settings name or give a name to, whose files are the first process's to write."""
+    """The run that the settings name or give a name to, whose files are the first process's to write.
+
+    Raises InputError where a restart by torchrun would not go on with it, and as `Group.agree` and `check_shared` do.
+    """
+    resume, overwrite = settings["resume"], settings["overwrite"]
+    # How often it was started again torchrun says each machine otherwise: by the run's state alone is it known.
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) and (overwrite or not resume):
+        raise InputError(
+            "Under torchrun with --max-restarts a run should be given --resume, and not --overwrite, for at each "
+            f"restart it begins by the same settings. Received: resume={resume}, overwrite={overwrite}"
+        )
     name = settings["run"] or f"pytorch-{run_name(data, settings)}"
     group.agree("The settings", {key: value for key, value in settings.items() if key not in OWN})
     if group.rank == 0:
-        run = TorchRun(name, settings, settings["resume"], settings["overwrite"])
+        run = TorchRun(name, settings, resume, overwrite)
     group.check_shared(TorchRun.place(name))
     run = Follower(name) if group.rank else run
     group.agree("The state of the run", {"resumed": run.resumed, "progress": run.progress, "finished": run.finished})
