@@ -20,7 +20,6 @@ from safetensors.numpy import load_file
 from torch.distributed.run import get_args_parser
 
 import pytorch_train_koncept512
-
 from koniq.ground import InputError, RunStopped
 from koniq.training import in_torch_processes
 from koniq.training.in_torch import open_run
