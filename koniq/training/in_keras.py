@@ -355,7 +355,9 @@ class KerasLearner(Learner):
             helper.train(train_gen, valid_gen, stage.lr, **how)
         except Exception as error:
             if is_out_of_memory(error):
-                raise out_of_memory(batch_size, getattr(helper.model, "micro_batch", 0) or 0) from error
+                devices = helper.strategy.num_replicas_in_sync if helper.strategy else 1
+                micro_batch = getattr(helper.model, "micro_batch", 0) or 0
+                raise out_of_memory(batch_size, micro_batch, devices, devices > 1) from error
             raise
 
     def load_best(self) -> None:

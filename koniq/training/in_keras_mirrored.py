@@ -59,7 +59,7 @@ class Mirrored(OnDevice):
         return keras.Model(self.input, self.output).predict_on_batch(x)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Nothing is left to build: Keras would take a batch of every epoch's first for it, and add up its bytes."""
+        """Nothing, for all is built: Keras would take a first batch for it, and the mean over devices of its bytes."""
 
 
 def _a_row(loss: Any) -> Any:

@@ -1,9 +1,9 @@
 """One step on one device and on two parts of the processor: `python tests/helpers/mirrored.py koncept512 75 100`.
 
 The network has random weights and no dropout, and sees 6 pictures, which the two share. Prints, as JSON, how far loss,
-gradients and moving statistics are from those of one device, each by its own size: with statistics of the batch,
-without them, and on one device that sees the same pictures in another order, which is what rounding alone makes of
-them. With float64 as a last argument all but the last layer is computed in it. A process of its own, for TensorFlow's
+gradients and moving statistics are from those of one device, each by its own size: with statistics of the batch, and
+without them. `koncept512 75 100 float64 order`: all but the last layer is computed in float64; and one device sees the
+same pictures in another order, which is what rounding alone makes of them. A process of its own, for TensorFlow's
 devices are fixed when it starts.
 """
 
@@ -67,7 +67,7 @@ def apart(found, expected):
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def main(name, size, floats="float32"):
+def main(name, size, floats="float32", order=""):
     keras.config.set_floatx(floats)
     prepare(1, floats, device="cpu", devices=2)
     network = TINY if name == TINY.name else NETWORKS[name].at(size)
@@ -93,7 +93,7 @@ def main(name, size, floats="float32"):
 
     alone, last = tf.distribute.get_strategy(), slice(None, None, -1)
     expected = {loss: (*step(begun(one, loss), alone, pictures, mos), statistics(one)) for loss in ("mse", "plcc")}
-    for loss in expected:
+    for loss in expected if order else ():
         compare(f"{loss}, last first", step(begun(one, loss), alone, pictures[last], mos[last]), expected[loss])
     compare("plcc, not synchronised", step(begun(two, "plcc"), strategy, pictures, mos), expected["plcc"])
     mirrored.synchronise(two)
