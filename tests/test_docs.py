@@ -90,7 +90,11 @@ NOT_RUN = {
     "pytorch_train_koncept512.py --batch-size 16 --micro-batch 2 --statistics trailing": KONIQ10K,
     "pytorch_train_koncept512.py --network koncept_lite --teacher ./my_head --images my_folder": HOURS,
     "pytorch_test_koncept512.py --weights my_run": KONIQ10K,
+    "koncept512_train.py --devices 2 --batch-size 16": KONIQ10K,
+    "koncept512_train.py --devices 2 --device cpu --input-size 192 256": KONIQ10K,
     "torchrun --nproc-per-node 2 -- pytorch_train_koncept512.py": KONIQ10K,
+    "torchrun --nnodes 2 --nproc-per-node 4 --max-restarts 3 --rdzv-backend c10d --rdzv-id my_run"
+    " --rdzv-endpoint node-a:29500 -- pytorch_train_koncept512.py --batch-size 32 --run my_run --resume": KONIQ10K,
     "replicate.py": KONIQ10K,
     "replicate.py --rows pytorch-mse-b8-study --seeds 1": KONIQ10K,
     "koniq convert KonCept512.pth study.safetensors --pooling 8x8": "needs weights that are not here",

@@ -81,7 +81,6 @@ TESTED_IN = {
     "study/report": "study/test_matrix",
     "study/results": "study/test_matrix",
     "study/steps": "study/test_estimate",
-    "training/in_torch_processes": "training/test_in_torch",
 }
 
 every_file = pytest.mark.parametrize(
