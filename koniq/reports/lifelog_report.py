@@ -10,7 +10,7 @@ from koniq.measure import conformal
 from koniq.reports import distribution, page, times
 from koniq.scoring.facts import Facts
 from koniq.scoring.score_tables import ScoreTable
-from koniq.scoring.taken import taken as taken_at
+from koniq.scoring.taken import taken
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
 
@@ -32,12 +32,12 @@ def report(
     `koniq.data.scale.of_scores`. folder: of the page, from which its thumbnails lead to the pictures; None: they lead
     to nothing. thumbnails: False leaves out every picture, and the contact sheets beside the page.
     """
-    mos, said, intervals = table.mos, Facts(about), table.has_intervals
+    scored, said, intervals = table.timed(), Facts(about), table.has_intervals
+    mos = scored.MOS
     on, label = of_scores(mos, about, scale), said.label
     figures = {"histogram.png": distribution.draw_histogram({"these pictures": mos}, on, label)}
-    taken = table.taken()
-    by_hour = times.by_hour(mos, taken.time)
-    by_period, unit = times.readable(mos, taken.day)
+    by_hour = times.by_hour(mos, scored.time)
+    by_period, unit = times.readable(mos, scored.day)
     if len(by_period):
         figures["by_day.png"] = times.draw_periods(by_period, unit, on, label)
     if by_hour.pictures.any():
@@ -52,7 +52,7 @@ def report(
 
     count = shown(table, sheet)
     best, worst = (
-        page.cells(rows.assign(time=taken_at(rows.image_path).time), captions, roots, folder, thumbnails)
+        page.cells(rows.assign(time=taken(rows.image_path).time), captions, roots, folder, thumbnails)
         for rows in (table.ends(count, best) for best in (True, False))
     )
     shares = distribution.shares({"share": mos}, on)
@@ -72,8 +72,8 @@ def report(
         koniq10k=distribution.koniq10k(on),
         outside=distribution.outside(mos, on),
         figures=figures,
-        no_time=int(taken.time.isna().sum()),
-        no_day=int(taken.day.isna().sum()),
+        no_time=int(scored.time.isna().sum()),
+        no_day=int(scored.day.isna().sum()),
         unit=times.PERIODS[unit],
         by_period=by_period,
         day=times.day,
@@ -99,7 +99,7 @@ def report(
         "worst.png": page.draw_sheet(worst) if thumbnails else None,
         "histogram.csv": distribution.histogram({"share": mos}, on),
         "shares.csv": shares,
-        "by_day.csv": by_period if unit == "D" else times.by_period(mos, taken.day),
+        "by_day.csv": by_period if unit == "D" else times.by_period(mos, scored.day),
         "by_hour.csv": by_hour,
     }
 

@@ -15,12 +15,14 @@ KINDS = (
     *("scored by both", "in both, scored by A only", "in both, scored by B only", "in both, scored by neither"),
     *("in A only", "in B only"),
 )
+PAIR = ["image_path", "first", "second", "difference"]
 
 
 class Pairs:
     """The pictures that two tables both score, in memory; of Parquet, `koniq.reports.in_duckdb.LargePairs` has them.
 
-    first, second: their scores, arrays of shape (pairs,) in one order. counts: of all pictures, by KINDS.
+    first, second: their scores, arrays of shape (pairs,), in the order of the first table. counts: of all pictures, by
+    KINDS.
     """
 
     def __init__(
@@ -35,18 +37,19 @@ class Pairs:
             for table, scale in zip(tables, scales, strict=True)
         ]
         self._pairs, self.counts = join(*frames, keys(frames, abouts, by_name))
-        self.first, self.second = (self._pairs[name].to_numpy() for name in ("first", "second"))
+        in_order = self._pairs.sort_values("row")  # sums hang on the order in their last digits
+        self.first, self.second = (in_order[name].to_numpy() for name in ("first", "second"))
 
     def __len__(self) -> int:
         return len(self.first)
 
     def most_different(self, count: int) -> pd.DataFrame:
         """The first `count` pairs: image_path, first, second, difference."""
-        return self._pairs[:count]
+        return self._pairs[PAIR][:count]
 
     def pieces(self) -> Iterator[pd.DataFrame]:
         """All pairs, as `most_different` has them, in pieces."""
-        yield self._pairs
+        yield self._pairs[PAIR]
 
     def close(self) -> None:
         """Give back what is not in memory."""
@@ -126,8 +129,9 @@ def join(
     """The pictures that both score, and how many there are of each other kind.
 
     first, second: tables of `koniq.scoring.score_tables.read`. by: of `keys`; None: image_path. What a table has more
-    than once is paired in order. Returns image_path (of the first), first, second, difference (second - first), the
-    largest in size first, equal ones in the order of the first table; and the numbers, by KINDS.
+    than once is paired in order. Returns image_path (of the first), first, second, difference (second - first), row (of
+    the first), the largest difference in size first, equal ones in the order of the first table; and the numbers, by
+    KINDS.
     """
     sides = []
     by = by or (first.image_path, second.image_path)
@@ -143,4 +147,4 @@ def join(
     pairs = pairs.assign(difference=pairs["second"] - pairs["first"])
     pairs = pairs.iloc[np.lexsort((pairs.row, -pairs.difference.abs()))]
     pairs = pairs.assign(image_path=first.image_path.iloc[pairs.row].to_numpy()).reset_index(drop=True)
-    return pairs[["image_path", "first", "second", "difference"]], dict(zip(KINDS, counts, strict=True))
+    return pairs[[*PAIR, "row"]], dict(zip(KINDS, counts, strict=True))

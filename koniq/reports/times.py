@@ -59,7 +59,7 @@ def _quality(mos: pd.Series, groups: np.ndarray, names: pd.Index) -> pd.DataFram
     counts = np.bincount(groups + 1, minlength=len(names) + 1)
     rows = [
         (len(values), *np.quantile(values, [0.25, 0.5, 0.75]), values.mean()) if len(values) else (0, *[np.nan] * 4)
-        for values in np.split(mos.to_numpy()[order], np.cumsum(counts)[:-1])[1:]
+        for values in map(np.sort, np.split(mos.to_numpy()[order], np.cumsum(counts)[:-1])[1:])
     ]
     table = pd.DataFrame(rows, columns=["pictures", "q25", "median", "q75", "mean"], index=names, dtype=float)
     return table.astype({"pictures": int})

@@ -4,6 +4,7 @@ import glob
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from koniq.ground import InputError, tables
+from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.machine import cores
 from koniq.ground.paths import folder_beside
 from koniq.scoring import in_pyarrow
@@ -76,6 +77,7 @@ class Database:
     """A database in memory; what is more than MEMORY goes to the disk, beside `path` or into the user's cache."""
 
     def __init__(self, path: Path):
+        self.path = path
         folder = folder_beside(path.parent / "scores.parquet" if not path.exists() else path)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix=".koniq-", suffix=".tmp", dir=folder))
@@ -85,12 +87,31 @@ class Database:
 
     def __call__(self, query: str, values: Sequence[object] = ()) -> duckdb.DuckDBPyConnection:
         """What a query finds, its ? being `values`."""
-        return self.connection.execute(query, list(values))
+        with self._said():
+            return self.connection.execute(query, list(values))
+
+    def one(self, query: str, values: Sequence[object] = ()) -> int:
+        """The one number that a query finds."""
+        return self(query, values).fetchall()[0][0]
 
     def pieces(self, query: str, rows: int = in_pyarrow.GROUP) -> Iterator[pa.Table]:
         """What a query finds, so many rows at a time."""
-        for batch in self.connection.cursor().sql(query).to_arrow_reader(rows):
-            yield pa.Table.from_batches([batch])
+        with self._said():
+            for batch in self.connection.cursor().sql(query).to_arrow_reader(rows):
+                yield pa.Table.from_batches([batch])
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Raise what went wrong as a sentence: InputError if it is the files', RunStopped if it is the machine's."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException as error:
+            raise RunStopped(f"{self.path} needs more room than there is: {_first_line(error)}") from error
+        except duckdb.Error as error:
+            raise InputError(
+                f"{self.path} should be scores as Parquet, whole files of the same columns. Received: "
+                f"{_first_line(error)}"
+            ) from error
 
     def numbers(self, query: str, kind: type, count: int) -> np.ndarray:
         """The one column of numbers that a query finds, of `count` rows, without a copy of it in memory."""
@@ -103,6 +124,10 @@ class Database:
     def close(self) -> None:
         self.connection.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 class LargeTable:
@@ -119,90 +144,103 @@ class LargeTable:
             there = {field.name: field.type for field in first.schema_arrow}
             ours = in_pyarrow.KEY in (first.schema_arrow.metadata or {})
         name, score = _columns(path, there, column)
-        self.database = Database(path)
         quoted = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
         status = "status" if "status" in there else "NULL"
         mos = f'"{score}"::DOUBLE'
         self.columns = ["image_path", "MOS"]
         self.columns += [other for other in COLUMN_SETS["intervals"][2:] if other in there]
-        said = {
-            "image_path": self._names(name, quoted, ours),
+        self._said = {
+            "image_path": f'"{name}"',
             "MOS": mos,
             **{other: other for other in self.columns[2:]},
             "status": f"coalesce(nullif({status}, ''), CASE WHEN isfinite({mos}) THEN 'ok' ELSE '{NO_SCORE}' END)",
             "error": "coalesce(error, '')" if "error" in there else "''",
             "place": f"{NUMBER}::BIGINT" if NUMBER in there else "file_index::BIGINT << 40 | file_row_number",
         }
-        view = ", ".join(f'{text} AS "{other}"' for other, text in said.items())
-        self._order = "ORDER BY place" * (NUMBER in there)  # else a scan gives it
-        where = self._once(quoted) if NUMBER in there else ""
-        self.database(f"CREATE VIEW scores AS SELECT {view} FROM read_parquet([{quoted}]) {where}")
+        self._source, self._numbered, self._ours = f"read_parquet([{quoted}])", NUMBER in there, ours
+        self._order = "ORDER BY place" * self._numbered  # else a scan gives it
+        self.database = Database(path)
+        self._others: list[Database] = []
+        self.define(self.database, "scores")
 
-    def _names(self, name: str, quoted: str, ours: bool) -> str:
-        """The names of files, with slashes, as `koniq.ground.tables.separated` has those of a CSV."""
-        if not ours:
-            other = f"contains(regexp_replace(\"{name}\", '\\\\x[0-9a-f]{{2}}', '', 'g'), '\\')"
-            query = f"SELECT bool_or(contains(\"{name}\", '/')), bool_or({other}) FROM read_parquet([{quoted}])"
-            slashes, backslashes = self.database(query).fetchone()
-            if backslashes and not slashes:
-                return f"replace(\"{name}\", '\\', '/')"
-        return f'"{name}"'
+    def define(self, database: Database, view: str) -> None:
+        """Have the rows in a database as `view`: image_path, MOS, status, error, place (in their order), ..."""
+        said = self._said if self._ours else {**self._said, "image_path": self._with_slashes(database)}
+        columns = ", ".join(f'{text} AS "{name}"' for name, text in said.items())
+        where = self._once(database, f"{view}_twice") if self._numbered else ""
+        database(f"CREATE VIEW {view} AS SELECT {columns} FROM {self._source} {where}")
 
-    def _once(self, quoted: str) -> str:
-        """What leaves one row of each number: the first with a score, or else the first."""
-        source = f"read_parquet([{quoted}])"
-        self.database(
+    def _with_slashes(self, database: Database) -> str:
+        """The names of files as `koniq.ground.tables.separated` has those of a CSV."""
+        name = self._said["image_path"]
+        other = f"contains(regexp_replace({name}, '\\\\x[0-9a-f]{{2}}', '', 'g'), '\\')"
+        query = f"SELECT bool_or(contains({name}, '/')), bool_or({other}) FROM {self._source}"
+        ((slashes, backslashes),) = database(query).fetchall()
+        return f"replace({name}, '\\', '/')" if backslashes and not slashes else name
+
+    def _once(self, database: Database, twice: str) -> str:
+        """What leaves one row of each number: the first with a score, or else the first. twice: a table for it."""
+        database(
             f"""
-            CREATE TABLE twice AS SELECT file, row FROM (
+            CREATE TABLE {twice} AS SELECT file, row FROM (
                 SELECT file_index AS file, file_row_number AS row, row_number() OVER (
                     PARTITION BY {NUMBER} ORDER BY coalesce(isfinite(MOS), false) DESC, file_index, file_row_number
-                ) AS nth FROM {source} WHERE {NUMBER} IN (
-                    SELECT {NUMBER} FROM {source} GROUP BY {NUMBER} HAVING count(*) > 1
+                ) AS nth FROM {self._source} WHERE {NUMBER} IN (
+                    SELECT {NUMBER} FROM {self._source} GROUP BY {NUMBER} HAVING count(*) > 1
                 )
             ) WHERE nth > 1
             """
         )
-        (count,) = self.database("SELECT count(*) FROM twice").fetchone()
-        return "WHERE (file_index, file_row_number) NOT IN (SELECT (file, row) FROM twice)" if count else ""
+        some = database.one(f"SELECT count(*) FROM {twice}")
+        return f"WHERE (file_index, file_row_number) NOT IN (SELECT (file, row) FROM {twice})" if some else ""
 
     def __len__(self) -> int:
         return self._rows
 
     @cached_property
     def _rows(self) -> int:
-        return self.database("SELECT count(*) FROM scores").fetchone()[0]
+        return self.database.one("SELECT count(*) FROM scores")
 
     @property
     def has_intervals(self) -> bool:
         return {*INTERVAL} <= {*self.columns}
 
     @cached_property
-    def mos(self) -> pd.Series:
-        (count,) = self.database(f"SELECT count(*) FROM scores WHERE {OK}").fetchone()
-        return pd.Series(self.database.numbers(f"SELECT MOS FROM scores WHERE {OK}", np.float64, count), name="MOS")
+    def _scored(self) -> int:
+        return self.database.one(f"SELECT count(*) FROM scores WHERE {OK}")
 
-    def taken(self) -> pd.DataFrame:
-        count, none = len(self.mos), np.iinfo(np.int64).min  # what NumPy takes for no time
+    @cached_property
+    def mos(self) -> pd.Series:
+        return pd.Series(self.database.numbers(f"SELECT MOS FROM scores WHERE {OK}", np.float64, self._scored))
+
+    def timed(self) -> pd.DataFrame:
+        none = np.iinfo(np.int64).min  # what NumPy takes for no time
         query = f"""
-            SELECT coalesce(epoch(time)::BIGINT, {none}) AS time, coalesce(epoch(day)::BIGINT, {none}) AS day FROM (
-                SELECT time, coalesce(date_trunc('day', time), CASE WHEN time IS NULL THEN try_strptime(
-                    folder.year || coalesce(nullif(folder.a, ''), folder.b) || folder.day, '{FORMATS[1]}') END) AS day
+            SELECT MOS, coalesce(epoch(time)::BIGINT, {none}), coalesce(epoch(day)::BIGINT, {none}) FROM (
+                SELECT MOS, time, CASE WHEN time IS NULL THEN try_strptime(
+                    folder.year || coalesce(nullif(folder.a, ''), folder.b) || folder.day, '{FORMATS[1]}'
+                ) ELSE date_trunc('day', time) END AS day
                 FROM (
-                    SELECT try_strptime(name.day || name.time, '{FORMATS[0]}') AS time,
+                    SELECT MOS, try_strptime(name.day || name.time, '{FORMATS[0]}') AS time,
                         regexp_extract(image_path, '{FOLDER}', ['year', 'a', 'b', 'day']) AS folder
                     FROM (
-                        SELECT image_path, regexp_extract(image_path, '{TIME}', ['day', 'time']) AS name
+                        SELECT MOS, image_path, regexp_extract(image_path, '{TIME}', ['day', 'time']) AS name
                         FROM scores WHERE {OK}
                     )
                 )
             )
         """
-        found, at = np.empty((2, count), np.int64), 0
+        mos, (time, day) = np.empty(self._scored), np.empty((2, self._scored), np.int64)
+        at = 0
         for piece in self.database.pieces(query):
-            for row, column in zip(found, piece.columns, strict=True):
-                row[at : at + piece.num_rows] = column.to_numpy()
+            for column, found in zip((mos, time, day), piece.columns, strict=True):
+                column[at : at + piece.num_rows] = found.to_numpy()
             at += piece.num_rows
-        return pd.DataFrame(dict(zip(("time", "day"), found.view("datetime64[s]"), strict=True)), copy=False)
+        found = pd.DataFrame(
+            {"MOS": mos, "time": time.view("datetime64[s]"), "day": day.view("datetime64[s]")}, copy=False
+        )
+        self.mos = found.MOS  # in place of those that are there, so that they are in memory once
+        return found
 
     def ends(self, count: int, best: bool) -> pd.DataFrame:
         order = "DESC" if best else "ASC"
@@ -212,7 +250,7 @@ class LargeTable:
 
     def meeting(self, low: float, high: float) -> int:
         query = f"SELECT count(*) FROM scores WHERE {OK} AND MOS_high >= ? AND MOS_low <= ?"
-        return self.database(query, [low, high]).fetchone()[0]
+        return self.database.one(query, [low, high])
 
     def failures(self) -> list[tuple[str, str, int]]:
         return self.database(
@@ -239,5 +277,11 @@ class LargeTable:
         pieces = self.database.pieces(f"SELECT {', '.join(self.columns)} FROM scores {self._order}")
         return (piece.cast(in_pyarrow.schema_of(self.columns)) for piece in pieces)
 
+    def another_database(self) -> Database:
+        """A database that is closed together with this table."""
+        self._others.append(Database(self.path))
+        return self._others[-1]
+
     def close(self) -> None:
-        self.database.close()
+        for database in (self.database, *self._others):
+            database.close()

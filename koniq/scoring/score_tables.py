@@ -43,9 +43,9 @@ class ScoreTable:
         """Whether there are MOS_low and MOS_high, the ends of the scores' intervals."""
         return {*score_file.INTERVAL} <= {*self.frame}
 
-    def taken(self) -> pd.DataFrame:
-        """When the pictures of `mos` were taken, see `koniq.scoring.taken.taken`."""
-        return taken(self._scored.image_path)
+    def timed(self) -> pd.DataFrame:
+        """The scored rows' MOS, and when their pictures were taken: time, day, see `koniq.scoring.taken.taken`."""
+        return self._scored[["MOS"]].join(taken(self._scored.image_path))
 
     def ends(self, count: int, best: bool) -> pd.DataFrame:
         """The `count` best scored rows, the best first, or the worst, worst first; of equal ones the last is best."""

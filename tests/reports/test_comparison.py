@@ -59,9 +59,9 @@ def test_pictures_are_paired_by_name_and_counted():
     second = scores([("z", nan), ("twice", 11), ("twice", 3), ("twice", 7), ("a", 48), ("x", 6), ("y", nan), ("b", 1)])
     pairs, counts = pairing.join(first, second)
     assert list(pairs.itertuples(index=False, name=None)) == [
-        ("twice", 1, 11, 10),
-        ("a", 50, 48, -2),
-        ("twice", 3, 3, 0),
+        ("twice", 1, 11, 10, 0),
+        ("a", 50, 48, -2, 1),
+        ("twice", 3, 3, 0, 2),
     ]
     assert counts == {
         "scored by both": 3,
