@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,12 @@ from koniq.measure.metrics import agreement
 from koniq.network.spec import FORMER
 from koniq.reports import distribution, page
 from koniq.reports import figures as reports_figures
-from koniq.reports.pairing import Pairs, paired
+from koniq.reports.pairing import Pairs
 from koniq.scoring.facts import Facts
 from koniq.scoring.score_tables import ScoreTable
+
+if TYPE_CHECKING:
+    from koniq.reports.in_duckdb import LargePairs
 
 LABELS = {
     "srcc": "SRCC",
@@ -27,6 +31,24 @@ LABELS = {
     "upper_limit": "upper limit of agreement",
 }
 MANY = 2000  # points; more are drawn as a density
+
+
+def paired(
+    tables: Sequence[ScoreTable],
+    abouts: Sequence[dict],
+    scales: Sequence[Scale | None] = (None, None),
+    by_name: bool = False,
+) -> "Pairs | LargePairs":
+    """The pictures that both of two tables score, see `koniq.reports.pairing.keys`.
+
+    tables, abouts: of `koniq.scoring.score_tables.opened`, and of `facts` there. scales: of which each table's scores
+    are taken to percent; None: they stay as they are.
+    """
+    if all(isinstance(table, ScoreTable) for table in tables):
+        return Pairs(tables, abouts, scales, by_name)
+    from koniq.reports.in_duckdb import LargePairs
+
+    return LargePairs(tables, abouts, scales, by_name)
 
 
 def scales_of(

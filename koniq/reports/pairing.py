@@ -55,23 +55,6 @@ class Pairs:
         """Give back what is not in memory."""
 
 
-def paired(
-    tables: Sequence[ScoreTable],
-    abouts: Sequence[dict],
-    scales: Sequence[Scale | None] = (None, None),
-    by_name: bool = False,
-) -> Pairs:
-    """The pictures that both of two tables score, see `keys`. scales: what each table's scores are taken to percent of.
-
-    tables: of `koniq.scoring.score_tables.opened`; abouts: of `facts` there.
-    """
-    if all(isinstance(table, ScoreTable) for table in tables):
-        return Pairs(tables, abouts, scales, by_name)
-    from koniq.reports.in_duckdb import LargePairs
-
-    return LargePairs(tables, abouts, scales, by_name)
-
-
 def keys(tables: Sequence[pd.DataFrame], abouts: Sequence[dict], by_name: bool = False) -> list[pd.Series]:
     """What each of two tables' pictures are paired by, a text a row.
 

@@ -10,7 +10,7 @@ from commands import ended
 from scored import write_scores
 
 from koniq.ground.facts import facts
-from koniq.reports import page, pairing
+from koniq.reports import comparison, page, pairing
 from koniq.scoring import exporting, score_tables
 from koniq.scoring.score_tables import ScoreTable
 from koniq.scoring.taken import taken
@@ -224,7 +224,7 @@ def test_pictures_of_parquet_are_paired_as_those_of_csvs(tmp_path, first, second
     abouts = [about for _, about in sides]
     expected = pairing.Pairs([ScoreTable(score_tables.read(csv)) for csv, _ in sides], abouts, by_name=by_name)
     tables = [score_tables.opened(csv.with_suffix(".parquet")) for csv, _ in sides]
-    found = pairing.paired(tables, abouts, by_name=by_name)
+    found = comparison.paired(tables, abouts, by_name=by_name)
     assert found.counts == expected.counts
     pd.testing.assert_frame_equal(
         pd.concat([found.most_different(0), *found.pieces()]).reset_index(drop=True),
