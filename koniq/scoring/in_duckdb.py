@@ -161,7 +161,11 @@ class LargeTable:
         self._order = "ORDER BY place" * self._numbered  # else a scan gives it
         self.database = Database(path)
         self._others: list[Database] = []
-        self.define(self.database, "scores")
+        try:
+            self.define(self.database, "scores")
+        except BaseException:
+            self.close()
+            raise
 
     def define(self, database: Database, view: str) -> None:
         """Have the rows in a database as `view`: image_path, MOS, status, error, place (in their order), ..."""

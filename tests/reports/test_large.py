@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -171,6 +172,11 @@ def test_another_programs_parquet_is_read_by_its_columns(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert ended("report", tmp_path / "empty") == 2
     assert "a file or a folder of such files, should be at" in capsys.readouterr().err
+    shutil.copy(path, tmp_path / "empty/a.parquet")
+    pq.write_table(pa.table({"image_name": ["a"], "points": [1.0]}), tmp_path / "empty/b.parquet")
+    assert ended("report", tmp_path / "empty", "--column", "score") == 2
+    assert "should be scores as Parquet, whole files of the same columns. Received: " in capsys.readouterr().err
+    assert not [*tmp_path.rglob(".koniq*")]
     path.write_bytes(path.read_bytes()[:-50])
     assert ended("report", path, "--column", "score") == 2
     assert "should be a whole Parquet file" in capsys.readouterr().err
