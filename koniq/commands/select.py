@@ -55,7 +55,7 @@ def _select(s: Settings, table: ScoreTable) -> None:
     chosen = select(table, least, s.order, about, out)
     if table.has_intervals:
         print(f"Of {table.surely(least):,} of them the whole interval lies there")
-    without = len(table) - len(mos)
+    without = len(table) - table.scored
     print(f"{out}: {chosen:,} of {len(mos):,} scored pictures, with a score of {least!r} or more")
     if without:
         print(f"{without:,} pictures have no score and are not selected")

@@ -106,7 +106,7 @@ def report(
 
 def shown(table: ScoreTable, sheet: int) -> int:
     """How many pictures a sheet shows: none is among the best and the worst."""
-    return min(sheet, max(1, len(table.mos) // 2))
+    return min(sheet, max(1, table.scored // 2))
 
 
 def told_apart(table: ScoreTable, count: int, of: str) -> str:
@@ -124,5 +124,5 @@ def told_apart(table: ScoreTable, count: int, of: str) -> str:
     if count == 1:
         return f"It is not told apart from {total - 1:,} others: their intervals meet its own."
     which = f"These {count}" if within == count else f"{within} of these {count}"
-    meeting = f"their intervals meet its own, as do those of {total:,} of all {len(table.mos):,}"
+    meeting = f"their intervals meet its own, as do those of {total:,} of all {table.scored:,}"
     return f"{which} are not told apart from the {of}: {meeting}."

@@ -212,7 +212,7 @@ def text(value: object) -> str:
 
 def check_scored(table: ScoreTable, path: Path) -> None:
     """Raise InputError, saying why, if no picture of a table of scores has one."""
-    if table.mos.empty:
+    if not table.scored:
         why = first_few(shortened(f"{status}, {error}") for status, error, _ in table.failures())
         raise InputError(f"{path} should have a score. Received: {len(table):,} rows without one ({why or 'no rows'})")
 

@@ -210,12 +210,15 @@ class LargeTable:
         return {*INTERVAL} <= {*self.columns}
 
     @cached_property
-    def _scored(self) -> int:
+    def scored(self) -> int:
         return self.database.one(f"SELECT count(*) FROM scores WHERE {OK}")
+
+    def extent(self) -> np.ndarray:
+        return np.array(self.database(f"SELECT min(MOS), max(MOS) FROM scores WHERE {OK}").fetchall()[0])
 
     @cached_property
     def mos(self) -> pd.Series:
-        return pd.Series(self.database.numbers(f"SELECT MOS FROM scores WHERE {OK}", np.float64, self._scored))
+        return pd.Series(self.database.numbers(f"SELECT MOS FROM scores WHERE {OK}", np.float64, self.scored))
 
     def timed(self) -> pd.DataFrame:
         none = np.iinfo(np.int64).min  # what NumPy takes for no time
@@ -234,7 +237,7 @@ class LargeTable:
                 )
             )
         """
-        mos, (time, day) = np.empty(self._scored), np.empty((2, self._scored), np.int64)
+        mos, (time, day) = np.empty(self.scored), np.empty((2, self.scored), np.int64)
         at = 0
         for piece in self.database.pieces(query):
             for column, found in zip((mos, time, day), piece.columns, strict=True):

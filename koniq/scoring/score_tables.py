@@ -39,6 +39,15 @@ class ScoreTable:
         return self._scored.MOS
 
     @property
+    def scored(self) -> int:
+        """How many rows are scored."""
+        return len(self._scored)
+
+    def extent(self) -> np.ndarray:
+        """The lowest and the highest score."""
+        return np.array([self._scored.MOS.min(), self._scored.MOS.max()])
+
+    @property
     def has_intervals(self) -> bool:
         """Whether there are MOS_low and MOS_high, the ends of the scores' intervals."""
         return {*score_file.INTERVAL} <= {*self.frame}

@@ -10,7 +10,7 @@ from scored import write_scores
 from koniq.commands import cli, compare
 from koniq.ground import InputError
 from koniq.measure.metrics import agreement
-from koniq.reports import comparison, page, pairing
+from koniq.reports import comparison, figures, page, pairing
 from koniq.scoring.score_tables import ScoreTable
 
 MARKUP = "<script>document.title='taken'</script>$x_1$.jpg"
@@ -176,6 +176,25 @@ def test_many_pictures_and_perfect_agreement(tmp_path):
     constant = ScoreTable(scores([("a", 5.0), ("b", 5.0)]))
     files = comparison.compare([constant, constant], [{}, {}], ["a", "b"], [])
     assert 'SRCC</td><td class="number">none' in files[page.PAGE]
+
+
+def test_very_many_points_are_counted_in_squares_first(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(50, 10, (2, 5000))
+    extent = (x.min(), x.max(), y.min(), y.max())
+    monkeypatch.setattr(comparison, "VERY_MANY", 900)  # in pieces
+    middle, height, counts = comparison._counted(x, y, extent)
+    assert counts.sum() == 5000
+    assert len(counts) < 5000
+    assert np.average(middle, weights=counts) == pytest.approx(x.mean(), abs=0.01)
+    assert np.average(height, weights=counts) == pytest.approx(y.mean(), abs=0.01)
+    drawn = []
+    for many in (900, 10**6):
+        monkeypatch.setattr(comparison, "VERY_MANY", many)
+        _, axes = figures.new_figure(5, 4)
+        comparison._draw_points(axes, x, y)
+        drawn.append(axes.collections[0].get_array().sum())
+    assert drawn[0] == drawn[1] == 5000
 
 
 def test_warnings_only_where_there_is_something_to_warn_of():
