@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_type_hints
 
@@ -25,6 +26,7 @@ from served import served
 from koniq.commands import cli, door
 from koniq.ground.log import LOG
 from koniq.ground.paths import ROOT, TRAINED_MODELS
+from koniq.scoring import exporting
 
 DOCS = ROOT / "docs"
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -40,6 +42,12 @@ RUN = {
     "koniq compare my_photos.csv by_another_model.csv": ("my_photos_and_by_another_model",),
     "koniq select my_photos.csv --percentile 80": ("my_photos_selected.csv", "my_photos_selected.csv.json"),
     "koniq select my_photos.csv --at-least 50": ("my_photos_selected.csv",),
+    "koniq export my_photos.csv my_photos.parquet": ("my_photos.parquet",),
+    "koniq export my_photos.csv my_photos.xlsx": ("my_photos.xlsx",),
+    "koniq export my_photos.parquet again.csv": ("again.csv", "again.csv.json"),
+    "koniq report my_photos.parquet": ("my_photos_report/report.html",),
+    "koniq compare my_photos.parquet by_another_model.parquet": ("my_photos_and_by_another_model/report.html",),
+    "koniq select my_photos.parquet --percentile 80 --out best_fifth.csv": ("best_fifth.csv", "best_fifth.csv.json"),
     "koniq split mine.csv --group-column scene --seed 2": ("mine-split.csv",),
     "koniq check mine.csv --images my_folder --out findings.csv": ("findings.csv",),
     "koniq prepare mine.csv --images my_folder --resize bicubic": (),
@@ -133,6 +141,7 @@ NOT_RUN = {
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
+    "benchmarks.tables": MEASURES,
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
     "benchmarks.engines koniq/images/live_500x500 --weights my_run": MEASURES,
@@ -379,6 +388,9 @@ def prepared(tmp_path_factory):
         write_scores(
             folder / f"{name}.csv", [(path, mos + more) for path, mos in scores], model=name, roots=[str(folder)]
         )
+    for name in ("my_photos", "by_another_model"):
+        if all(map(find_spec, ("pyarrow", "duckdb", "xlsxwriter"))):  # else their absence is named
+            exporting.export(folder / f"{name}.csv", folder / f"{name}.parquet")
     for suffix in (".safetensors", ".json"):
         shutil.copy(TRAINED_MODELS / f"koncept_lite/koncept_lite{suffix}", folder / f"my_run/my_run{suffix}")
     files = {f"Data/{name}": content for name, content in live_tables(folder / "live").items()}
@@ -407,6 +419,8 @@ def run(folder: Path, text: str, made: tuple[str, ...]) -> None:
     module, arguments = module_of(tuple(shlex.split(text)))
     if "--out" in arguments:
         Path(arguments[arguments.index("--out") + 1]).unlink(missing_ok=True)
+    if " export " in text:
+        Path(arguments[1]).unlink(missing_ok=True)
     if " score " in text:
         (folder / "lifelog_mos.csv").unlink()
     if "fetch" in text and "--list" not in text:
