@@ -11,7 +11,7 @@ from koniq.engines.in_keras import of_model, prepare, resolved
 from koniq.evaluation import conclude
 from koniq.network import KONCEPT512, NETWORKS
 from koniq.network.koncept512 import Topology
-from koniq.training import Statistics, by_xla, run_name, teacher
+from koniq.training import Statistics, by_xla, check_shared, run_name, teacher
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Settings:
     weights: str = "imagenet"  # start: imagenet, try-imagenet (random if out of reach), none (random), a file, a run
     start_at_mean: bool = True  # the first score is the mean MOS of the training set (the study: 0)
     momentum: float = 0.99  # of the moving statistics of batch normalisation; a run of few steps needs less
+    sync_batch_norm: bool = True  # of several devices: statistics of the whole batch
     input_size: tuple[int, int] = KONCEPT512.input_size  # (height, width) of a picture as the network sees it
     resize: Literal["lanczos", "bicubic", "bilinear", "box", "nearest"] = "lanczos"  # how pictures get there
     rules: Literal["2", "1"] = "2"  # by which pictures are decoded; of a run that was begun before: 1
     fit: Literal["squash", "crop", "pad"] = "squash"  # what becomes of other proportions than those of input_size
     seed: int = 1  # of weights, order, flips and dropout
     device: Literal["auto", "cuda", "cpu"] = "auto"  # auto: the GPU, if any; one that TensorFlow lacks is an error
+    devices: int = 1  # GPUs of this machine that share each batch; with device cpu, to try it: parts of the processor
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # mixed: faster where hardware has it
     jit_compile: Literal["auto", "yes", "no"] = "auto"  # a step by XLA, which takes minutes; auto: on a GPU
     workers: int = 2  # threads that make batches
@@ -51,17 +53,19 @@ class Settings:
 
 
 def main(s: Settings) -> None:
+    check_shared(s)
     data = teacher.load(s)
     print(data.summary())
     network = NETWORKS[s.network].at(s.input_size, s.resize, s.rules, s.fit).built_as(Topology.of(asdict(s)))
-    jit_compile = by_xla(s.jit_compile, s.micro_batch, s.statistics)
-    device = prepare(s.seed, s.precision, s.device, True, jit_compile)
+    jit_compile = by_xla(s.jit_compile, s.micro_batch, s.statistics, s.devices)
+    device = prepare(s.seed, s.precision, s.device, True, jit_compile, s.devices)
     how = resolved(s.precision, jit_compile)
     from koniq.training import in_keras  # it imports Keras, which is prepared by now
 
     run = in_keras.KerasRun(s.run or run_name(data, asdict(s)), asdict(s), s.resume, s.overwrite)
     data = teacher.taught(data, run.folder, s)
-    model = in_keras.start(network, s.weights, data, s.start_at_mean, s.momentum, s.micro_batch, s.statistics)
+    how_started = (s.start_at_mean, s.momentum, s.micro_batch, s.statistics, s.devices, s.sync_batch_norm)
+    model = in_keras.start(network, s.weights, data, *how_started)
     helper, data = in_keras.helper(run, model, network, data, s, how["compile"])
     run.begin(data, network, device, helper.checkpoint.path, how)
     in_keras.train(run, helper, data, s.epochs, s.learning_rates, s.seed)

@@ -75,6 +75,12 @@ def mirrored(pictures: "tf.Tensor", flips: "tf.Tensor") -> "tf.Tensor":
     return tf.ensure_shape(tf.reshape(found, shape), pictures.shape)
 
 
+def copies(variable: keras.Variable) -> tuple[Any, ...]:
+    """What each device has of a variable that a strategy of TensorFlow mirrors; of any other, itself."""
+    found = getattr(variable.value, "values", None)
+    return found if isinstance(found, tuple) else (variable,)
+
+
 class OnDevice(keras.Model):
     """A functional model of one input whose training and validation mirror pictures where it computes.
 

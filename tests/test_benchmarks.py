@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from tiny import TINY
 
-from benchmarks import bounds, coverage, engines, feeding, lifelog, training
+from benchmarks import bounds, coverage, engines, feeding, lifelog, tables, training
 from benchmarks.processes import measured
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, sidecar, weights
+from koniq.scoring import score_tables
+from koniq.scoring.taken import taken
 
 
 def test_memory_is_that_of_the_command_and_not_of_what_started_it():
@@ -22,6 +24,20 @@ def test_memory_is_that_of_the_command_and_not_of_what_started_it():
     _, large = measured([sys.executable, "-c", "bytearray(b'1' * (100 << 20))"])
     assert lines == ["1", "2"]
     assert small < 60 << 20 < 100 << 20 < large < ours.nbytes + small
+
+
+def test_made_up_tables_are_named_as_a_lifelog_and_models_agree_in_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "PIECE", 1500)
+    found = []
+    for model, name in enumerate("ab"):
+        tables.write(tmp_path / f"{name}.csv", 4000, model)
+        found.append(score_tables.read(tmp_path / f"{name}.csv").set_index("image_path"))
+    first, second = found
+    assert len(first) == 4000
+    assert 3980 < len(second) < 4000
+    assert 20 < (first.status == "missing").sum() < 60
+    assert first.MOS.corr(second.MOS.reindex(first.index)) == pytest.approx(0.9, abs=0.02)
+    assert taken(pd.Series(first.index)).time.diff()[1:].eq(pd.Timedelta(seconds=tables.EVERY)).all()
 
 
 def test_a_command_that_fails_or_takes_too_long_is_an_error_with_its_stderr():

@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_type_hints
 
@@ -25,6 +26,7 @@ from served import served
 from koniq.commands import cli, door
 from koniq.ground.log import LOG
 from koniq.ground.paths import ROOT, TRAINED_MODELS
+from koniq.scoring import exporting
 
 DOCS = ROOT / "docs"
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -40,6 +42,12 @@ RUN = {
     "koniq compare my_photos.csv by_another_model.csv": ("my_photos_and_by_another_model",),
     "koniq select my_photos.csv --percentile 80": ("my_photos_selected.csv", "my_photos_selected.csv.json"),
     "koniq select my_photos.csv --at-least 50": ("my_photos_selected.csv",),
+    "koniq export my_photos.csv my_photos.parquet": ("my_photos.parquet",),
+    "koniq export my_photos.csv my_photos.xlsx": ("my_photos.xlsx",),
+    "koniq export my_photos.parquet again.csv": ("again.csv", "again.csv.json"),
+    "koniq report my_photos.parquet": ("my_photos_report/report.html",),
+    "koniq compare my_photos.parquet by_another_model.parquet": ("my_photos_and_by_another_model/report.html",),
+    "koniq select my_photos.parquet --percentile 80 --out best_fifth.csv": ("best_fifth.csv", "best_fifth.csv.json"),
     "koniq split mine.csv --group-column scene --seed 2": ("mine-split.csv",),
     "koniq check mine.csv --images my_folder --out findings.csv": ("findings.csv",),
     "koniq prepare mine.csv --images my_folder --resize bicubic": (),
@@ -90,7 +98,11 @@ NOT_RUN = {
     "pytorch_train_koncept512.py --batch-size 16 --micro-batch 2 --statistics trailing": KONIQ10K,
     "pytorch_train_koncept512.py --network koncept_lite --teacher ./my_head --images my_folder": HOURS,
     "pytorch_test_koncept512.py --weights my_run": KONIQ10K,
+    "koncept512_train.py --devices 2 --batch-size 16": KONIQ10K,
+    "koncept512_train.py --devices 2 --device cpu --input-size 192 256": KONIQ10K,
     "torchrun --nproc-per-node 2 -- pytorch_train_koncept512.py": KONIQ10K,
+    "torchrun --nnodes 2 --nproc-per-node 4 --max-restarts 3 --rdzv-backend c10d --rdzv-id my_run"
+    " --rdzv-endpoint node-a:29500 -- pytorch_train_koncept512.py --batch-size 32 --run my_run --resume": KONIQ10K,
     "replicate.py": KONIQ10K,
     "replicate.py --rows pytorch-mse-b8-study --seeds 1": KONIQ10K,
     "koniq convert KonCept512.pth study.safetensors --pooling 8x8": "needs weights that are not here",
@@ -115,6 +127,7 @@ NOT_RUN = {
     "koniq recipe": HOURS,
     "koniq card": OURS,
     "koniq scale --write": OURS,
+    "benchmarks.footprint --record": OURS,
     "koniq results my_test --name koncept_lite --part 'held-out fifth'": OURS,
     "lifelog_predict.py demo/photos --weights koncept_lite --out demo/photos_mos.csv": ITSELF,
     "koniq demo demo --scores demo/photos_mos.csv": ITSELF,
@@ -133,6 +146,7 @@ NOT_RUN = {
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
+    "benchmarks.tables": MEASURES,
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
     "benchmarks.engines koniq/images/live_500x500 --weights my_run": MEASURES,
@@ -392,6 +406,9 @@ def prepared(tmp_path_factory):
         write_scores(
             folder / f"{name}.csv", [(path, mos + more) for path, mos in scores], model=name, roots=[str(folder)]
         )
+    for name in ("my_photos", "by_another_model"):
+        if all(map(find_spec, ("pyarrow", "duckdb", "xlsxwriter"))):  # else their absence is named
+            exporting.export(folder / f"{name}.csv", folder / f"{name}.parquet")
     for suffix in (".safetensors", ".json"):
         shutil.copy(TRAINED_MODELS / f"koncept_lite/koncept_lite{suffix}", folder / f"my_run/my_run{suffix}")
     files = {f"Data/{name}": content for name, content in live_tables(folder / "live").items()}
@@ -420,6 +437,8 @@ def run(folder: Path, text: str, made: tuple[str, ...]) -> None:
     module, arguments = module_of(tuple(shlex.split(text)))
     if "--out" in arguments:
         Path(arguments[arguments.index("--out") + 1]).unlink(missing_ok=True)
+    if " export " in text:
+        Path(arguments[1]).unlink(missing_ok=True)
     if " score " in text:
         (folder / "lifelog_mos.csv").unlink()
     if "fetch" in text and "--list" not in text:

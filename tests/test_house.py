@@ -72,16 +72,21 @@ TESTED_IN = {
     "pictures/room": "fetch/test_inspection",
     "pictures/whole": "pictures/test_prepared",
     "reports/distribution": "reports/test_lifelog_report",
+    "reports/in_duckdb": "reports/test_large",
     "reports/page": "reports/test_lifelog_report",
+    "reports/pairing": "reports/test_comparison",
     "reports/times": "reports/test_lifelog_report",
+    "scoring/in_duckdb": "reports/test_large",
+    "scoring/in_pyarrow": "scoring/test_exporting",
+    "scoring/in_xlsxwriter": "scoring/test_exporting",
     "scoring/journal": "scoring/test_resume",
     "scoring/lifelog": "scoring/test_scorer",
     "scoring/score": "scoring/test_score_file",
+    "scoring/taken": "reports/test_lifelog_report",
     "study/recipes": "study/test_matrix",
     "study/report": "study/test_matrix",
     "study/results": "study/test_matrix",
     "study/steps": "study/test_estimate",
-    "training/in_torch_processes": "training/test_in_torch",
 }
 
 every_file = pytest.mark.parametrize(

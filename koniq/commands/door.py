@@ -30,7 +30,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "sense": ("sense", "whether scores fall where photographs are distorted"),
         "limits": ("limits", "where a network is out of its depth: text, drawings, a screenshot"),
         "convert": ("convert", "weights from one framework's file into another's"),
-        "export": ("export", "a network as ONNX, for what runs it elsewhere"),
+        "export": ("export", "scores as Parquet or for Excel; a network as ONNX"),
     },
     "Data": {
         "fetch": ("fetch", "data sets and weights, from the first source that works, checked"),

@@ -2,12 +2,14 @@
 
 python -m koniq select lifelog_mos.csv --at-least 50        # MOS
 python -m koniq select lifelog_mos.csv --percentile 80      # the best fifth
+python -m koniq select lifelog_mos.parquet --at-least 50 --out good.csv
 
 No picture is touched. The list can be scored again: lifelog_predict.py takes it, and finds the pictures by the JSON
 beside it.
 """
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,23 +17,19 @@ from typing import Literal
 import tyro
 
 from koniq.ground import InputError
-from koniq.ground.facts import facts, facts_path
-from koniq.ground.files import write_csv, write_json
-from koniq.reports.distribution import is_scored
 from koniq.reports.page import check_scored
 from koniq.reports.selection import FROM, check_out, select, threshold
-from koniq.scoring.score_file import INTERVAL
-from koniq.scoring.score_tables import read
+from koniq.scoring.score_tables import ScoreTable, facts, named, opened
 
 
 @dataclass(frozen=True)
 class Settings:
-    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with image_path and a score
+    scores: tyro.conf.Positional[Path]  # a CSV that lifelog_predict.py wrote, or any with a name and a score; Parquet
     column: str = ""  # of the scores; MOS, if empty
     at_least: float | None = None  # keep pictures of this score and above
     percentile: float | None = None  # keep pictures at or above this percentile (0-100) of all scores
     order: Literal["input", "score"] = "input"  # of the rows: as in the CSV, or the best first
-    out: Path | None = None  # image_path, MOS, and a JSON beside it; None: NAME_selected.csv beside NAME.csv
+    out: Path | None = None  # .csv (image_path, MOS; a JSON beside it) or .parquet; None: NAME_selected.csv
 
 
 def main(s: Settings) -> None:
@@ -41,21 +39,23 @@ def main(s: Settings) -> None:
         raise InputError(f"One of at_least and percentile should be given, as a number. Received: {received}")
     if s.percentile is not None and not 0 <= s.percentile <= 100:
         raise InputError(f"percentile should be 0 to 100. Received: percentile={s.percentile}")
-    table = read(s.scores, s.column)
+    with closing(opened(s.scores, s.column)) as table:
+        _select(s, table)
+
+
+def _select(s: Settings, table: ScoreTable) -> None:
     check_scored(table, s.scores)
-    out = s.out or s.scores.with_name(f"{s.scores.stem}_selected.csv")
+    place = named(s.scores)
+    out = s.out or place.with_name(f"{place.stem}_selected.csv")
     check_out(out, s.scores)
-    mos = table.MOS[is_scored(table)].to_numpy()
+    mos = table.mos.to_numpy()
     least = threshold(mos, s.percentile) if s.at_least is None else s.at_least
-    chosen = select(table, least, s.order)
-    about = {FROM: s.scores.name, "roots": [str(s.scores.parent.resolve())], **facts(s.scores)}
+    about = {FROM: s.scores.name, "roots": [str(place.parent.resolve())], **facts(s.scores)}
     about.pop("columns", None)  # which scores have that may be gone on with
-    write_json(about, facts_path(out))  # so that the list says itself where its pictures are
-    write_csv(chosen, out)
-    if INTERVAL[0] in table:
-        sure = int(table.loc[chosen.index, INTERVAL[0]].ge(least).sum())
-        print(f"Of {sure:,} of them the whole interval lies there")
-    without = len(table) - len(mos)
-    print(f"{out}: {len(chosen):,} of {len(mos):,} scored pictures, with a score of {least!r} or more")
+    chosen = select(table, least, s.order, about, out)
+    if table.has_intervals:
+        print(f"Of {table.surely(least):,} of them the whole interval lies there")
+    without = len(table) - table.scored
+    print(f"{out}: {chosen:,} of {len(mos):,} scored pictures, with a score of {least!r} or more")
     if without:
         print(f"{without:,} pictures have no score and are not selected")

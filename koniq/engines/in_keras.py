@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from koniq.engines import gpus
 from koniq.engines.engine import Engine
+from koniq.ground import InputError
 from koniq.ground.log import LOG
 from koniq.ground.machine import machine, quiet
 from koniq.network import Network, weights
@@ -25,13 +26,15 @@ def prepare(
     device: str = "auto",
     training: bool = False,
     jit_compile: Compile = "no",
+    devices: int = 1,
 ) -> str:
     """Make the device ready and name it, with what it computes in: precision, TF32 on a GPU, XLA in training.
 
     precision: a dtype policy of Keras ("float32", "mixed_bfloat16", ...). device: "cpu" hides GPUs from this process,
     "cuda" asks for one, "auto" is a GPU where there is one. training: that days depend on it. jit_compile: see
-    `resolved`. Raises InputError where a GPU is asked for and not found, or, in training, shown by the system and not
-    found.
+    `resolved`. devices: of TensorFlow, that a training is shared out among; with device="cpu" parts of the processor.
+    Raises InputError where a GPU is asked for and not found, or, in training, shown by the system and not found, and
+    where there are fewer than `devices`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if device == "cpu":
@@ -42,6 +45,8 @@ def prepare(
         found = _gpus()
     if keras.backend.backend() in gpus.TITLES:
         gpus.check(keras.backend.backend(), found, device, training)
+    if devices > 1:
+        _share_out(devices, found, device)
     with quiet():
         from ku.tensor_ops import GPUMemoryCap
 
@@ -53,7 +58,8 @@ def prepare(
     how = resolved(precision, jit_compile)
     by = f"Keras {keras.__version__} on {keras.backend.backend()}"
     numbers = f"{precision}{' (TF32)' * how.get('tf32', False)}{', XLA' * how['compile']}"
-    name = f"{', '.join(found) or machine()}, {by}, {numbers}"
+    shared = f", {devices} devices share a batch" if devices > 1 else ""
+    name = f"{', '.join(found) or machine()}{shared}, {by}, {numbers}"
     LOG.info(f"Device: {name}")
     return name
 
@@ -87,6 +93,25 @@ def start(plan: "Plan") -> Engine:
     model = plan.network.build()
     weights.load(model, plan.weights)
     return of_model(model, plan.network, plan.batch_size)
+
+
+def _share_out(devices: int, found: list[str], device: str) -> None:
+    """See that TensorFlow has so many devices. Raises InputError where it has not, and on another backend of Keras."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise InputError(f"devices should be 1 unless Keras runs on TensorFlow. Received: KERAS_BACKEND={backend}")
+    if device == "cpu":
+        import tensorflow as tf
+
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(devices)]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    elif len(found) < devices:
+        raise InputError(
+            f"devices should be at most the GPUs that TensorFlow finds, here {len(found)}; or give --device cpu, whose "
+            f"parts are no faster together. Received: devices={devices}"
+        )
 
 
 def _gpus() -> list[str]:

@@ -80,6 +80,21 @@ def numbers(column: pd.Series, path: Path) -> pd.Series:
     return values
 
 
+def without(path: Path, score: str, there: Iterable[str]) -> str:
+    """What is said of a table without names of pictures, or without a column `score`, but with the columns `there`."""
+    return (
+        f"{path} should have a column image_path or image_name, and the scores in a column {score}; --column names "
+        f"another. Received: {', '.join(there) or 'no columns'}"
+    )
+
+
+def two_scores(path: Path) -> str:
+    """What is said of a table of a test, which has what raters said and what a model did."""
+    return (
+        f"{path} should have one column of scores. Received: MOS and predicted. Give --column MOS or --column predicted"
+    )
+
+
 def separated(names: pd.Series) -> pd.Series:
     """Names of files with slashes, where backslashes are the only separators that any of them has: Windows wrote them.
 

@@ -28,6 +28,7 @@ class Together:
 
     first: bool  # whether this is the process that makes them
     wait: Callable[[], None]  # until every one is here
+    machine: str = platform.node()  # a name that no other machine has, which sees the same folder
 
 
 class Pictures(Seen):
@@ -85,7 +86,7 @@ def _filled_once(
     shape: tuple[int, ...], folder: Path, together: Together, fill: Callable[[np.ndarray], dict[str, str]]
 ) -> tuple[np.ndarray, dict[str, str]]:
     """An array that one process of this machine fills and all of them map, and what `fill` says of it."""
-    path = folder / f".pictures-{platform.node()}.tmp"
+    path = folder / f".pictures-{together.machine}.tmp"
     said = path.with_name(f"{path.name}.json")
     if together.first:
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ from koniq.ground.lazy import names_of
 
 _HOME = {
     "compare": "comparison",
-    "is_scored": "distribution",
     "report": "lifelog_report",
     "select": "selection",
 }

@@ -1,8 +1,8 @@
 """Two models on the same pictures: how far their scores agree, from two CSVs of scores."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,16 @@ import pandas as pd
 from koniq.data.datasets import origin
 from koniq.data.scale import USUAL, Scale, of_scores
 from koniq.ground import InputError
-from koniq.ground.facts import locate
 from koniq.measure.metrics import agreement
 from koniq.network.spec import FORMER
 from koniq.reports import distribution, page
 from koniq.reports import figures as reports_figures
+from koniq.reports.pairing import Pairs
 from koniq.scoring.facts import Facts
+from koniq.scoring.score_tables import ScoreTable
+
+if TYPE_CHECKING:
+    from koniq.reports.in_duckdb import LargePairs
 
 LABELS = {
     "srcc": "SRCC",
@@ -27,92 +31,33 @@ LABELS = {
     "upper_limit": "upper limit of agreement",
 }
 MANY = 2000  # points; more are drawn as a density
+VERY_MANY = 1_000_000  # points; of more, those in each of SQUARES x SQUARES squares are counted first
+SQUARES = 600
 
 
-def keys(tables: Sequence[pd.DataFrame], abouts: Sequence[dict], by_name: bool = False) -> list[pd.Series]:
-    """What each of two tables' pictures are paired by, a text a row.
+def paired(
+    tables: Sequence[ScoreTable],
+    abouts: Sequence[dict],
+    scales: Sequence[Scale | None] = (None, None),
+    by_name: bool = False,
+) -> "Pairs | LargePairs":
+    """The pictures that both of two tables score, see `koniq.reports.pairing.keys`.
 
-    That is the whole path; or image_path, where one of the two does not say what it starts from. If no whole path is in
-    both, a folder has moved, or is on another machine: then it is image_path again, if the two have a root in common
-    or one has none that is there; without a root in common, of pictures in a folder below the root only. by_name: what
-    no path pairs is paired by the file's name alone, where it stands for one picture in each table.
-
-    tables, abouts: as in `compare`.
+    tables, abouts: of `koniq.scoring.score_tables.opened`, and of `facts` there. scales: of which each table's scores
+    are taken to percent; None: they stay as they are.
     """
-    paths = [table.image_path for table in tables]
-    roots = [about.get("roots", []) for about in abouts]
-    found = paths
-    if all(roots):
-        found = [_whole(names, folders) for names, folders in zip(paths, roots, strict=True)]
-        common = bool({*roots[0]} & {*roots[1]})
-        if not found[0].isin(found[1]).any() and (common or not all(map(_is_there, roots))):
-            found = [
-                names.where(common | names.str.contains("/", regex=False), whole)
-                for names, whole in zip(paths, found, strict=True)
-            ]
-    return _by_name(paths, found) if by_name else found
+    if all(isinstance(table, ScoreTable) for table in tables):
+        return Pairs(tables, abouts, scales, by_name)
+    from koniq.reports.in_duckdb import LargePairs
 
-
-def _whole(names: pd.Series, roots: Sequence[str]) -> pd.Series:
-    """The whole paths of pictures in the folders `roots`; in the first, if they are in none."""
-
-    def whole(name: str) -> str:
-        path = locate(name, roots) if len(roots) > 1 else None
-        return os.path.normpath(path or os.path.join(roots[0], name))  # noqa: PTH118  Path is slow
-
-    return names.map(whole)
-
-
-def _is_there(roots: Sequence[str]) -> bool:
-    return any(Path(root).is_dir() for root in roots)
-
-
-def _by_name(paths: Sequence[pd.Series], found: Sequence[pd.Series]) -> list[pd.Series]:
-    """The keys `found`; where one is in one table only, the file's name, if it is that of one such row."""
-    named = []
-    for path, key, other in zip(paths, found, found[::-1], strict=True):
-        name = path.str.rsplit("/", n=1).str[-1]
-        rest = ~key.isin(other)
-        alone = rest & ~name.where(rest).duplicated(keep=False)
-        named.append(key.where(~alone, "\0" + name))  # no path has a NUL
-    return named
-
-
-def join(
-    first: pd.DataFrame, second: pd.DataFrame, by: Sequence[pd.Series] | None = None
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The pictures that both score, and how many there are of each other kind.
-
-    first, second: tables of `koniq.scoring.score_tables.read`. by: of `keys`; None: image_path. What a table has more
-    than once is paired in order. Returns image_path (of the first), first, second, difference (second - first), the
-    largest in size first; and the numbers.
-    """
-    sides = []
-    by = by or (first.image_path, second.image_path)
-    for name, table, key in zip(("first", "second"), (first, second), by, strict=True):
-        mos = table.MOS.where(distribution.is_scored(table))
-        side = pd.DataFrame({"key": key, "nth": table.groupby(key).cumcount(), name: mos})
-        sides.append(side.assign(image_path=table.image_path) if name == "first" else side)
-    rows = sides[0].merge(sides[1], how="outer", on=["key", "nth"], indicator="where")
-    a, b, both = rows["first"].notna(), rows["second"].notna(), rows["where"] == "both"
-    counts = {
-        "scored by both": int((a & b).sum()),
-        "in both, scored by A only": int((both & a & ~b).sum()),
-        "in both, scored by B only": int((both & b & ~a).sum()),
-        "in both, scored by neither": int((both & ~a & ~b).sum()),
-        "in A only": int((rows["where"] == "left_only").sum()),
-        "in B only": int((rows["where"] == "right_only").sum()),
-    }
-    pairs = rows.loc[a & b, ["image_path", "first", "second"]]
-    pairs = pairs.assign(difference=pairs["second"] - pairs["first"])
-    return pairs.sort_values("difference", key=lambda d: -d.abs(), kind="stable", ignore_index=True), counts
+    return LargePairs(tables, abouts, scales, by_name)
 
 
 def scales_of(
-    tables: Sequence[pd.DataFrame], abouts: Sequence[dict], scale: Sequence[float] | None = None
+    tables: Sequence[ScoreTable], abouts: Sequence[dict], scale: Sequence[float] | None = None
 ) -> list[Scale]:
     """The scales of two tables of scores, see `koniq.data.scale.of_scores`."""
-    return [of_scores(table.MOS, about, scale) for table, about in zip(tables, abouts, strict=True)]
+    return [of_scores(table.extent(), about, scale) for table, about in zip(tables, abouts, strict=True)]
 
 
 def common(scales: Sequence[Scale]) -> Scale:
@@ -152,7 +97,7 @@ def warnings(abouts: Sequence[dict], scales: Sequence[Scale] = (USUAL, USUAL)) -
 
 
 def compare(
-    tables: Sequence[pd.DataFrame],
+    tables: Sequence[ScoreTable],
     abouts: Sequence[dict],
     names: Sequence[str],
     roots: Sequence[str],
@@ -164,27 +109,27 @@ def compare(
 ) -> dict:
     """The files of a comparison, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
-    tables, abouts: two each, of `koniq.scoring.score_tables.read` and `koniq.ground.facts.facts`. names: of the models.
+    tables, abouts: two each, of `koniq.scoring.score_tables.opened` and `facts` there. names: of the models.
     roots: the folders that image_path starts from. scale: see `koniq.data.scale.of_scores`; scores on two scales are
-    both taken to 0 to 100, which changes no correlation. by_name: see `keys`. folder, thumbnails: see
+    both taken to 0 to 100, which changes no correlation. by_name: see
+    `koniq.reports.pairing.keys`. folder, thumbnails: see
     `koniq.reports.lifelog_report.report`. Raises InputError if fewer than 2
     pictures have a score by both.
     """
     scales = scales_of(tables, abouts, scale)
-    if scales[0] != scales[1]:
-        tables = [table.assign(MOS=own.percent(table.MOS)) for table, own in zip(tables, scales, strict=True)]
-    pairs, counts = join(*tables, keys(tables, abouts, by_name))
+    to_percent = scales if scales[0] != scales[1] else (None, None)
+    pairs = paired(tables, abouts, to_percent, by_name)
     if len(pairs) < 2:
-        summary = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-        if not by_name and (others := len(join(*tables, keys(tables, abouts, by_name=True))[0]) - len(pairs)):
+        summary = ", ".join(f"{count:,} {what}" for what, count in pairs.counts.items())
+        if not by_name and (others := len(paired(tables, abouts, to_percent, by_name=True)) - len(pairs)):
             summary += (
                 f". By their paths they are not the same pictures, but {others:,} have the same name: --by-name pairs "
                 "these"
             )
         raise InputError(f"At least 2 pictures should have a score in both CSVs. Received: {summary}")
-    found = agreement(pairs["first"], pairs["second"])
+    found = agreement(pairs.first, pairs.second)
     on = common(scales)
-    scores = {"A": pairs["first"], "B": pairs["second"]}
+    scores = {"A": pairs.first, "B": pairs.second}
     values = found.set_index("metric").value
     shares = distribution.shares(scores, on)
     label, *other = dict.fromkeys(Facts(about).label for about in abouts)
@@ -203,13 +148,13 @@ def compare(
     def captions(row) -> tuple[str, ...]:
         return form(row.difference, "+"), f"A {form(row.first)}, B {form(row.second)}"
 
-    cells = page.cells(pairs[:sheet], captions, roots, folder, thumbnails)
+    cells = page.cells(pairs.most_different(sheet), captions, roots, folder, thumbnails)
     html = page.render(
         "compare.html",
         title=f"{names[0]} and {names[1]} on the same pictures",
         names=names,
         pairs=pairs,
-        counts=counts,
+        counts=pairs.counts,
         warnings=warnings(abouts, scales),
         agreement=[_shown(row, on) for row in found.itertuples()],
         shares=shares,
@@ -226,7 +171,7 @@ def compare(
         **{name: chart.png for name, chart in figures.items()},
         "most_different.png": page.draw_sheet(cells) if thumbnails else None,
         "agreement.csv": found,
-        "differences.csv": pairs,
+        "differences.csv": pairs.pieces,
         "shares.csv": shares,
         "histogram.csv": distribution.histogram(scores, on),
     }
@@ -239,16 +184,31 @@ def _shown(row, scale: Scale) -> tuple[str, str, str]:
     return LABELS[row.metric], "none" if np.isnan(row.value) else form.format(row.value), interval
 
 
-def _draw_points(axes, x: pd.Series, y: pd.Series) -> None:
+def _draw_points(axes, x: np.ndarray, y: np.ndarray) -> None:
     if len(x) > MANY:
-        axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, cmap="Blues", linewidths=0)
+        extent = (x.min(), x.max(), y.min(), y.max())
+        x, y, counts = _counted(x, y, extent) if len(x) > VERY_MANY else (x, y, None)
+        how = {"C": counts, "reduce_C_function": np.sum, "extent": extent} if counts is not None else {}
+        axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, cmap="Blues", linewidths=0, **how)
     else:
         axes.scatter(x, y, s=12, alpha=0.5, linewidths=0)
 
 
-def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> reports_figures.Chart:
+def _counted(x: np.ndarray, y: np.ndarray, extent: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points as the middles of small squares, and how many lie in each: what a density of them needs, and far less."""
+    ends, total = (extent[:2], extent[2:]), 0
+    for start in range(0, len(x), VERY_MANY):
+        piece = slice(start, start + VERY_MANY)
+        counts, *edges = np.histogram2d(x[piece], y[piece], SQUARES, ends)
+        total = total + counts
+    row, column = np.nonzero(total)
+    middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+    return middles[0][row], middles[1][column], total[row, column]
+
+
+def _draw_scatter(pairs: Pairs, scale: Scale) -> reports_figures.Chart:
     figure, axes = reports_figures.new_figure(5.4, 4.5, dpi=200)
-    a, b = pairs["first"], pairs["second"]
+    a, b = pairs.first, pairs.second
     ends = min(scale.low, a.min(), b.min()), max(scale.high, a.max(), b.max())
     axes.plot(ends, ends, color="0.6", linewidth=1)
     _draw_points(axes, a, b)
@@ -256,10 +216,10 @@ def _draw_scatter(pairs: pd.DataFrame, scale: Scale) -> reports_figures.Chart:
     return reports_figures.chart(figure)
 
 
-def _draw_differences(pairs: pd.DataFrame, values: pd.Series, scale: Scale) -> reports_figures.Chart:
+def _draw_differences(pairs: Pairs, values: pd.Series, scale: Scale) -> reports_figures.Chart:
     """Differences against means (Bland and Altman, 1986)."""
     figure, axes = reports_figures.new_figure(5.4, 4.5, dpi=200)
-    _draw_points(axes, (pairs["first"] + pairs["second"]) / 2, pairs.difference)
+    _draw_points(axes, (pairs.first + pairs.second) / 2, pairs.second - pairs.first)
     for name, style in (("upper_limit", "--"), ("mean_difference", "-"), ("lower_limit", "--")):
         label = f"{LABELS[name]} {values[name]:+.{scale.digits}f}"
         axes.axhline(values[name], color="0.3", linewidth=1, linestyle=style, label=label)

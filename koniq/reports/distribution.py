@@ -14,11 +14,6 @@ BINS = len(KONIQ10K_MOS)  # of the study's figure, over the whole scale
 BELOW = (20, 30, 40, 50)  # MOS, or percent of the way up another scale
 
 
-def is_scored(table: pd.DataFrame) -> pd.Series:
-    """Which rows of a CSV of scores have a score: a number, and the status ok, if the CSV has one."""
-    return (table.status == "ok") & np.isfinite(table.MOS)
-
-
 def shares(scores: Mapping[str, np.ndarray], scale: Scale = USUAL) -> pd.DataFrame:
     """What share (0-1) of each of some sets of scores, and of KonIQ-10k's MOS, lies below 20, 30, 40 and 50.
 

@@ -7,7 +7,7 @@ import base64
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from koniq.ground.facts import locate
 from koniq.ground.log import LOG
 from koniq.ground.text import one_line, shortened
 from koniq.pictures.decoding import thumbnail as thumbnail_of
-from koniq.reports.distribution import is_scored
+from koniq.scoring.score_tables import ScoreTable
 from ku.files import atomic_path, shown
 
 PAGE = "report.html"
@@ -33,6 +33,8 @@ THUMBNAIL = 240  # pixels, of the longer side
 LARGEST_SHEET = 100  # pictures
 COLUMNS = 6  # of a contact sheet as PNG
 LINE, MARGIN = 18, 8  # pixels, in a contact sheet as PNG
+
+Content = str | bytes | pd.DataFrame | Callable[[], Iterable[pd.DataFrame]] | None  # of a file
 
 
 class Cell(NamedTuple):
@@ -153,7 +155,7 @@ def check(out: Path, sheet: int) -> None:
     _check_folder(out)
 
 
-def publish(out: Path, files: Mapping[str, str | bytes | pd.DataFrame | None], said: str = "") -> None:
+def publish(out: Path, files: Mapping[str, Content], said: str = "") -> None:
     """Write a page and what lies beside it into the folder `out`, say the lines `said`, and what to open."""
     write(out, files)
     LOG.info(f"{said}\n" * bool(said) + f"To open: {out / PAGE}   (its figures and tables lie beside it)")
@@ -171,19 +173,25 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def write(folder: Path, files: Mapping[str, str | bytes | pd.DataFrame | None]) -> None:
+def write(folder: Path, files: Mapping[str, Content]) -> None:
     """Write a report into `folder`, each file whole or not at all, the page first, as it marks the folder.
 
-    None: a file that an earlier report may have left there, and that this one does not have.
+    None: a file that an earlier report may have left there, and that this one does not have. A function: gives a table
+    in pieces.
     """
     for name in sorted(files, key=lambda name: name != PAGE):
         content = files[name]
         if content is None:
             (folder / name).unlink(missing_ok=True)
             continue
-        if isinstance(content, pd.DataFrame):
-            content = content.to_csv(index=False)
         with atomic_path(folder / name) as path:
+            if callable(content):
+                with path.open("w", encoding="utf-8", newline="") as file:
+                    for number, piece in enumerate(content()):
+                        file.write(shown(piece.to_csv(index=False, header=number == 0)))
+                continue
+            if isinstance(content, pd.DataFrame):
+                content = content.to_csv(index=False)
             path.write_bytes(shown(content).encode() if isinstance(content, str) else content)
 
 
@@ -202,16 +210,10 @@ def text(value: object) -> str:
     return " x ".join(map(text, value)) if isinstance(value, list) else str(value)
 
 
-def failures(table: pd.DataFrame) -> list[tuple[str, str, int]]:
-    """Why pictures have no score: status, error and number of each, the commonest first."""
-    counts = table.value_counts(["status", "error"])
-    return [(*reason, int(count)) for reason, count in counts.items()]
-
-
-def check_scored(table: pd.DataFrame, path: Path) -> None:
-    """Raise InputError, saying why, if no picture of a CSV of scores has one."""
-    if not is_scored(table).any():
-        why = first_few(shortened(f"{status}, {error}") for status, error, _ in failures(table))
+def check_scored(table: ScoreTable, path: Path) -> None:
+    """Raise InputError, saying why, if no picture of a table of scores has one."""
+    if not table.scored:
+        why = first_few(shortened(f"{status}, {error}") for status, error, _ in table.failures())
         raise InputError(f"{path} should have a score. Received: {len(table):,} rows without one ({why or 'no rows'})")
 
 

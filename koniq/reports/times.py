@@ -8,31 +8,16 @@ import pandas as pd
 from koniq.data.scale import USUAL, Scale
 from koniq.reports import figures
 
-# As lifelog cameras write it: b00000000_21i6bq_20150223_070647e.jpg, 20160811_131315_000.jpg
-TIME = r"(?<!\d)((?:19|20)\d{6})_(\d{6})(?!\d)[^/]*$"
-FOLDER = r"(?s)^(?:.*/)?((?:19|20)\d\d)(?:-(\d\d)-|(\d\d)/)(\d\d)/"  # 2015-02-23/, 201901/01/; the innermost
 PERIODS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 BARS = 120  # as many as can be told apart on a telephone
 LONGEST_GAP = 4  # drawn to scale
 FEWEST = 5  # periods on a page's chart; fewer are a sentence
 
 
-def taken(image_path: pd.Series) -> pd.DataFrame:
-    """When pictures were taken, one row a name of `image_path`: time (NaT if the name has none), day (midnight).
-
-    The day is that of the time, or else of the folder, or NaT. A date that no calendar has is no date.
-    """
-    found = image_path.str.extract(TIME)
-    time = pd.to_datetime(found[0] + found[1], format="%Y%m%d%H%M%S", errors="coerce")
-    found = image_path.where(time.isna()).str.extract(FOLDER)
-    folder = pd.to_datetime(found[0] + found[1].fillna(found[2]) + found[3], format="%Y%m%d", errors="coerce")
-    return pd.DataFrame({"time": time, "day": time.dt.normalize().fillna(folder)})
-
-
 def by_hour(mos: pd.Series, time: pd.Series) -> pd.DataFrame:
     """Quality by hour of day, a row for each of the 24: hour, pictures, q25, median, q75, mean (nan if no pictures)."""
-    table = _quality(mos, time.dt.hour.rename("hour")).reindex(pd.RangeIndex(24, name="hour"))
-    return table.assign(pictures=table.pictures.fillna(0).astype(int)).reset_index()
+    hours = pd.RangeIndex(24, name="hour")
+    return _quality(mos, time.dt.hour.fillna(-1).to_numpy(np.int8), hours).reset_index()
 
 
 def by_period(mos: pd.Series, day: pd.Series, unit: str = "D") -> pd.DataFrame:
@@ -40,24 +25,44 @@ def by_period(mos: pd.Series, day: pd.Series, unit: str = "D") -> pd.DataFrame:
 
     Columns: first (its first day), pictures, q25, median, q75, mean.
     """
-    periods = day.dt.to_period(unit)
-    return _quality(mos, periods.dt.start_time.rename("first")).reset_index()
+    return _by_period(mos, *_days(day), unit)
 
 
 def readable(mos: pd.Series, day: pd.Series) -> tuple[pd.DataFrame, str]:
     """`by_period` in the smallest unit that gives at most BARS rows (or in years), and that unit."""
-    for unit in PERIODS:
-        table = by_period(mos, day, unit)
-        if len(table) <= BARS:
-            break
-    return table, unit
+    which, days = _days(day)
+    unit = next((unit for unit in PERIODS if _firsts(days, unit).nunique() <= BARS), [*PERIODS][-1])
+    return _by_period(mos, which, days, unit), unit
 
 
-def _quality(mos: pd.Series, group: pd.Series) -> pd.DataFrame:
-    groups = mos.groupby(group)
-    quartiles = groups.quantile([0.25, 0.5, 0.75]).unstack().reindex(columns=[0.25, 0.5, 0.75])
-    quartiles.columns = ["q25", "median", "q75"]
-    return pd.concat([groups.size().rename("pictures"), quartiles, groups.mean().rename("mean")], axis=1)
+def _days(day: pd.Series) -> tuple[np.ndarray, pd.DatetimeIndex]:
+    """Of each picture which of the days it is of, or -1; and the days, in order."""
+    which, days = pd.factorize(day, sort=True)
+    return which.astype(np.int32, copy=False), pd.DatetimeIndex(days)
+
+
+def _firsts(days: pd.DatetimeIndex, unit: str) -> pd.DatetimeIndex:
+    """The first day of the period that each of some days lies in."""
+    return days.to_period(unit).start_time
+
+
+def _by_period(mos: pd.Series, which: np.ndarray, days: pd.DatetimeIndex, unit: str) -> pd.DataFrame:
+    period, firsts = pd.factorize(_firsts(days, unit), sort=True)
+    groups = np.append(period, -1)[which]  # of no day, no period
+    return _quality(mos, groups, pd.DatetimeIndex(firsts, name="first")).reset_index()
+
+
+def _quality(mos: pd.Series, groups: np.ndarray, names: pd.Index) -> pd.DataFrame:
+    """A row for each of `names`: pictures, q25, median, q75, mean. groups: of each picture which name it has, or -1."""
+    groups = groups.astype(np.int16 if len(names) < 2**15 else np.int32, copy=False)  # int16: sorted by counting
+    order = np.argsort(groups, kind="stable")
+    counts = np.bincount(groups + 1, minlength=len(names) + 1)
+    rows = [
+        (len(values), *np.quantile(values, [0.25, 0.5, 0.75]), values.mean()) if len(values) else (0, *[np.nan] * 4)
+        for values in map(np.sort, np.split(mos.to_numpy()[order], np.cumsum(counts)[:-1])[1:])
+    ]
+    table = pd.DataFrame(rows, columns=["pictures", "q25", "median", "q75", "mean"], index=names, dtype=float)
+    return table.astype({"pictures": int})
 
 
 def day(row) -> str:

@@ -172,7 +172,6 @@ STORED = {  # what a picture takes on a disk or in a store: its case of the step
     "JPEG 1024x768": "the pictures themselves, JPEG of 1024x768",
     "CSV": "rows of the CSV",
     "contents": "what was in the pictures (`.contents`)",
-    "Parquet": "the same scores as Parquet",
 }
 
 

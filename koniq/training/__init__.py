@@ -18,6 +18,7 @@ _HOME = {
     "about": "run",
     "begun": "run",
     "by_xla": "start",
+    "check_shared": "start",
     "initial": "start",
     "run_name": "run",
     "tested": "run",

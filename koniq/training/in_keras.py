@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from koniq.training.start import initial
 from ku import tensor_ops as ops
 from ku.batch_norm import Reestimate, hold, norms
 from ku.model_helper import ModelHelper
-from ku.on_device import OnDevice
+from ku.on_device import OnDevice, copies
 from ku.optimizers import FusedAdam
 from ku.virtual_batch import VirtualBatch, split
 
@@ -119,8 +120,9 @@ class Reseed(keras.callbacks.Callback):
         rng = np.random.default_rng([*self.key, epoch, 1])  # the 1 sets it apart from the rows' own
         for layer in self.model.layers:
             generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                generator.state.assign(rng.integers(0, 1 << 32, generator.state.shape, np.uint32))
+            for copy in copies(generator.state) if generator is not None else ():  # each device draws by itself
+                drawn = rng.integers(0, 1 << 32, generator.state.shape, np.uint32)
+                copy.assign(drawn.astype(generator.state.dtype))
 
 
 class EstimateFirst(keras.callbacks.Callback):
@@ -191,6 +193,8 @@ def start(
     momentum: float = 0.99,
     micro_batch: int = 0,
     statistics: str = "moving",
+    devices: int = 1,
+    sync_batch_norm: bool = True,
 ) -> keras.Model:
     """The network before training.
 
@@ -199,15 +203,22 @@ def start(
     statistics of batch normalisation; they trail the network by about 1 / (1 - momentum) steps. micro_batch: how many
     pictures go through the body at a time, 0 for a batch, see `ku.virtual_batch`. statistics: "frozen" and "trailing"
     let the body go by its moving statistics, those of the training set or those that trail the training; "kept" lets
-    body and head go by those of the weights that it starts from. Raises InputError if Keras does not run on TensorFlow
-    and these two need it.
+    body and head go by those of the weights that it starts from. devices: those that share each batch, see
+    `koniq.training.in_keras_mirrored`; sync_batch_norm: by statistics of all of it. Raises InputError if Keras does not
+    run on TensorFlow and these need it.
     """
     backend = keras.backend.backend()
-    if backend != "tensorflow" and (micro_batch or statistics != "moving"):
+    if backend != "tensorflow" and (micro_batch or statistics != "moving" or devices > 1):
         raise InputError(
-            f"micro_batch and statistics other than moving need TensorFlow. Received: KERAS_BACKEND={backend}"
+            f"micro_batch, statistics other than moving, and several devices need TensorFlow. Received: "
+            f"KERAS_BACKEND={backend}"
         )
-    model = _started(network, chosen, data, start_at_mean)
+    if devices > 1:
+        from koniq.training import in_keras_mirrored as mirrored  # on TensorFlow alone
+
+        strategy = mirrored.strategy_of(devices)
+    with strategy.scope() if devices > 1 else nullcontext():
+        model = _started(network, chosen, data, start_at_mean)
     for layer in norms(model):
         layer.momentum = momentum
     if statistics in ("kept", "frozen"):
@@ -215,6 +226,11 @@ def start(
     if micro_batch or statistics == "trailing":
         how = {"cut": network.features, "micro_batch": micro_batch or None, "trailing": statistics == "trailing"}
         return VirtualBatch(model.input, model.output, **how, name=model.name)
+    if devices > 1:
+        if sync_batch_norm:
+            mirrored.synchronise(model)
+        with strategy.scope():
+            return mirrored.Mirrored(model.input, model.output, name=model.name)
     return OnDevice(model.input, model.output, name=model.name) if backend == "tensorflow" else model
 
 
@@ -234,6 +250,7 @@ class Chosen(Protocol):
     patience: int
     workers: int
     statistics: str
+    sync_batch_norm: bool
 
 
 def helper(
@@ -262,7 +279,12 @@ def helper(
         save_final=False,
         gen_params={"batch_size": s.batch_size, "inputs": ["image_name"], "outputs": ["MOS"], "shuffle": False},
     )
-    feed(made, pictures, network)
+    made.strategy = getattr(model, "strategy", None)
+    feed(made, pictures, network, False if made.strategy else None)
+    if made.strategy and not s.sync_batch_norm:
+        from koniq.training.in_keras_mirrored import AverageStatistics
+
+        made.params.callbacks = [AverageStatistics()]
     if s.statistics not in ("moving", "kept") and not run.finished:
         training, parts = data.part("training"), split(model, network.features)
         whole = {"shape": (*network.input_size, 3), "dtype": np.uint8, "read_fn": lambda name, _: pictures[name]}
@@ -300,10 +322,11 @@ class KerasLearner(Learner):
 
     def begin(self, stage: Stage, resumed: bool) -> None:
         self.helper.compile(stage.lr)
-        nought = np.zeros((2, 1), np.float32)  # Keras makes metrics at their first use, and then traces the step twice
-        self.helper.model.compute_loss(None, nought, nought)
-        self.helper.model.compute_metrics(None, nought, nought)
-        self.helper.model.reset_metrics()
+        if not self.helper.strategy:  # else they are made
+            nought = np.zeros((2, 1), np.float32)  # Keras makes metrics when first used, and then traces the step twice
+            self.helper.model.compute_loss(None, nought, nought)
+            self.helper.model.compute_metrics(None, nought, nought)
+            self.helper.model.reset_metrics()
         if resumed:
             self.run.read_state(self.helper.model)
 
@@ -332,7 +355,9 @@ class KerasLearner(Learner):
             helper.train(train_gen, valid_gen, stage.lr, **how)
         except Exception as error:
             if is_out_of_memory(error):
-                raise out_of_memory(batch_size, getattr(helper.model, "micro_batch", 0) or 0) from error
+                devices = helper.strategy.num_replicas_in_sync if helper.strategy else 1
+                micro_batch = getattr(helper.model, "micro_batch", 0) or 0
+                raise out_of_memory(batch_size, micro_batch, devices, devices > 1) from error
             raise
 
     def load_best(self) -> None:

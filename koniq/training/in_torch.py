@@ -3,6 +3,8 @@
 A step waits for nothing: what is noted of it stays on the device until the epoch is over (`in_torch_means`).
 """
 
+import hashlib
+import os
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -34,6 +37,8 @@ from koniq.training.start import initial
 
 # What selects the best weights: a column of the log, and its sign.
 SELECT_BY = {"plcc": ("val_plcc_tf", 1), "loss": ("val_loss", -1)}
+# Settings that are each machine's own, or only asked of the first process.
+OWN = ("dataset", "table", "images", "teacher", "run", "workers", "resume", "overwrite", "test")
 EVERY = 10  # batches between looks at whether the loss is finite
 COMPILER = {"dynamic": False}  # all batches of a kind are of one size: of torch.compile
 
@@ -103,12 +108,25 @@ class Follower(TorchRun):
 
 
 def open_run(group: Group, data: DataSet, settings: Mapping[str, Any]) -> Run:
-    """The run that the settings name or give a name to, whose files are the first process's to write."""
+    """The run that the settings name or give a name to, whose files are the first process's to write.
+
+    Raises InputError where a restart by torchrun would not go on with it, and as `Group.agree` and `check_shared` do.
+    """
+    resume, overwrite = settings["resume"], settings["overwrite"]
+    # How often it was started again torchrun says each machine otherwise: by the run's state alone is it known.
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) and (overwrite or not resume):
+        raise InputError(
+            "Under torchrun with --max-restarts a run should be given --resume, and not --overwrite, for at each "
+            f"restart it begins by the same settings. Received: resume={resume}, overwrite={overwrite}"
+        )
     name = settings["run"] or f"pytorch-{run_name(data, settings)}"
+    group.agree("The settings", {key: value for key, value in settings.items() if key not in OWN})
     if group.rank == 0:
-        run = TorchRun(name, settings, settings["resume"], settings["overwrite"])
-    group.wait()
-    return Follower(name) if group.rank else run
+        run = TorchRun(name, settings, resume, overwrite)
+    group.check_shared(TorchRun.place(name))
+    run = Follower(name) if group.rank else run
+    group.agree("The state of the run", {"resumed": run.resumed, "progress": run.progress, "finished": run.finished})
+    return run
 
 
 def start(network: Network, data: DataSet, s: Recipe) -> nn.Module:
@@ -146,11 +164,18 @@ def train(run: Run, group: Group, network: Network, data: DataSet, s: Recipe, he
         pictures = held
         if not held:
             data, pictures = of_training(data, network, run.folder, s.workers, group.rank > 0, group.together)
+            group.agree("The pictures of training and validation", _digest(rows_of_training(data)))
         run.begin(data, network, device, learner.best, resolved(group.device, precision, compiled))
         learner.ready(data, pictures, compiled)
     monitor = Monitor(*SELECT_BY[s.select_by], s.patience)
     stages.train(run, learner, Stage.all(s.epochs, s.learning_rates), monitor, s.reload_best)
     return learner.module
+
+
+def _digest(rows: pd.DataFrame) -> dict[str, Any]:
+    """What rows of other pictures, or in another order, have otherwise."""
+    text = rows[["image_name", "MOS", "set"]].to_csv(index=False)
+    return {"count": len(rows), "sha256": hashlib.sha256(text.encode()).hexdigest()[:12]}
 
 
 class TorchLearner(Learner):

@@ -1,11 +1,21 @@
-"""Training in PyTorch on several processes, which torchrun starts, each with its own share of every batch."""
+"""Training in PyTorch on several processes, which torchrun starts, each with its own share of every batch.
+
+They may be on several machines, which then share the folder of the run: the first process writes it, all read it. What
+each is told, and the pictures that each finds, should be the same (`Group.agree`). Nothing that a training goes on with
+depends on how many they are, so that after a restart there may be fewer or more.
+"""
 
 import os
+import platform
+import secrets
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -13,7 +23,11 @@ from torch import nn
 from torch.distributed._functional_collectives import all_reduce
 
 from koniq.engines.in_torch import choose
+from koniq.ground import InputError, RunStopped
 from koniq.pictures.memory import Together
+
+SEEN = 20.0  # seconds within which a file that one machine wrote is seen by the others
+TESTED = timedelta(days=7)  # as long as the others wait for the first process, which tests alone
 
 
 @dataclass(frozen=True)
@@ -46,14 +60,66 @@ class Group:
     @property
     def together(self) -> Together | None:
         """Those of them on this machine, of which one makes the pictures; None if there is one process in all."""
-        return Together(not int(os.environ.get("LOCAL_RANK", 0)), self.wait) if self.size > 1 else None
+        if self.size == 1:
+            return None
+        # By torchrun's number, too, for containers may share a name, and two agents a machine.
+        machine = f"{platform.node()}-{os.environ.get('GROUP_RANK', 0)}"
+        return Together(not int(os.environ.get("LOCAL_RANK", 0)), self.wait, machine)
+
+    def agree(self, what: str, value: Any) -> None:
+        """Raise InputError, in every process, unless all have the same value: each machine is told its own.
+
+        value: what pickle takes; a mapping, of which the names that differ are said.
+        """
+        if self.size == 1:
+            return
+        first = [value]
+        dist.broadcast_object_list(first)
+        same = first[0] == value
+        if self._all(same):
+            return
+        if same:
+            raise InputError(f"{what} should be the same in all processes. Received: others in another one")
+        was, now = f"{first[0]}", f"{value}"
+        if isinstance(value, dict):
+            differ = [name for name in value if value[name] != first[0].get(name)]
+            was, now = (", ".join(f"{name}={each.get(name)!r}" for name in differ) for each in (first[0], value))
+        raise InputError(f"{what} should be those of the first process: {was}. Received on {platform.node()}: {now}")
+
+    def check_shared(self, folder: Path) -> None:
+        """Raise InputError, in every process, unless all see the files that the first one writes to `folder`."""
+        if self.size == 1:
+            return
+        mark = [f".shared-{secrets.token_hex(8)}.tmp"]
+        dist.broadcast_object_list(mark)
+        path, until = folder / mark[0], time.monotonic() + SEEN
+        if self.rank == 0:
+            path.touch()
+        while not (seen := path.exists()) and time.monotonic() < until:
+            time.sleep(0.1)
+        everywhere = self._all(seen)
+        if self.rank == 0:
+            path.unlink()
+        if not everywhere:
+            raise InputError(
+                "The folder of the run should be one that all machines see, for the first process writes it and all "
+                f"read it. Received: {folder}, which {'others' if seen else platform.node()} did not"
+            )
+
+    def _all(self, holds: bool) -> bool:
+        """Whether something holds in every process."""
+        count = torch.tensor(float(holds), device=self.device)
+        self.add(count)
+        return int(count) == self.size
 
 
 @contextmanager
 def processes(device: str = "auto") -> Iterator[Group]:
     """This process alone, or all of those that `torchrun` started; of these only the first one prints.
 
-    Raises InputError as `choose` does for a training.
+    The others wait at the end until the first one is done with what it does alone: where torchrun has several agents,
+    the one that is done may be the one that the others depend on. Raises InputError as `choose` does for a training,
+    RunStopped where another process is gone.
     """
     chosen = choose(device, training=True)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
@@ -67,8 +133,26 @@ def processes(device: str = "auto") -> Iterator[Group]:
         if dist.get_rank():
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
         yield Group(dist.get_rank(), dist.get_world_size(), chosen)
+        store = dist.distributed_c10d._get_default_store()  # a barrier would give up after minutes
+        if dist.get_rank():
+            store.wait(["tested"], TESTED)
+        else:
+            store.set("tested", "yes")
+    except RuntimeError as error:
+        if not _is_of_another(error):
+            raise
+        raise RunStopped(
+            f"Another process of this training is gone, or out of reach ({str(error).splitlines()[0]}). Where torchrun "
+            "may start it again (--max-restarts), it does; else the same commands, with --resume, go on after the last "
+            "whole epoch."
+        ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _is_of_another(error: RuntimeError) -> bool:
+    """Whether an error is of what processes say to one another. Those of gloo are no class of their own."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):

@@ -26,12 +26,12 @@ Statistics = Literal["moving", "kept", "frozen", "trailing", "reestimated"]  # o
 
 FREE = ("run", "resume", "overwrite", "workers", "test")  # settings that may differ when a run is resumed
 # Settings that are kept and may differ, too, or be absent: auto is another device elsewhere, and compiled or not.
-ANYWHERE = ("device", "jit_compile")
+ANYWHERE = ("device", "devices", "jit_compile")
 # Settings that older runs do not have, and what they did.
 LATER = {
     **{"network": "koncept512", "micro_batch": 0, "statistics": "moving"},
     **{"body_rate": 1.0, "hold": 0, "average": 0.0, "teacher": "", **FORMER},
-    **{**asdict(AS_KERAS), "whole_batches": True, "validation_batch": 0},
+    **{**asdict(AS_KERAS), "whole_batches": True, "validation_batch": 0, "sync_batch_norm": True},
 }
 
 # What lies in a run's folder.
@@ -263,17 +263,17 @@ class Run:
             self.state_path.unlink()
 
 
-def out_of_memory(batch_size: int, micro_batch: int = 0, processes: int = 1) -> RunStopped:
+def out_of_memory(batch_size: int, micro_batch: int = 0, processes: int = 1, whole: bool = False) -> RunStopped:
     """What ends a training whose device lacks the memory for `micro_batch` pictures at a time; 0: for the batch.
 
-    batch_size: of all processes together, each of which has its share.
+    batch_size: of all processes, or devices, together, each of which has its share. whole: that it cannot be divided.
     """
     batch_size //= processes
     now = micro_batch or batch_size
     powers = [1 << exponent for exponent in range(now.bit_length())]
     less = max((size for size in powers if size < now and batch_size % size == 0), default=0)
     said = f"The memory of the device does not suffice for {now} picture{'s' * (now > 1)} at a time."
-    if not less:
+    if not less or whole:
         return RunStopped(f"{said} Try a smaller --input-size, mixed precision, or a device with more memory.")
     return RunStopped(
         f"{said} Try --micro-batch {less}, with --overwrite or another --run, for a run goes on by the settings that "

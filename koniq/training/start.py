@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from koniq.fetch.bodies import body_weights
 from koniq.ground import InputError
 from koniq.ground.log import LOG
 from koniq.network import Network, find
+
+# Losses of a batch, not of its pictures: they compare scores with one another.
+OF_BATCH = ("plcc", "plcc_mse", "nin")
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,50 @@ def initial(weights: str, network: Network, *bodies: str) -> Initial:
 
 
 def by_xla(
-    jit_compile: Literal["auto", "yes", "no"], micro_batch: int, statistics: str
+    jit_compile: Literal["auto", "yes", "no"], micro_batch: int, statistics: str, devices: int = 1
 ) -> Literal["auto", "yes", "no"]:
     """`jit_compile` as far as a training in Keras can be compiled: one with a virtual batch cannot, auto is no there.
 
+    Nor can one on several devices, which exchange numbers within a step.
+
     Raises InputError if it should be.
     """
-    if not micro_batch and statistics != "trailing":
+    if not micro_batch and statistics != "trailing" and devices == 1:
         return jit_compile
     if jit_compile == "yes":
         raise InputError(
-            "jit_compile should be auto or no with micro_batch, and with statistics=trailing. Received: jit_compile=yes"
+            "jit_compile should be auto or no with micro_batch, with statistics=trailing, and on several devices. "
+            "Received: jit_compile=yes"
         )
     return "no"
+
+
+class Shared(Protocol):
+    """The settings of a training in Keras of how it is shared out among devices, and what that depends on."""
+
+    devices: int
+    sync_batch_norm: bool
+    batch_size: int
+    loss: str
+    micro_batch: int
+    statistics: str
+
+
+def check_shared(s: Shared) -> None:
+    """Raise InputError if a training cannot be shared out among devices, or would be another on several than on one."""
+    if s.devices < 1 or s.batch_size % s.devices:
+        raise InputError(
+            f"devices should be a number that batch_size={s.batch_size} is a multiple of. Received: devices={s.devices}"
+        )
+    if s.devices == 1:
+        return
+    if s.loss in OF_BATCH and s.statistics == "moving" and not s.sync_batch_norm:
+        raise InputError(
+            f"sync_batch_norm should be on with loss={s.loss} on several devices: that loss compares scores with one "
+            "another, and those of each device would be normalised by themselves. Received: sync_batch_norm=False"
+        )
+    if s.micro_batch or s.statistics not in ("moving", "kept"):
+        raise InputError(
+            "micro_batch should be 0, and statistics moving or kept, on several devices. "
+            f"Received: devices={s.devices}, micro_batch={s.micro_batch}, statistics={s.statistics}"
+        )

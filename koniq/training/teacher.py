@@ -26,8 +26,8 @@ from koniq.ground.files import write_csv
 from koniq.ground.log import LOG
 from koniq.network import find, title
 from koniq.pictures.inputs import Input, Inputs, pictures_in
-from koniq.reports.distribution import is_scored
 from koniq.scoring import score_file, scorer
+from koniq.scoring.score_tables import is_scored
 from ku.files import lock_path, shown, turn
 
 SCORES, TABLE = "teacher.csv", "teacher_table.csv"  # in the run's folder

@@ -25,7 +25,7 @@ from koniq.measure import calibration
 from koniq.network import KONCEPT512, sidecar
 from koniq.reports import distribution, lifelog_report, page
 from koniq.scoring.score import Score
-from koniq.scoring.score_tables import read
+from koniq.scoring.score_tables import ScoreTable, read
 from koniq.scoring.scorer import Scorer
 from koniq.training.run import Run
 
@@ -163,7 +163,7 @@ def test_the_axes_are_those_of_the_scale(monkeypatch, scored):
     monkeypatch.setattr("koniq.reports.figures.png", lambda figure: drawn.append(figure) or b"")
     monkeypatch.setattr(page, "data_uri", lambda content: "")
     five, _, _ = scored
-    files = lifelog_report.report(read(five), facts(five), [], "five")
+    files = lifelog_report.report(ScoreTable(read(five)), facts(five), [], "five")
     assert files[page.PAGE]
     histogram, by_day, by_hour = (figure.axes[0] for figure in drawn)
     assert histogram.get_xlim() == (1, 5)

@@ -1,7 +1,7 @@
 """The scripts with a small network: `python tests/helpers/tiny.py koncept512_train --batch-size 4 ...`.
 
 Everything but the network is the scripts' own: command line, data, ModelHelper, run folder, reports. In the
-environment, TINY_SLOW is a number of seconds that each score takes longer, TINY_DROPOUT the rate of PyTorch's dropout,
+environment, TINY_SLOW is a number of seconds that each score takes longer, TINY_DROPOUT the rate of dropout,
 TINY_LIMITS how many files may be open and how many bytes of memory be had beyond the engine's, once that runs.
 """
 
@@ -34,7 +34,8 @@ def build(input_size, output_bias):
         x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu")(x)
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
     x = keras.layers.GlobalAveragePooling2D(name="gap")(x)
-    score = apps.fc_layers(x, name="fc", fc_sizes=[32, 16, 1], dropout_rates=[0.25, 0.25, 0], batch_norm=2)
+    rates = [float(os.environ.get("TINY_DROPOUT", 0.25))] * 2
+    score = apps.fc_layers(x, name="fc", fc_sizes=[32, 16, 1], dropout_rates=[*rates, 0], batch_norm=2)
     model = keras.Model(pictures, score, name="tiny")
     model.layers[-1].bias.assign([output_bias])
     return model

@@ -10,7 +10,8 @@ from scored import write_scores
 from koniq.commands import cli, compare
 from koniq.ground import InputError
 from koniq.measure.metrics import agreement
-from koniq.reports import comparison, page
+from koniq.reports import comparison, figures, page, pairing
+from koniq.scoring.score_tables import ScoreTable
 
 MARKUP = "<script>document.title='taken'</script>$x_1$.jpg"
 
@@ -56,11 +57,11 @@ def test_pictures_are_paired_by_name_and_counted():
     nan = np.nan
     first = scores([("twice", 1), ("a", 50), ("twice", 3), ("x", nan), ("y", 5), ("only A", 9), ("z", nan)])
     second = scores([("z", nan), ("twice", 11), ("twice", 3), ("twice", 7), ("a", 48), ("x", 6), ("y", nan), ("b", 1)])
-    pairs, counts = comparison.join(first, second)
+    pairs, counts = pairing.join(first, second)
     assert list(pairs.itertuples(index=False, name=None)) == [
-        ("twice", 1, 11, 10),
-        ("a", 50, 48, -2),
-        ("twice", 3, 3, 0),
+        ("twice", 1, 11, 10, 0),
+        ("a", 50, 48, -2, 1),
+        ("twice", 3, 3, 0, 2),
     ]
     assert counts == {
         "scored by both": 3,
@@ -169,12 +170,31 @@ def test_what_is_printed_and_bad_input(pair, made, tmp_path, capsys):
 
 
 def test_many_pictures_and_perfect_agreement(tmp_path):
-    table = scores([(f"{n}.jpg", n / 30) for n in range(comparison.MANY + 1)])
+    table = ScoreTable(scores([(f"{n}.jpg", n / 30) for n in range(comparison.MANY + 1)]))
     files = comparison.compare([table, table], [{}, {}], ["a", "b"], [])
     assert 'mean difference</td><td class="number">0.00' in files[page.PAGE]
-    constant = scores([("a", 5.0), ("b", 5.0)])
+    constant = ScoreTable(scores([("a", 5.0), ("b", 5.0)]))
     files = comparison.compare([constant, constant], [{}, {}], ["a", "b"], [])
     assert 'SRCC</td><td class="number">none' in files[page.PAGE]
+
+
+def test_very_many_points_are_counted_in_squares_first(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(50, 10, (2, 5000))
+    extent = (x.min(), x.max(), y.min(), y.max())
+    monkeypatch.setattr(comparison, "VERY_MANY", 900)  # in pieces
+    middle, height, counts = comparison._counted(x, y, extent)
+    assert counts.sum() == 5000
+    assert len(counts) < 5000
+    assert np.average(middle, weights=counts) == pytest.approx(x.mean(), abs=0.01)
+    assert np.average(height, weights=counts) == pytest.approx(y.mean(), abs=0.01)
+    drawn = []
+    for many in (900, 10**6):
+        monkeypatch.setattr(comparison, "VERY_MANY", many)
+        _, axes = figures.new_figure(5, 4)
+        comparison._draw_points(axes, x, y)
+        drawn.append(axes.collections[0].get_array().sum())
+    assert drawn[0] == drawn[1] == 5000
 
 
 def test_warnings_only_where_there_is_something_to_warn_of():
@@ -193,7 +213,7 @@ def test_models_are_named_so_that_they_differ(tmp_path):
 
 def test_nothing_in_common_is_an_error():
     with pytest.raises(InputError, match="Received: 0 scored by both"):
-        comparison.compare([scores([("a", 1.0)]), scores([("b", 1.0)])], [{}, {}], ["a", "b"], [])
+        comparison.compare([ScoreTable(scores([(name, 1.0)])) for name in "ab"], [{}, {}], ["a", "b"], [])
 
 
 def keyed(rows, roots=None):
@@ -204,7 +224,7 @@ def keyed(rows, roots=None):
 
 def paired(first, second, by_name=False):
     (a, about_a), (b, about_b) = first, second
-    pairs, _ = comparison.join(a, b, comparison.keys([a, b], [about_a, about_b], by_name))
+    pairs, _ = pairing.join(a, b, pairing.keys([a, b], [about_a, about_b], by_name))
     return sorted(zip(pairs.image_path, pairs["first"], pairs["second"], strict=True))
 
 

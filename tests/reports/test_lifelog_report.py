@@ -14,6 +14,8 @@ from koniq.data.published import KONIQ10K_MOS
 from koniq.ground import InputError
 from koniq.ground.text import one_line, shortened
 from koniq.reports import distribution, lifelog_report, page, times
+from koniq.scoring.score_tables import ScoreTable, is_scored
+from koniq.scoring.taken import taken
 
 HOSTILE = (
     "<script>document.title='taken'</script>.jpg",
@@ -208,7 +210,9 @@ def test_what_intervals_do_not_tell_apart_is_said(tmp_path, capsys):
         assert text in said
     assert "made on &lt;b&gt;, test, 116 pictures" in html
     assert "<div>-4.50 to 4.50</div>" in html
-    table = pd.DataFrame({"MOS": [1.0, 2, 3], "MOS_low": [0.0, 1, 2], "MOS_high": [2.0, 3, 4]})
+    table = ScoreTable(
+        pd.DataFrame({"MOS": [1.0, 2, 3], "MOS_low": [0.0, 1, 2], "MOS_high": [2.0, 3, 4], "status": "ok"})
+    )
     assert lifelog_report.told_apart(table, 2, "best").startswith("These 2 are not told apart from the best: their")
     assert lifelog_report.told_apart(table, 1, "worst").startswith("It is not told apart from 2 others")
 
@@ -322,7 +326,7 @@ def test_times_as_names_say_them():
         "rr.jpg": (None, None),
         "": (None, None),
     }
-    found = times.taken(pd.Series(list(expected)))
+    found = taken(pd.Series(list(expected)))
     for column, values in zip(("time", "day"), zip(*expected.values(), strict=True), strict=True):
         assert found[column].tolist() == [pd.Timestamp(value) if value else pd.NaT for value in values]
 
@@ -368,7 +372,7 @@ def test_scores_at_the_edges_are_counted_once():
 
 def test_what_is_no_number_is_no_score():
     table = pd.DataFrame({"status": ["ok", "ok", "ok", "missing"], "MOS": [1.0, np.nan, np.inf, 5.0]})
-    assert distribution.is_scored(table).tolist() == [True, False, False, False]
+    assert is_scored(table).tolist() == [True, False, False, False]
 
 
 def test_texts_are_shortened_in_the_middle():

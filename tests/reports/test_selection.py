@@ -82,7 +82,7 @@ def test_nothing_above_is_an_empty_list(csv, capsys):
         (["--percentile", -1], "percentile should be 0 to 100. Received: percentile=-1.0"),
         (["--at-least", 50, "--out", "scores.csv"], "out should be another file than the scores. Received: scores.csv"),
         (["--at-least", 50, "--out", "mine.csv"], "an earlier selection (image_path,MOS), so that nothing else"),
-        (["--at-least", 50, "--out", "picture.jpg"], "out should end in .csv. Received: picture.jpg"),
+        (["--at-least", 50, "--out", "picture.jpg"], "out should end in .csv or .parquet. Received: picture.jpg"),
         (["--at-least", 50, "--out", "folder.csv"], "nothing else is overwritten. Received: folder.csv"),
     ],
 )
