@@ -109,7 +109,7 @@ def score(
         if done := len(wanted) - len(left):
             LOG.info(f"{done:,} of them are in the parts of {work} already")
         if left:
-            places = [str(place) for place in pictures.places]
+            places = [os.fspath(place) for place in pictures.places]
             job = Job(recipe, dict(scorer.facts), str(work), parts.run, str(Path.cwd()), places)
             with _connected(cluster, work):
                 machines = _run(job, left, cluster, progress, len(wanted))
@@ -125,7 +125,7 @@ def score(
 
 def _left(parts: Parts, wanted: Sequence[Wanted], retry: Sequence[str] | None) -> list[Planned]:
     """What is to be scored of what is wanted: what no part has, or none that still holds."""
-    left = {one.row: Planned(*one.row, str(one.input.path)) for one in wanted}
+    left = {one.row: Planned(*one.row, os.fspath(one.input.path)) for one in wanted}
     plan = dict(left)
     for _, _, known in parts.known():
         if (now := plan.get(known.planned.row)) is not None:
