@@ -125,25 +125,25 @@ def score(
 
 def _left(parts: Parts, wanted: Sequence[Wanted], retry: Sequence[str] | None) -> list[Planned]:
     """What is to be scored of what is wanted: what no part has, or none that still holds."""
-    left = {one.row: Planned(*one.row, os.fspath(one.input.path)) for one in wanted}
-    plan = dict(left)
+    plan = {one.row: one for one in wanted}
+    left = dict(plan)
     for _, _, known in parts.known():
         if (now := plan.get(known.planned.row)) is not None:
-            if _holds(known, now, retry):
+            if _holds(known, now.input.path, retry):
                 left.pop(now.row, None)
             else:
                 left[now.row] = now
-    return list(left.values())
+    return [Planned(*one.row, os.fspath(one.input.path)) for one in left.values()]
 
 
-def _holds(known: Known, now: Planned, retry: Sequence[str] | None) -> bool:
-    """Whether what a part says of a picture still holds."""
-    if known.planned.where != now.where:
+def _holds(known: Known, path: Path, retry: Sequence[str] | None) -> bool:
+    """Whether what a part says of the picture that is at `path` now still holds."""
+    if known.planned.where != os.fspath(path):
         return False
     if retry is not None and known.status != "ok" and (not retry or known.status in retry):
         return False
     try:
-        status = os.stat(now.where)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):  # what is not at hand keeps its score
         return True
     return known.status != "missing" and (known.content is None or known.content.looks_like(status))
