@@ -58,6 +58,8 @@ def main(s: Settings) -> int:
             "address should be auto, or host:port of the cluster's head, on a machine that sees what the cluster sees. "
             f"Received: {s.address}"
         )
+    if "://" in s.out:
+        raise InputError(f"out should be a file on a storage that all machines see. Received: {s.out}")
     path = find_or_default(s.weights)
     pictures = inputs.of(s.pictures, s.images, s.exclude)
     print(pictures.summary(s.list_excluded))
