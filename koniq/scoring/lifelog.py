@@ -7,6 +7,7 @@ from typing import Protocol
 
 from koniq.ground.log import LOG
 from koniq.ground.machine import native_silence
+from koniq.ground.urls import Remote
 from koniq.network import Network
 from koniq.pictures import contents
 from koniq.pictures.apart import Apart
@@ -100,6 +101,8 @@ def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile,
 
 def with_content(path: Path, opened: Callable[[Path], Opened]) -> Opened:
     """What `opened` gives for a picture, with what was in the file."""
+    if isinstance(path, Remote):  # fetched once: it has its content already
+        return opened(path)
     with ROOM.entered():  # it opens the file, too
         content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
     return replace(opened(path), content=content)
