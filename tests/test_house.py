@@ -68,6 +68,7 @@ TESTED_IN = {
     "network/weight_files": "network/test_weights",
     "pictures/apart": "scoring/test_in_flight",
     "pictures/contents": "scoring/test_resume",
+    "pictures/in_fsspec": "pictures/test_stores",
     "pictures/order": "pictures/test_memory",
     "pictures/room": "fetch/test_inspection",
     "pictures/whole": "pictures/test_prepared",

@@ -3,7 +3,6 @@
 fsspec and what it needs for a store are optional packages. They are imported when an address of a store is met.
 """
 
-import asyncio
 import os
 import random
 import threading
@@ -320,8 +319,11 @@ def fault(error: BaseException) -> Fault:
     chain = [error]
     while (cause := chain[-1].__cause__) and cause not in chain:
         chain.append(cause)
+    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if isinstance(error, TooMuch):
         return Fault("picture", str(error))
+    if "ClientPayloadError" in names:  # of aiohttp; its cause has a code that no server gave
+        return Fault("machine", "what was sent broke off", again=True)
     for one in chain:
         answer = getattr(one, "response", None)
         if isinstance(answer, dict) and (said := answer.get("Error")):  # of botocore
@@ -337,17 +339,17 @@ def fault(error: BaseException) -> Fault:
         return Fault("picture", "a folder, not a picture")
     if isinstance(error, PermissionError):
         return Fault("denied", text)
-    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if names & {"InvalidURL", "TooManyRedirects", "ParamValidationError", "UnicodeError"}:
         return Fault("picture", text)
-    passing = {"TimeoutError", "ConnectionError", "ClientError", "HTTPClientError", "IncompleteRead", "BotoConnection"}
-    if any(isinstance(one, asyncio.TimeoutError) for one in chain):
-        text = f"no answer within {setting(TIMEOUT):g} seconds ({TIMEOUT})"
-    return Fault("machine", text, again=bool(names & passing) or "EndpointConnectionError" in names)
+    if any(name.endswith(("Timeout", "TimeoutError")) for name in names):
+        return Fault("machine", f"no answer within {setting(TIMEOUT):g} seconds ({TIMEOUT})", again=True)
+    # Of Python, of aiohttp, and of botocore.
+    passing = {"ConnectionError", "ClientError", "HTTPClientError", "IncompleteRead", "EndpointConnectionError"}
+    return Fault("machine", text, again=bool(names & passing))
 
 
 def _of_answer(code: str, status: int, text: str) -> Fault:
-    said = public(f"{code}: {text}" if code and not code.isdigit() else text)
+    said = public(f"HTTP {code} {text}" if code.isdigit() else f"{code}: {text}" if code else text)
     if code in OF_ACCOUNT:
         return Fault("machine", said)
     if code in ("NoSuchKey", "NoSuchVersion") or status in (404, 410):
