@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from koniq.ground import InputError
@@ -27,6 +28,7 @@ LARGEST = "KONIQ_STORE_MEGABYTES"  # of a picture in a store, which is held in m
 DEFAULTS = {TIMEOUT: 60.0, LARGEST: 512.0}
 CONNECTIONS = 64  # to one store at a time
 LONGEST_PAUSE = 8.0  # seconds between two tries
+SLOWEST, WHOLE_FILE = 1e5, 3600.0  # bytes a second, and seconds, that a table may take
 
 # Answers of S3 that say that the credentials, the clock or the bucket are wrong, whatever was asked for.
 OF_ACCOUNT = {
@@ -229,10 +231,13 @@ def _waited(files: Any, work: Callable[..., Any], *given: object) -> Any:
     return sync(files.loop, work, *given)
 
 
-def _called(files: Any, work: Callable[..., Result], *given: object, **more: object) -> Result:
-    """What a file system without timeouts of its own gives. Raises TimeoutError if it does not within TIMEOUT."""
+def _called(files: Any, work: Callable[..., Result], *given: object, extra: float = 0.0, **more: object) -> Result:
+    """What a file system gives. Raises TimeoutError if one without timeouts of its own does not within TIMEOUT.
+
+    extra: seconds that it may take besides.
+    """
     if getattr(files, "async_impl", False):
-        return work(*given, timeout=setting(TIMEOUT), **more) if not more else work(*given, **more)
+        return work(*given, **more)
     found: list[Any] = []
 
     def run() -> None:
@@ -243,7 +248,7 @@ def _called(files: Any, work: Callable[..., Result], *given: object, **more: obj
 
     thread = threading.Thread(target=run, daemon=True)  # which an answer that never comes does not keep
     thread.start()
-    thread.join(setting(TIMEOUT))
+    thread.join(setting(TIMEOUT) + extra)
     if not found:
         raise TimeoutError
     result, error = found[0]
@@ -294,6 +299,41 @@ def is_there(place: Remote) -> bool:
         if fault(error).whose == "missing":
             return False
         raise
+
+
+def state(place: Remote) -> str:
+    """What tells what a file of a store holds from what it held before; "" if there is none."""
+    files, path = system(place)
+    try:
+        info = trying(lambda: _called(files, files.info, path))
+    except Exception as error:
+        if fault(error).whose == "missing":
+            return ""
+        raise
+    keys = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
+    return " ".join(str(info[key]) for key in ("size", *keys) if info.get(key) is not None)
+
+
+def get(place: Remote, path: Path) -> None:
+    """Copy a file of a store to this machine."""
+    files, name = system(place)
+    trying(lambda: _called(files, files.get_file, name, str(path), extra=WHOLE_FILE))
+
+
+def put(path: Path, place: Remote) -> None:
+    """Copy a file of this machine to a store, where it is seen whole or not at all, if the store puts it so."""
+    files, name = system(place)
+    trying(lambda: _called(files, files.put_file, str(path), name, extra=path.stat().st_size / SLOWEST))
+
+
+def remove(place: Remote) -> None:
+    """Take a file out of a store, if it is there."""
+    files, name = system(place)
+    try:
+        trying(lambda: _called(files, files.rm_file, name))
+    except Exception as error:
+        if fault(error).whose != "missing":
+            raise
 
 
 def known_of(info: dict) -> Known:

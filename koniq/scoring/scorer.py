@@ -30,6 +30,7 @@ from koniq.ground import InputError
 from koniq.ground.facts import facts as facts_beside
 from koniq.ground.log import LOG
 from koniq.ground.machine import cores
+from koniq.ground.urls import Remote, is_url
 from koniq.measure import calibration, conformal
 from koniq.network import Network, find_or_default, sidecar
 from koniq.network.koncept512 import Pooling
@@ -40,6 +41,7 @@ from koniq.pictures.inputs import Input, Inputs, of
 from koniq.pictures.room import MEGAPIXELS
 from koniq.scoring import lifelog, loop, score_file
 from koniq.scoring.loop import Item, Reading
+from koniq.scoring.published import Published
 from koniq.scoring.score import Score
 
 if TYPE_CHECKING:
@@ -237,8 +239,13 @@ class Scorer:
         retry: statuses that are tried again, () for all; columns: "study" for image_path and MOS alone; overwrite:
         begin anew. Returns the file, closed: `unscored` are the rows without a score, `summary()` says what came out.
         Raises InputError if `out` is no such file, is another process's, or was begun with other facts or pictures;
-        RunStopped if the disk is full, or the pictures' drive goes away.
+        RunStopped if the disk is full, or the pictures' drive goes away. `out` may be an address in a store, see
+        koniq.scoring.published.
         """
+        if is_url(fspath(out)):
+            with Published(Remote(fspath(out))) as published:
+                how = {"overwrite": overwrite, "retry": retry, "columns": columns, "progress": progress}
+                return self.write(pictures, published.path, **how)
         if self.intervals and columns != "all":
             raise InputError(f"intervals should go with columns=all. Received: columns={columns}")
         chosen = "intervals" if self.intervals else columns
