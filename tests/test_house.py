@@ -71,6 +71,7 @@ TESTED_IN = {
     "pictures/in_fsspec": "pictures/test_stores",
     "pictures/order": "pictures/test_memory",
     "pictures/room": "fetch/test_inspection",
+    "pictures/store_faults": "pictures/test_stores",
     "pictures/whole": "pictures/test_prepared",
     "reports/distribution": "reports/test_lifelog_report",
     "reports/page": "reports/test_lifelog_report",

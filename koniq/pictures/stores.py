@@ -14,7 +14,7 @@ from typing import NamedTuple
 from koniq.ground import InputError, first_few
 from koniq.ground.log import LOG
 from koniq.ground.urls import Known, Remote, protocol, public
-from koniq.pictures import contents, in_fsspec
+from koniq.pictures import contents, in_fsspec, store_faults
 from koniq.pictures.contents import Content
 from koniq.pictures.faults import Place, stopped
 from ku.files import shown
@@ -60,12 +60,12 @@ def fetch(picture: Remote, place: Place) -> Fetched:
 
 
 def _told(picture: Remote, error: Exception, place: Place) -> Exception:
-    whose, reason, _ = in_fsspec.fault(error)
+    whose, reason, _ = store_faults.fault(error)
     if whose == "machine":
         return stopped(picture, reason)
     if whose == "missing":
         return Unread("missing", reason)
-    if isinstance(error, in_fsspec.TooMuch):
+    if isinstance(error, store_faults.TooMuch):
         return Unread("too_large", reason)
     if whose == "denied" and place.fetched:
         try:
@@ -76,7 +76,7 @@ def _told(picture: Remote, error: Exception, place: Place) -> Exception:
 
 
 def _reason(error: Exception) -> str:
-    return in_fsspec.fault(error).reason
+    return store_faults.fault(error).reason
 
 
 def at(path: str | os.PathLike[str]) -> Content | None:
@@ -99,7 +99,7 @@ def is_there(path: str | os.PathLike[str]) -> bool:
         except InputError:
             raise
         except Exception as error:
-            if in_fsspec.fault(error).whose == "machine":
+            if store_faults.fault(error).whose == "machine":
                 raise stopped(path, _reason(error)) from error
             return False
     try:
@@ -151,7 +151,7 @@ def meant(source: str, is_out: Callable[[str], bool], alone: bool = True) -> Mea
     except InputError:
         raise
     except Exception as error:
-        whose, reason, _ = in_fsspec.fault(error)
+        whose, reason, _ = store_faults.fault(error)
         if whose == "machine":
             raise stopped(place, reason) from error
         raise InputError(

@@ -20,7 +20,7 @@ from koniq.ground.log import LOG
 from koniq.ground.paths import user_cache
 from koniq.ground.text import slug
 from koniq.ground.urls import Remote, protocol
-from koniq.pictures import in_fsspec
+from koniq.pictures import in_fsspec, store_faults
 from koniq.pictures.contents import digest_of
 from koniq.scoring.journal import contents_path
 from ku.files import Lock, atomic_path, lock_file
@@ -152,7 +152,7 @@ class Published:
                 if self._has_rows():
                     self._send()
             except Exception as error:  # at the end it is tried again
-                LOG.warning(f"{self.out} could not be written to for now: {in_fsspec.fault(error).reason}")
+                LOG.warning(f"{self.out} could not be written to for now: {store_faults.fault(error).reason}")
 
     def _send(self) -> bool:
         """Bring the store up to date. Returns whether there was anything to send."""
@@ -185,7 +185,7 @@ class Published:
     def _stopped(self, what: str, error: Exception) -> RunStopped:
         kept = f"What was scored is whole, in {self.path}; o" if self._has_rows() else "O"
         return RunStopped(
-            f"{self.out} could not be {what}: {in_fsspec.fault(error).reason}. {kept}nce that is mended, the same "
+            f"{self.out} could not be {what}: {store_faults.fault(error).reason}. {kept}nce that is mended, the same "
             "command goes on from there, and sends it."
         )
 

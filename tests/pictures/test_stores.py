@@ -17,7 +17,7 @@ from served import served
 from store import BUCKET, s3, silent
 
 from koniq.ground import InputError, RunStopped, built
-from koniq.pictures import faults, in_fsspec, inputs, stores
+from koniq.pictures import faults, in_fsspec, inputs, store_faults, stores
 from koniq.scoring import score_file
 from koniq.scoring.scorer import Scorer
 
@@ -299,7 +299,7 @@ def test_answers_of_http(monkeypatch):
         assert "above the 0 MB that KONIQ_STORE_MEGABYTES allows" in large.error[0]
     monkeypatch.setenv("KONIQ_STORE_MEGABYTES", "none")
     with pytest.raises(InputError, match="KONIQ_STORE_MEGABYTES should be a number above 0"):
-        in_fsspec.setting(in_fsspec.LARGEST)
+        store_faults.setting(store_faults.LARGEST)
 
 
 def test_a_picture_that_is_too_large_by_the_list_is_not_fetched(store, disk, monkeypatch):
@@ -351,7 +351,7 @@ def of_botocore(code, status):
     ],
 )
 def test_answers_of_s3(code, status, whose, again):
-    found = in_fsspec.fault(of_botocore(code, status))
+    found = store_faults.fault(of_botocore(code, status))
     assert (found.whose, found.again) == (whose, again)
 
 
@@ -367,7 +367,7 @@ def test_answers_of_s3(code, status, whose, again):
     ],
 )
 def test_errors_of_file_systems(error, whose):
-    assert in_fsspec.fault(error).whose == whose
+    assert store_faults.fault(error).whose == whose
 
 
 def test_without_credentials_and_without_a_bucket_the_run_stops(store, monkeypatch):
