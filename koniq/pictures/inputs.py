@@ -59,6 +59,11 @@ class Inputs(Sequence[Path]):
         return "\n  ".join([text, *map(shown, self.excluded)]) if named else f"{text} (--list-excluded names them)"
 
     @property
+    def in_store(self) -> bool:
+        """Whether they lie in a store, told by the folders and by the first of them."""
+        return any(isinstance(place, Remote) for place in self.places) or is_url(self.pictures[0].name)
+
+    @property
     def roots(self) -> list[str]:
         """The folders that image_path starts from, absolute, and addresses of stores."""
         return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]

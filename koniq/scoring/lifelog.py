@@ -39,7 +39,12 @@ class Scoring(Protocol):
     def opened(self, picture: Path, place: Place) -> Opened: ...
 
     def run(
-        self, items: Iterable[Item], opened: Callable[[Item], Opened], progress: str = "", total: int | None = None
+        self,
+        items: Iterable[Item],
+        opened: Callable[[Item], Opened],
+        progress: str = "",
+        total: int | None = None,
+        in_store: bool = False,
     ) -> Iterator[tuple[Item, Score]]: ...
 
 
@@ -70,14 +75,14 @@ def score(
             for row, found in file.found([row for row, _ in rows.kept]).items():
                 LOG.info(f"{row.image_path}: {found}")
         if rows.again or rows.new:
-            _score(rows, pictures.places, scorer, file, progress)
+            _score(rows, pictures, scorer, file, progress)
         LOG.info(file.summary())
     return file
 
 
-def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile, progress: str) -> None:
+def _score(rows: Todo, inputs: Inputs, scorer: Scoring, file: ScoreFile, progress: str) -> None:
     left = rows.again + rows.new
-    place = Place(places)
+    place = Place(inputs.places)
     with Apart(scorer.network, place, scorer.max_megapixels) as apart, InFlight(file.path, left) as pictures:
         if suspects := len(pictures.suspects):
             LOG.info(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
@@ -88,7 +93,7 @@ def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile,
                 return with_content(path, apart.decode)
             return with_content(path, lambda path: scorer.opened(path, place))
 
-        scores = scorer.run(pictures, opened, progress, len(left))
+        scores = scorer.run(pictures, opened, progress, len(left), inputs.in_store)
         with native_silence():
             for wanted, found in scores:
                 file.put(wanted.row, found)
