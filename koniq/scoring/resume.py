@@ -86,7 +86,9 @@ def todo(
     if file.done and file.roots and places.foreign and not kept and not places.hold(file.done):
         raise _other(file, "and none of the pictures in the file lies there")
     known = file.journal.read()
-    why = {row: "no longer missing" for row, item in kept if file.unscored.get(row) == "missing" and _is_there(item)}
+    gone = [wanted for wanted in kept if file.unscored.get(wanted.row) == "missing"]
+    there = each(workers, lambda wanted: _is_there(wanted.input), gone)  # in threads: a store may be asked
+    why = {row: "no longer missing" for (row, _), is_back in zip(gone, there, strict=True) if is_back}
     doubtful = [(row, item, known[row]) for row, item in kept if row in known and row not in why]
     edited, same = _edited(doubtful, workers, progress)
     _check_moved(file, {row: item for row, item in kept if row in moved}, known, {row for row, _ in edited}, places)

@@ -42,8 +42,10 @@ class Store:
             self.server.stop()
         self.server = None
 
-    def put(self, key, data):
-        self.backend.put_object(BUCKET, key, data)
+    def put(self, key, data, bucket=BUCKET):
+        if bucket not in self.backend.buckets:
+            self.backend.create_bucket(bucket, "us-east-1")
+        self.backend.put_object(bucket, key, data)
 
     def get(self, key):
         return self.backend.get_object(BUCKET, key).value
@@ -60,10 +62,10 @@ class Store:
 
         self.backend.put_object_acl(BUCKET, key, get_canned_acl("public-read"))
 
-    def put_folder(self, folder, prefix=""):
+    def put_folder(self, folder, prefix="", bucket=BUCKET):
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                self.put(prefix + path.relative_to(folder).as_posix(), path.read_bytes())
+                self.put(prefix + path.relative_to(folder).as_posix(), path.read_bytes(), bucket)
 
 
 def environment(port):
