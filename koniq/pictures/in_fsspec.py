@@ -180,11 +180,11 @@ async def _of_http(files: Any, url: str, most: int) -> Fetched:
         return Fetched(b"".join(parts), _nanoseconds(answer.headers.get("Last-Modified")))
 
 
-def _waited(files: Any, work: Callable[..., Any], *given: object) -> Any:
+def _waited(files: Any, work: Callable[..., Any], *given: object, **more: object) -> Any:
     """What a coroutine gives that runs in the thread of a file system. Its connections have their own patience."""
     from fsspec.asyn import sync
 
-    return sync(files.loop, work, *given)
+    return sync(files.loop, work, *given, **more)
 
 
 def _called(files: Any, work: Callable[..., Result], *given: object, extra: float = 0.0, **more: object) -> Result:
@@ -217,10 +217,31 @@ def listed(place: Remote) -> Iterator[tuple[str, Known]]:
     """The files below a folder of a store, each by its path from there; "" is the place itself, if it is a file."""
     files, path = system(place)
     path = path.rstrip("/")
+    if protocol(place.url) in S3:
+        yield from _listed_by_s3(files, path, place)
+        return
     found = trying(lambda: _called(files, files.find, path, detail=True))
     for full, info in found.items():
         if info.get("type") != "directory" and not full.endswith("/"):
             yield full.removeprefix(path).removeprefix("/"), known_of(info)
+
+
+def _listed_by_s3(files: Any, path: str, place: Remote) -> Iterator[tuple[str, Known]]:
+    """As `listed`, page by page: each is asked for again by itself, and no more is kept of it than is given."""
+    bucket, key, _ = files.split_path(path)
+    prefix, more, found = f"{key}/" if key else "", {}, False
+    while True:
+        asked = {"Bucket": bucket, "Prefix": prefix, **more}
+        page = trying(lambda asked=asked: _waited(files, files._call_s3, "list_objects_v2", files.req_kw, **asked))
+        for info in page.get("Contents", ()):
+            if not info["Key"].endswith("/"):  # by which consoles mark an empty folder
+                found = True
+                yield info["Key"].removeprefix(prefix), Known(info["Size"], _nanoseconds(info.get("LastModified")))
+        if not page.get("IsTruncated"):
+            break
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+    if key and not found and is_there(place):
+        yield "", Known(0, 0)
 
 
 def matching(place: Remote) -> list[tuple[Remote, Known]]:

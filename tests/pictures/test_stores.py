@@ -18,7 +18,7 @@ from store import BUCKET, s3, silent
 
 from koniq.ground import InputError, RunStopped, built
 from koniq.pictures import faults, in_fsspec, inputs, store_faults, stores
-from koniq.scoring import score_file
+from koniq.scoring import in_flight, score_file
 from koniq.scoring.scorer import Scorer
 
 fsspec = pytest.importorskip("fsspec")
@@ -174,6 +174,9 @@ def test_lists_of_a_store_come_in_pages(store):
     found = inputs.of([f"s3://{BUCKET}/many"])
     assert [item.name for item in found.pictures] == [f"{number:04}.jpg" for number in range(1100)]
     assert found.roots == [f"s3://{BUCKET}/many"]
+    store.put("no_ending", encoded(photograph()))
+    assert [*table(f"s3://{BUCKET}/no_ending").status] == ["ok"]
+    assert len(inputs.of([f"s3://{BUCKET}"])) == 1100  # a whole bucket, of which that has no ending
 
 
 # Gone on with
@@ -226,10 +229,17 @@ def test_pictures_that_moved_from_a_disk_to_a_store_keep_their_rows(store, disk,
         write(f"s3://{BUCKET}/others", out)
 
 
+def test_what_a_killed_run_was_at_is_fetched_by_the_process_of_its_own(store, disk, tmp_path):
+    store.put_folder(disk, "life/")
+    first = write(URL, tmp_path / "first.csv")
+    in_flight.path_of(tmp_path / "out.csv").write_text('"2016/08/one.jpg"\n"2016/cut.jpg"\n')
+    pd.testing.assert_frame_equal(write(URL, tmp_path / "out.csv"), first)
+
+
 # Whose fault it is
 
 
-def many(store, count=30):
+def many(store, count):
     for number in range(count):
         store.put(f"life/{number:02}.jpg", encoded(photograph((48, 64), number)))
 
@@ -241,22 +251,22 @@ def after(batches, work):
 
 @pytest.mark.parametrize("way", ["refuses", "is silent"])
 def test_a_store_that_goes_away_makes_no_row_and_the_same_command_goes_on(store, tmp_path, monkeypatch, way):
-    many(store)
+    many(store, 70)
     whole = tmp_path / "whole.csv"
-    assert len(write(URL, whole)) == 30
+    assert len(write(URL, whole)) == 70
 
     def away():
         store.stop()
-        monkeypatch.setenv("KONIQ_STORE_TIMEOUT", "2")
+        monkeypatch.setenv("KONIQ_STORE_TIMEOUT", "1")
 
     with pytest.raises(RunStopped, match=r"jpg could not be read, and that is no fault of its own"):
         write(URL, tmp_path / "out.csv", then=after(5, away), pause=0.02)
     rows = score_file.read(tmp_path / "out.csv")
-    assert 8 < len(rows) < 30
+    assert 8 < len(rows) < 70
     assert {*rows.status} == {"ok"}
     started = time.monotonic()
     if way == "is silent":
-        with silent(store.port), pytest.raises(RunStopped, match=r"pictures/life .* no answer within 2 sec"):
+        with silent(store.port), pytest.raises(RunStopped, match=r"pictures/life .* no answer within 1 sec"):
             write(URL, tmp_path / "out.csv")
     else:
         with pytest.raises(RunStopped, match=r"s3://pictures/life could not be read.*Could not connect"):
