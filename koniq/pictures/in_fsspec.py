@@ -112,14 +112,14 @@ def _options(name: str) -> dict:
 
 def trying(work: Callable[[], Result]) -> Result:
     """What `work` gives, tried again after pauses that grow, while the fault may pass and TIMEOUT has not."""
-    until, tries = time.monotonic() + setting(TIMEOUT), 0
+    started, tries = time.monotonic(), 0
     while True:
         try:
             return work()
         except Exception as error:
             tries += 1
             pause = min(LONGEST_PAUSE, 0.25 * 2**tries) * random.uniform(0.5, 1)
-            if not fault(error).again or time.monotonic() + pause > until:
+            if not fault(error).again or time.monotonic() + pause > started + setting(TIMEOUT):
                 raise
         time.sleep(pause)
 
@@ -192,7 +192,8 @@ def _called(files: Any, work: Callable[..., Result], *given: object, extra: floa
 
     extra: seconds that it may take besides.
     """
-    if getattr(files, "async_impl", False):
+    names = (files.protocol,) if isinstance(files.protocol, str) else files.protocol
+    if {*names} & {*S3, *HTTP}:
         return work(*given, **more)
     found: list[Any] = []
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,11 +177,16 @@ def _matched(place: Remote, is_out: Callable[[str], bool]) -> Meant:
     found = in_fsspec.matching(place)
     if not found:
         raise InputError(f"A glob should match pictures. Received: {str(place)!r}, which matches nothing")
-    said = {*place.url.split("/")}  # what the glob itself names is not hidden
-    out = [one.url for one, _ in found if is_out("/".join(part for part in one.url.split("/") if part not in said))]
-    listing = {one.url: known for one, known in found}
-    folder = Remote(place.parent.url, listed=listing)
-    return Meant(folder, [url for url in listing if url not in {*out}], out)
+    parts = place.url.split("/")  # what the glob itself names is not hidden
+    listing: dict[str, Known] = {}
+    excluded = []
+    for one, known in found:
+        if is_out("/".join(part for part in one.url.split("/") if part not in parts)):
+            excluded.append(one.url)
+        else:
+            listing[one.url] = known
+    folder = "/".join(takewhile(lambda part: not glob.has_magic(part), parts))
+    return Meant(Remote(folder, listed=listing), [*listing], excluded)
 
 
 def _below(place: Remote, is_out: Callable[[str], bool], alone: bool) -> Meant:
@@ -210,9 +216,8 @@ def _below(place: Remote, is_out: Callable[[str], bool], alone: bool) -> Meant:
 
 def _copied(place: Remote) -> Path:
     """A copy on this machine of a list in a store, for as long as the process runs."""
-    found = in_fsspec.fetch(place)
     folder = tempfile.TemporaryDirectory(prefix="koniq-")
     atexit.register(folder.cleanup)
     path = Path(folder.name, place.name)
-    path.write_bytes(found.data)
+    in_fsspec.get(place, path)
     return path

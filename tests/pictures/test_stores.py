@@ -147,6 +147,35 @@ def test_any_file_system_of_fsspec(disk):
             files.pipe_file(f"{root}/{path.relative_to(disk)}", path.read_bytes())
     same(table(root), table(disk))
     same(table(f"file://{disk}"), table(disk))
+    asynchronous = pytest.importorskip("fsspec.implementations.asyn_wrapper")
+
+    class Later(asynchronous.AsyncFileSystemWrapper):  # as Google's is
+        protocol = "later"
+
+        def __init__(self, **how):
+            super().__init__(files, **how)
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return path.replace("later://", "/")
+
+    fsspec.register_implementation("later", Later, clobber=True)
+    same(table(root.replace("memory", "later")), table(disk))
+
+
+def test_a_file_system_that_has_no_patience_of_its_own_is_given_some(monkeypatch):
+    class Hangs(fsspec.AbstractFileSystem):
+        protocol = "hangs"
+
+        def info(self, path, **how):
+            time.sleep(5)
+
+    fsspec.register_implementation("hangs", Hangs, clobber=True)
+    monkeypatch.setenv("KONIQ_STORE_TIMEOUT", "0.2")
+    started = time.monotonic()
+    with pytest.raises(RunStopped, match=r"no answer within 0\.2 seconds"):
+        table("hangs://somewhere/one.jpg")
+    assert time.monotonic() - started < 3
 
 
 def test_http_gives_single_pictures_and_lists(disk, monkeypatch):
