@@ -139,6 +139,7 @@ NOT_RUN = {
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
+    "benchmarks.stores": MEASURES,
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
     "benchmarks.engines koniq/images/live_500x500 --weights my_run": MEASURES,
