@@ -21,7 +21,7 @@ from koniq.pictures import inputs
 @dataclass(frozen=True)
 class Settings:
     pictures: tyro.conf.Positional[tuple[str, ...]] = (str(LIFELOG / "lsc21-images.csv"),)
-    # ^ lists (.csv with image_path), folders, globs, or single files
+    # ^ lists (.csv with image_path), folders, globs, or single files; here or in a store, s3://... for instance
     images: str = ""  # where the paths of a list start; lsc21-image beside the list, or the list's folder, if empty
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     batch_size: int | None = None  # pictures at a time; None: what suits the engine; moves scores by rounding alone

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from made import LIVE_NAMES, koncept512, live_tables, picture, tarred
 from PIL import Image, ImageFilter
 from scored import write_scores
 from served import served
+from store import s3
 
 from koniq.commands import cli, door
 from koniq.ground.log import LOG
@@ -77,6 +79,15 @@ RUN_LONG = {  # of make test-long
     "koniq limits --out limits.png": ("limits.png",),
     "koniq export my_run mine.onnx": ("mine.onnx",),
     "koniq demo demo": ("demo/photos/coffee_blur_4.jpg",),
+    **dict.fromkeys(  # from a store on the loopback
+        (
+            "koniq score s3://my-bucket/my_photos --out my_photos.csv",
+            "koniq score list.csv --images s3://my-bucket/my_photos --out my_photos.csv",
+            "koniq score 's3://my-bucket/my_photos/*.jpg' s3://my-bucket/more/photo.jpg --out my_photos.csv",
+        ),
+        ("my_photos.csv",),
+    ),
+    "koniq score s3://my-bucket/my_photos --out s3://my-bucket/my_photos.csv": (),
     "pytorch_train_koncept512.py --network koncept_lite --hold 17 --epochs 15 5 --dataset mine.csv --images my_folder"
     " --run ./my_head": ("my_head/settings.json",),
 }
@@ -146,7 +157,11 @@ NOT_RUN = {
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
+<<<<<<< HEAD
     "benchmarks.tables": MEASURES,
+=======
+    "benchmarks.stores": MEASURES,
+>>>>>>> wip-stores
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
     "benchmarks.engines koniq/images/live_500x500 --weights my_run": MEASURES,
@@ -431,7 +446,25 @@ def folder(prepared, tmp_path, monkeypatch):
     return folder
 
 
+@contextmanager
+def stored(folder: Path) -> Iterator[None]:
+    """What the pages have in a store is in one on the loopback."""
+    with pytest.MonkeyPatch.context() as patch, s3(patch) as store:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        store.put_folder(folder / "my_photos", "my_photos/", "my-bucket")
+        store.put("more/photo.jpg", (folder / "photo.jpg").read_bytes(), "my-bucket")
+        (folder / "list.csv").write_text("image_path\ncoffee.jpg\n")
+        yield
+
+
 def run(folder: Path, text: str, made: tuple[str, ...]) -> None:
+    if "s3://" in text:
+        with stored(folder):
+            return run_here(folder, text, made)
+    return run_here(folder, text, made)
+
+
+def run_here(folder: Path, text: str, made: tuple[str, ...]) -> None:
     if text == "koniq":
         return door.main([])
     module, arguments = module_of(tuple(shlex.split(text)))

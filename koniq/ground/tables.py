@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from koniq.ground.errors import InputError
+from koniq.ground.urls import Remote, is_url
 
 SEPARATORS = (",", ";", "\t")  # Excel writes semicolons where a comma is the decimal sign, and tabs as "Unicode text"
 NAMES = ("image_path", "image_name")  # columns that are text even where every entry looks like a number
@@ -122,8 +123,12 @@ def spellings(name: str) -> Iterator[str]:
         yield from dict.fromkeys((meant, meant.replace("\\", "/")))
 
 
-def place(name: str, folder: Path) -> Path:
+def place(name: str, folder: Path | Remote) -> Path | Remote:
     """Where the file lies that a list calls `name`, in `folder`; asks the disk only if there is more than one way."""
+    if isinstance(folder, Remote):
+        return folder / name
+    if is_url(name):
+        return Remote(name)
     if "\\" not in name and not _has_bytes(name):
         return folder / name
     return next((folder / way for way in spellings(name) if os.path.lexists(folder / way)), folder / name)

@@ -13,6 +13,7 @@ from typing import Self
 
 from koniq.ground import RunStopped
 from koniq.ground.paths import ROOT
+from koniq.ground.urls import Remote
 from koniq.network import KONCEPT512, Network
 from koniq.pictures.decoding import Opened, decode
 from koniq.pictures.faults import Place
@@ -40,7 +41,7 @@ class Apart:
                 if isinstance(found, RunStopped):
                     raise found
                 if found:
-                    if found.pixels is not None:
+                    if found.pixels is not None and not isinstance(path, Remote):
                         self.place.opened = path, os.stat(path).st_dev  # noqa: PTH116
                     return found
                 if not cause:

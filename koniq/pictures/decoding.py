@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from os import PathLike
 from types import MappingProxyType
@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from koniq.ground.built import install
+from koniq.ground.urls import Remote, is_url, public
 from koniq.network import Network
 from koniq.network.spec import FIRST, NEWEST, STUDY, Rules
+from koniq.pictures import stores
 from koniq.pictures.contents import Content
 from koniq.pictures.faults import Place, is_machine, is_missing, said, stopped, wants_memory, wants_room
 from koniq.pictures.room import MEGAPIXELS, ROOM, USUAL, size_in_memory
@@ -35,7 +37,8 @@ SCALE = 2  # a JPEG is scaled while it is decoded to no less than so many times 
 UNSCORED = ("missing", "unreadable", "truncated", "too_large", "not_finite")  # what a picture without a score may be
 
 
-# A path; the bytes of a file; a file open for reading; a Pillow picture; uint8 (height, width, 3), RGB.
+# A path, or an address in a store; the bytes of a file; a file open for reading; a Pillow picture; uint8 (height,
+# width, 3), RGB.
 Picture = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
 
@@ -67,6 +70,8 @@ def decode(
     koniq.pictures.faults.
     """
     place = place or Place()
+    if isinstance(picture, Remote) or is_url(picture):
+        return _from_store(Remote(os.fspath(picture)) if is_url(picture) else picture, network, place, max_megapixels)
     failed: Exception | None = None
     for alone in (False, True):  # what found no room beside other pictures may find it without them
         try:
@@ -87,10 +92,21 @@ def decode(
     return Opened(status=status, error=reason)
 
 
+def _from_store(picture: Remote, network: Network, place: Place, max_megapixels: float) -> Opened:
+    try:
+        fetched = stores.fetch(picture, place)
+    except stores.Unread as error:
+        return Opened(status=error.status, error=str(error))
+    return replace(decode(fetched.file, network, place, max_megapixels), content=fetched.content)
+
+
 def name_of(picture: Picture) -> str:
-    """What a picture is called: its path as it was given, or that of the file it came from; "" if there is none."""
+    """What a picture is called: its path as it was given, or that of the file it came from; "" if there is none.
+
+    Of an address what may be seen of it.
+    """
     if isinstance(picture, str | PathLike):
-        return os.fspath(picture)
+        return public(name) if isinstance(name := os.fspath(picture), str) else name
     name = getattr(picture, "name", getattr(picture, "filename", ""))  # of an open file; of a Pillow picture
     return os.fspath(name) if isinstance(name, str | PathLike) else ""
 

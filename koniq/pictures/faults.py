@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from koniq.ground import InputError, RunStopped
+from koniq.ground.urls import Remote
 
 
 def _numbers(*names: str) -> frozenset[int]:
@@ -63,10 +64,13 @@ class Place:
     does; RunStopped if the machine fails at once.
     """
 
-    def __init__(self, folders: Iterable[Path] = ()):
+    def __init__(self, folders: Iterable[Path | Remote] = ()):
         self.opened: tuple[Path, int] | None = None  # the last picture that opened, and its device
+        self.fetched: Remote | None = None  # the last that came from a store, see koniq.pictures.stores
         self.devices: dict[Path, int] = {}
         for folder in folders:
+            if isinstance(folder, Remote):  # a store says by itself what is wrong with it
+                continue
             try:
                 empty, self.devices[folder] = _is_empty(folder), os.stat(folder).st_dev  # noqa: PTH116
             except OSError as error:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from koniq.ground import InputError, first_few, tables
 from koniq.ground.facts import facts, placed
 from koniq.ground.log import LOG
+from koniq.ground.urls import Remote, is_url, place_of, public
+from koniq.pictures import stores
 from koniq.pictures.faults import is_machine, said, stopped
 from ku.files import shown
 from ku.opening import ENDINGS, is_picture
@@ -26,10 +28,10 @@ class Input(NamedTuple):
     """A picture to score: what it is called, and where it is."""
 
     name: str  # image_path, as the CSV has it
-    folder: Path  # that the name starts from
+    folder: Path | Remote  # that the name starts from, unless it is a whole address in a store
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | Remote:
         """Its path, made when it is asked for, as paths take more than names."""
         return tables.place(self.name, self.folder)
 
@@ -39,7 +41,7 @@ class Inputs(Sequence[Path]):
     """The pictures to score, in order; as a sequence, their paths."""
 
     pictures: list[Input]
-    places: tuple[Path, ...] = ()  # the folders that were given: if one goes away, so do its pictures
+    places: tuple[Path | Remote, ...] = ()  # the folders that were given: if one goes away, so do its pictures
     excluded: tuple[str, ...] = ()  # what lies in them and was left out: hidden, of a system, or as it was asked for
 
     def __len__(self) -> int:
@@ -57,8 +59,13 @@ class Inputs(Sequence[Path]):
         return "\n  ".join([text, *map(shown, self.excluded)]) if named else f"{text} (--list-excluded names them)"
 
     @property
+    def in_store(self) -> bool:
+        """Whether they lie in a store, told by the folders and by the first of them."""
+        return any(isinstance(place, Remote) for place in self.places) or is_url(self.pictures[0].name)
+
+    @property
     def roots(self) -> list[str]:
-        """The folders that image_path starts from, absolute."""
+        """The folders that image_path starts from, absolute, and addresses of stores."""
         return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
 
 
@@ -77,8 +84,9 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) ->
     A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside
     it, as koniq.reports.selection writes one, or else to the folder `lsc21-image` beside it, or else to its own), a
     folder (see `pictures_in`; named from there, or, if there are other sources, with the folder), a glob, or a single
-    file. A path in a list or a single file need not exist: that it is missing is a result. exclude: globs of what is to
-    be left out of folders and globs, see `is_excluded`. Raises InputError if there is nothing to score.
+    file; or one of these in a store, by its address (see koniq.pictures.stores). A path in a list or a single file need
+    not exist: that it is missing is a result. exclude: globs of what is to be left out of folders and globs, see
+    `is_excluded`. Raises InputError if there is nothing to score.
     """
     found: list[Input] = []
     places: list[Path] = []
@@ -86,7 +94,13 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) ->
     here = Path()
     for source in sources:
         path = Path(source)
-        if path.is_dir():
+        if is_url(source):
+            meant = stores.meant(source, lambda name: _is_out_below(name, exclude), alone=len(sources) == 1)
+            found += _listed(meant.table, images or meant.folder.url) if meant.table else []
+            found += [Input(name, meant.folder) for name in meant.names]
+            excluded += map(public, meant.excluded)
+            places.append(meant.folder)
+        elif path.is_dir():
             folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
             inside = pictures_in(path, exclude)
             found += [Input(prefix + name, folder) for name in inside.pictures]
@@ -123,6 +137,13 @@ def is_excluded(name: str, exclude: Sequence[str] = ()) -> bool:
     """
     parts = name.replace(os.sep, "/").split("/")
     return any(fnmatchcase(part, glob) for glob in exclude for part in ("/".join(parts), *parts))
+
+
+def _is_out_below(name: str, exclude: Sequence[str]) -> bool:
+    """Whether a path below a folder is left out, or a folder on its way is."""
+    parts = name.split("/")
+    ways = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return any(map(_is_hidden, parts)) or (bool(exclude) and any(is_excluded(way, exclude) for way in ways))
 
 
 def _is_hidden(name: str) -> bool:
@@ -206,10 +227,10 @@ def _listed(table: Path, images: str) -> list[Input]:
             f"{table} should have the column image_path and rows. Received: {', '.join(listed)}; {len(listed)} rows"
         )
     beside = table.parent / "lsc21-image"
-    folder = Path(images) if images else beside if beside.is_dir() else table.parent
+    folder = place_of(images) if images else beside if beside.is_dir() else table.parent
     roots = [] if images else facts(table).get("roots", [])
     if not roots:
         return [Input(name, folder) for name in listed.image_path]
     found = (placed(name, [*roots, str(folder)]) or (name, roots[0]) for name in listed.image_path)
-    folders = {root: Path(root) for root in (*roots, str(folder))}
+    folders = {root: place_of(root) for root in (*roots, str(folder))}
     return [Input(name, folders[root]) for name, root in found]

@@ -16,6 +16,11 @@ class Row(NamedTuple):
     nth: int = 0
 
 
+def contents_path(out: Path) -> Path:
+    """The file beside a CSV of scores that says what was in the pictures."""
+    return out.with_name(out.name + ".contents")
+
+
 def append_whole(file: IO[bytes], end: int, data: bytes) -> int:
     """Write `data` at the offset `end` of an open file, and return the end it then has.
 
@@ -41,7 +46,7 @@ class Journal:
     """
 
     def __init__(self, out: Path):
-        self.path = out.with_name(out.name + ".contents")
+        self.path = contents_path(out)
         self._file = self.path.open("ab", buffering=0)
         self._end = self.path.read_bytes().rfind(b"\n") + 1
         self._file.truncate(self._end)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from koniq.ground.log import LOG
 from koniq.ground.machine import native_silence
+from koniq.ground.urls import Remote
 from koniq.network import Network
 from koniq.pictures import contents
 from koniq.pictures.apart import Apart
@@ -38,7 +39,12 @@ class Scoring(Protocol):
     def opened(self, picture: Path, place: Place) -> Opened: ...
 
     def run(
-        self, items: Iterable[Item], opened: Callable[[Item], Opened], progress: str = "", total: int | None = None
+        self,
+        items: Iterable[Item],
+        opened: Callable[[Item], Opened],
+        progress: str = "",
+        total: int | None = None,
+        in_store: bool = False,
     ) -> Iterator[tuple[Item, Score]]: ...
 
 
@@ -69,14 +75,14 @@ def score(
             for row, found in file.found([row for row, _ in rows.kept]).items():
                 LOG.info(f"{row.image_path}: {found}")
         if rows.again or rows.new:
-            _score(rows, pictures.places, scorer, file, progress)
+            _score(rows, pictures, scorer, file, progress)
         LOG.info(file.summary())
     return file
 
 
-def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile, progress: str) -> None:
+def _score(rows: Todo, inputs: Inputs, scorer: Scoring, file: ScoreFile, progress: str) -> None:
     left = rows.again + rows.new
-    place = Place(places)
+    place = Place(inputs.places)
     with Apart(scorer.network, place, scorer.max_megapixels) as apart, InFlight(file.path, left) as pictures:
         if suspects := len(pictures.suspects):
             LOG.info(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")
@@ -87,7 +93,7 @@ def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile,
                 return with_content(path, apart.decode)
             return with_content(path, lambda path: scorer.opened(path, place))
 
-        scores = scorer.run(pictures, opened, progress, len(left))
+        scores = scorer.run(pictures, opened, progress, len(left), inputs.in_store)
         with native_silence():
             for wanted, found in scores:
                 file.put(wanted.row, found)
@@ -100,6 +106,8 @@ def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile,
 
 def with_content(path: Path, opened: Callable[[Path], Opened]) -> Opened:
     """What `opened` gives for a picture, with what was in the file."""
+    if isinstance(path, Remote):  # fetched once: it has its content already
+        return opened(path)
     with ROOM.entered():  # it opens the file, too
         content = contents.at(path)  # first: of what is edited meanwhile, the next run sees that it was
     return replace(opened(path), content=content)

@@ -15,9 +15,11 @@ from typing import NamedTuple
 from koniq.ground import InputError, first_few
 from koniq.ground.facts import locate
 from koniq.ground.threads import each
-from koniq.pictures.contents import Content, at
+from koniq.ground.urls import Remote, is_url, public
+from koniq.pictures.contents import Content
 from koniq.pictures.decoding import UNSCORED
 from koniq.pictures.inputs import Input
+from koniq.pictures.stores import at, is_there, may_be_other
 from koniq.scoring.journal import Row
 from koniq.scoring.score_file import ScoreFile
 from ku.files import shown
@@ -84,7 +86,9 @@ def todo(
     if file.done and file.roots and places.foreign and not kept and not places.hold(file.done):
         raise _other(file, "and none of the pictures in the file lies there")
     known = file.journal.read()
-    why = {row: "no longer missing" for row, item in kept if file.unscored.get(row) == "missing" and _is_there(item)}
+    gone = [wanted for wanted in kept if file.unscored.get(wanted.row) == "missing"]
+    there = each(workers, lambda wanted: _is_there(wanted.input), gone)  # in threads: a store may be asked
+    why = {row: "no longer missing" for (row, _), is_back in zip(gone, there, strict=True) if is_back}
     doubtful = [(row, item, known[row]) for row, item in kept if row in known and row not in why]
     edited, same = _edited(doubtful, workers, progress)
     _check_moved(file, {row: item for row, item in kept if row in moved}, known, {row for row, _ in edited}, places)
@@ -108,19 +112,23 @@ class _Places:
     def __init__(self, recorded: Sequence[str]):
         self.recorded = list(recorded)
         self.foreign: list[str] = []
-        self._resolved: dict[Path, str] = {}
+        self._resolved: dict[Path | Remote, str] = {}
 
     def name(self, item: Input, done: Counter[str]) -> tuple[str, bool]:
         """The image_path that an input has, or would have, in the file; and whether its folder has moved."""
+        if is_url(item[0]):  # a whole address, wherever a list of them lies
+            path = public(item[0])
+            return next((other for other in self._other_names(path) if other in done), shown(path)), False
         name, folder = shown(item[0]), self._resolve(item[1])
         if name in done and folder not in self.foreign:
             return name, False
-        for other in self._other_names(os.path.normpath(os.path.join(folder, item[0]))):  # noqa: PTH118
+        path = str(item.path) if is_url(folder) else os.path.normpath(os.path.join(folder, item[0]))  # noqa: PTH118
+        for other in self._other_names(path):
             if other in done:
                 return other, False
         return name, name in done
 
-    def _resolve(self, folder: Path) -> str:
+    def _resolve(self, folder: Path | Remote) -> str:
         if folder not in self._resolved:
             self._resolved[folder] = root = str(folder.resolve())
             if root not in (*self.recorded, *self.foreign):
@@ -130,7 +138,7 @@ class _Places:
     def _other_names(self, path: str) -> Iterator[str]:
         yield shown(path)
         for root in self.recorded:
-            start = root.rstrip(os.sep) + os.sep
+            start = root.rstrip("/") + "/" if is_url(root) else root.rstrip(os.sep) + os.sep
             if path.startswith(start):
                 yield shown(path[len(start) :])
 
@@ -150,16 +158,12 @@ def _other(file: ScoreFile, why: str) -> InputError:
     )
 
 
-def _path(item: Input) -> str:
-    return str(item.path)
+def _path(item: Input) -> str | Remote:
+    return path if isinstance(path := item.path, Remote) else str(path)
 
 
 def _is_there(item: Input) -> bool:
-    try:
-        os.stat(_path(item))  # noqa: PTH116
-    except (OSError, ValueError):
-        return False
-    return True
+    return is_there(_path(item))
 
 
 def _edited(
@@ -169,13 +173,7 @@ def _edited(
 
     Only files of another size or time are read. Of a picture that is not at hand nothing is said: it keeps its score.
     """
-    suspects = []
-    for row, item, content in rows:
-        try:
-            if not content.looks_like(os.stat(_path(item))):  # noqa: PTH116
-                suspects.append((row, item, content))
-        except (OSError, ValueError):
-            continue
+    suspects = [(row, item, content) for row, item, content in rows if may_be_other(content, _path(item))]
     edited, same = [], []
     title = "comparing" if suspects and progress else ""
     contents = each(workers, lambda suspect: at(_path(suspect[1])), suspects, title=title)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from koniq.ground.urls import public
 from koniq.pictures.contents import Content
 from koniq.pictures.decoding import Opened, Picture, name_of
 from ku.files import shown
@@ -43,7 +44,7 @@ class Score:
         mos = self.mos if isfinite(self.raw) else np.float32(self.mos)
         numbers = {"MOS": mos, "MOS_low": self.low, "MOS_high": self.high}
         return {
-            "image_path": shown(self.name),
+            "image_path": shown(public(self.name)),
             **{name: "" if isnan(number) else str(number) for name, number in numbers.items()},
             "status": self.status,
             "width": str(self.width),

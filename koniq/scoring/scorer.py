@@ -30,6 +30,7 @@ from koniq.ground import InputError
 from koniq.ground.facts import facts as facts_beside
 from koniq.ground.log import LOG
 from koniq.ground.machine import cores
+from koniq.ground.urls import Remote, is_url
 from koniq.measure import calibration, conformal
 from koniq.network import Network, find_or_default, sidecar
 from koniq.network.koncept512 import Pooling
@@ -40,11 +41,13 @@ from koniq.pictures.inputs import Input, Inputs, of
 from koniq.pictures.room import MEGAPIXELS
 from koniq.scoring import lifelog, loop, score_file
 from koniq.scoring.loop import Item, Reading
+from koniq.scoring.published import Published
 from koniq.scoring.score import Score
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FETCHING = 16  # threads that open pictures of a store, at least: most of the time they wait
 Sources = str | PathLike[str] | Inputs | Iterable[str | PathLike[str]]  # a list, folder, glob or file; or pictures
 
 
@@ -78,10 +81,10 @@ def load(
     takes are decoded at a half of it or less. max_megapixels: what may be decoded of a picture. device: that Keras and
     PyTorch compute on. compiled: by PyTorch. calibrate: scores in MOS by the map that is kept beside the weights, if
     there is one. intervals: about each score; None: where the weights have them. workers: threads that open pictures;
-    None: one a core. int8_pictures: at least 40, on which precision="int8" is calibrated once. pooling: of weights by
-    PyTorch without a record, how their network pools ("8x8": the study's in PyTorch). Raises InputError if there are
-    no such weights, if the engine is not installed or does not go with the rest, or if intervals are wanted
-    and the weights have none; a device or a precision that is not there shows at the first score.
+    None: one a core, 16 for pictures in a store. int8_pictures: at least 40, on which precision="int8" is calibrated
+    once. pooling: of weights by PyTorch without a record, how their network pools ("8x8": the study's in PyTorch).
+    Raises InputError if there are no such weights, if the engine is not installed or does not go with the rest, or if
+    intervals are wanted and the weights have none; a device or a precision that is not there shows at the first score.
     """
     for name, value in (("batch_size", batch_size), ("workers", workers), ("max_megapixels", max_megapixels)):
         if value is not None and value <= 0:
@@ -218,7 +221,8 @@ class Scorer:
             return score_file.table(self.scores(pictures, progress=progress), bool(self.intervals))
         found = _inputs(pictures)
         place = Place(found.places)
-        scored = self.run(found.pictures, lambda item: self.opened(item.path, place), progress, len(found))
+        opened = lambda item: self.opened(item.path, place)  # noqa: E731
+        scored = self.run(found.pictures, opened, progress, len(found), found.in_store)
         return score_file.table((score for _, score in scored), bool(self.intervals))
 
     def write(
@@ -237,8 +241,13 @@ class Scorer:
         retry: statuses that are tried again, () for all; columns: "study" for image_path and MOS alone; overwrite:
         begin anew. Returns the file, closed: `unscored` are the rows without a score, `summary()` says what came out.
         Raises InputError if `out` is no such file, is another process's, or was begun with other facts or pictures;
-        RunStopped if the disk is full, or the pictures' drive goes away.
+        RunStopped if the disk is full, or the pictures' drive goes away. `out` may be an address in a store, see
+        koniq.scoring.published.
         """
+        if is_url(fspath(out)):
+            with Published(Remote(fspath(out))) as published:
+                how = {"overwrite": overwrite, "retry": retry, "columns": columns, "progress": progress}
+                return self.write(pictures, published.path, **how)
         if self.intervals and columns != "all":
             raise InputError(f"intervals should go with columns=all. Received: columns={columns}")
         chosen = "intervals" if self.intervals else columns
@@ -267,10 +276,20 @@ class Scorer:
         return {**self._how, **settled, "weights": str(self._plan.weights.resolve()), "int8_pictures": ()}
 
     def run(
-        self, items: Iterable[Item], opened: Callable[[Item], Opened], progress: str = "", total: int | None = None
+        self,
+        items: Iterable[Item],
+        opened: Callable[[Item], Opened],
+        progress: str = "",
+        total: int | None = None,
+        in_store: bool = False,
     ) -> Iterator[tuple[Item, Score]]:
-        """The prediction loop, see koniq.scoring.loop.scored, of whatever `opened` makes pictures of."""
-        return loop.scored(self.engine, items, opened, self.workers, progress, total, self._reading)
+        """The prediction loop, see koniq.scoring.loop.scored, of whatever `opened` makes pictures of.
+
+        in_store: they are fetched from a store, for which threads wait, so that there are more, unless `workers` says.
+        """
+        waits = in_store and not self._how.get("workers")
+        workers = max(self.workers, FETCHING) if waits else self.workers
+        return loop.scored(self.engine, items, opened, workers, progress, total, self._reading)
 
     def changed(self, **how: object) -> "Scorer":
         """One that differs in some of what `load` takes, and shares the engine where that stays the same."""
