@@ -157,11 +157,8 @@ NOT_RUN = {
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
-<<<<<<< HEAD
     "benchmarks.tables": MEASURES,
-=======
     "benchmarks.stores": MEASURES,
->>>>>>> wip-stores
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
     "benchmarks.engines koniq/images/live_500x500 --weights my_run": MEASURES,

@@ -24,7 +24,7 @@ from koniq.pictures import inputs
 
 @dataclass(frozen=True)
 class Settings:
-    pictures: tyro.conf.Positional[tuple[str, ...]]  # lists (.csv with image_path), folders, globs, or single files
+    pictures: tyro.conf.Positional[tuple[str, ...]]  # lists (.csv with image_path), folders, globs, files; or s3://...
     images: str = ""  # where the paths of a list start; lsc21-image beside the list, or the list's folder, if empty
     weights: str = ""  # a file, a training run, or a name in trained_models; if empty, the original, or koncept_lite
     address: str = ""  # of a running cluster: auto, host:port; if empty, this machine alone

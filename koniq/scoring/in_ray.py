@@ -29,7 +29,9 @@ from tqdm import tqdm
 from koniq.ground import InputError, RunStopped
 from koniq.ground.log import LOG
 from koniq.ground.machine import cores, native_silence
+from koniq.ground.urls import Remote
 from koniq.pictures.inputs import Inputs
+from koniq.pictures.stores import is_there, may_be_other
 from koniq.scoring.parts import Known, Parts, Planned, planned, write_list
 from koniq.scoring.resume import Wanted, todo
 from koniq.scoring.score_file import ScoreFile
@@ -136,17 +138,15 @@ def _left(parts: Parts, wanted: Sequence[Wanted], retry: Sequence[str] | None) -
     return [Planned(*one.row, os.fspath(one.input.path)) for one in left.values()]
 
 
-def _holds(known: Known, path: Path, retry: Sequence[str] | None) -> bool:
+def _holds(known: Known, path: Path | Remote, retry: Sequence[str] | None) -> bool:
     """Whether what a part says of the picture that is at `path` now still holds."""
     if known.planned.where != os.fspath(path):
         return False
     if retry is not None and known.status != "ok" and (not retry or known.status in retry):
         return False
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):  # what is not at hand keeps its score
-        return True
-    return known.status != "missing" and (known.content is None or known.content.looks_like(status))
+    if known.status == "missing":
+        return not is_there(path)
+    return known.content is None or not may_be_other(known.content, path)
 
 
 @contextmanager

@@ -154,11 +154,6 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def located(where: str) -> Path:
-    """The picture or the folder that `where` names, on this machine."""
-    return Path(where)
-
-
 def differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """The facts in which scores differ, but for ABOUT, which may."""
     return [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]

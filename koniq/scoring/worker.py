@@ -9,12 +9,13 @@ from uuid import uuid4
 
 from koniq.ground import InputError, RunStopped
 from koniq.ground.machine import native_silence
+from koniq.ground.urls import is_url, place_of
 from koniq.pictures.apart import Apart
 from koniq.pictures.decoding import Opened
 from koniq.pictures.faults import Place
 from koniq.scoring.in_flight import InFlight, left_in
 from koniq.scoring.lifelog import with_content
-from koniq.scoring.parts import Parts, Planned, differing, located
+from koniq.scoring.parts import Parts, Planned, differing
 from koniq.scoring.scorer import load
 
 
@@ -56,7 +57,7 @@ class Worker:
                 ", ".join(f"{key}={side.get(key)!r}"[:80] for key in changed) for side in (self.scorer.facts, job.facts)
             )
             raise InputError(f"Every machine should score with {theirs}. Received, on {socket.gethostname()}: {ours}")
-        self.place = Place(map(located, job.places))
+        self.place = Place(map(place_of, job.places))
         self.parts = Parts(Path(job.folder), self.scorer.facts, job.run)
         _ = self.scorer.engine
         self._ready = True
@@ -80,12 +81,12 @@ class Worker:
 
             def opened(one: Planned) -> Opened:
                 if one in pictures.suspects:
-                    return with_content(located(one.where), apart.decode)
-                return with_content(located(one.where), lambda path: scorer.opened(path, place))
+                    return with_content(place_of(one.where), apart.decode)
+                return with_content(place_of(one.where), lambda path: scorer.opened(path, place))
 
             try:
                 with native_silence():
-                    for one, score in scorer.run(pictures, opened):
+                    for one, score in scorer.run(pictures, opened, in_store=is_url(block[0].where)):
                         found.append((one, score))
                         pictures.scored()
             finally:

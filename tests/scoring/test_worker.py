@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from odd_files import encoded, photograph
+from store import s3
 
 import koniq
 from koniq.ground import InputError, RunStopped
@@ -84,6 +85,24 @@ def test_a_drive_that_goes_away_ends_the_run_and_what_was_scored_is_written(job,
     with pytest.raises(RunStopped, match=r"2\.jpg could not be read, and that is no fault of its own"):
         worker.score(BLOCK)
     assert [known.planned.name for _, _, known in Parts(Path(job.folder), {}, 0).known()] == ["0.jpg", "1.jpg"]
+
+
+def test_pictures_of_a_store_are_fetched_by_the_worker_and_a_store_that_is_gone_ends_the_run(job, scorer, monkeypatch):
+    monkeypatch.setenv("KONIQ_STORE_TIMEOUT", "2")
+    with s3(monkeypatch) as store:
+        store.put("a/0.jpg", encoded(photograph()))
+        store.put("a/1.jpg", b"no picture")
+        block = [Planned(f"{number}.jpg", 0, f"s3://pictures/a/{number}.jpg") for number in range(3)]
+        job = replace(job, places=["s3://pictures/a"])
+        worker = Worker(job)
+        assert worker.score(block) == 3
+        found = [*Parts(Path(job.folder), {}, 0).in_order([one.row for one in block])]
+        assert [score.status for score in found] == ["ok", "unreadable", "missing"]
+        assert found[0].mos == pytest.approx(scorer(encoded(photograph())).mos, abs=1e-3)
+        assert found[0].content.size == len(encoded(photograph()))
+        store.stop()
+        with pytest.raises(RunStopped, match=r"s3://pictures/a/0\.jpg could not be read"):
+            worker.score(block)
 
 
 @pytest.mark.parametrize(
