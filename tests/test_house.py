@@ -76,6 +76,7 @@ TESTED_IN = {
     "reports/times": "reports/test_lifelog_report",
     "scoring/journal": "scoring/test_resume",
     "scoring/lifelog": "scoring/test_scorer",
+    "scoring/lines": "scoring/test_score_file",
     "scoring/score": "scoring/test_score_file",
     "study/recipes": "study/test_matrix",
     "study/report": "study/test_matrix",

@@ -4,7 +4,7 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +14,7 @@ from koniq.ground import InputError, first_few, tables
 from koniq.ground.facts import facts, placed
 from koniq.ground.log import LOG
 from koniq.pictures.faults import is_machine, said, stopped
+from koniq.pictures.shards import Shard
 from ku.files import shown
 from ku.opening import ENDINGS, is_picture
 
@@ -41,6 +42,8 @@ class Inputs(Sequence[Path]):
     pictures: list[Input]
     places: tuple[Path, ...] = ()  # the folders that were given: if one goes away, so do its pictures
     excluded: tuple[str, ...] = ()  # what lies in them and was left out: hidden, of a system, or as it was asked for
+    shard: Shard | None = None  # that these are
+    shard_of: "Inputs | None" = None  # the pictures that it is of
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -51,6 +54,8 @@ class Inputs(Sequence[Path]):
     def summary(self, named: bool = False) -> str:
         """How many there are, and how many were left out. named: these, too, a line each."""
         text = f"{len(self):,} pictures"
+        if self.shard:
+            text += f", shard {self.shard} of {len(self.whole):,}"
         if not self.excluded:
             return text
         text += f"; {len(self.excluded):,} left out: hidden, a system's, or excluded"
@@ -60,6 +65,20 @@ class Inputs(Sequence[Path]):
     def roots(self) -> list[str]:
         """The folders that image_path starts from, absolute."""
         return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
+
+    @property
+    def whole(self) -> "Inputs":
+        """The pictures that these are a shard of; these themselves, if they are none."""
+        return self.shard_of or self
+
+    def part(self, shard: Shard) -> "Inputs":
+        """Those of a shard, perhaps none."""
+        held = [item for item in self.pictures if shard.holds(shown(item.name))]
+        return replace(self, pictures=held, shard=shard, shard_of=self)
+
+    def out(self, out: str, of_all: str) -> Path:
+        """The file to write: `out`, or, where that is `of_all`, as nothing else was asked for, one of the shard."""
+        return self.shard.beside(Path(out)) if self.shard and out == of_all else Path(out)
 
 
 @dataclass
@@ -71,15 +90,17 @@ class Found:
     excluded: list[str] = field(default_factory=list)  # a folder stands for all that is in it
 
 
-def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) -> Inputs:
+def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = (), shard: str = "") -> Inputs:
     """The pictures that `sources` mean.
 
     A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside
     it, as koniq.reports.selection writes one, or else to the folder `lsc21-image` beside it, or else to its own), a
     folder (see `pictures_in`; named from there, or, if there are other sources, with the folder), a glob, or a single
     file. A path in a list or a single file need not exist: that it is missing is a result. exclude: globs of what is to
-    be left out of folders and globs, see `is_excluded`. Raises InputError if there is nothing to score.
+    be left out of folders and globs, see `is_excluded`. shard: such as "3/8", the pictures of that part alone,
+    perhaps none. Raises InputError if there is nothing to score, or no such shard.
     """
+    part = Shard.read(shard) if shard else None
     found: list[Input] = []
     places: list[Path] = []
     excluded: list[str] = []
@@ -113,7 +134,8 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) ->
             "pictures should name a list (.csv), a folder, a glob or a file. "
             f"Received: {f'{len(excluded):,}, all of them left out' if excluded else 'nothing'}"
         )
-    return Inputs(found, tuple(dict.fromkeys(places)), tuple(excluded))
+    inputs = Inputs(found, tuple(dict.fromkeys(places)), tuple(excluded))
+    return inputs.part(part) if part else inputs
 
 
 def is_excluded(name: str, exclude: Sequence[str] = ()) -> bool:

@@ -33,6 +33,11 @@ def append_whole(file: IO[bytes], end: int, data: bytes) -> int:
     return end + len(data)
 
 
+def journal_path(out: Path) -> Path:
+    """The file of contents beside a CSV of scores."""
+    return out.with_name(out.name + ".contents")
+
+
 class Journal:
     """The file of contents beside a CSV of scores: [image_path, nth, size, modified, digest] in JSON, a line each.
 
@@ -41,7 +46,7 @@ class Journal:
     """
 
     def __init__(self, out: Path):
-        self.path = out.with_name(out.name + ".contents")
+        self.path = journal_path(out)
         self._file = self.path.open("ab", buffering=0)
         self._end = self.path.read_bytes().rfind(b"\n") + 1
         self._file.truncate(self._end)

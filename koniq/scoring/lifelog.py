@@ -18,7 +18,7 @@ from koniq.scoring.in_flight import InFlight
 from koniq.scoring.loop import Item
 from koniq.scoring.resume import Todo, Wanted, todo
 from koniq.scoring.score import Score
-from koniq.scoring.score_file import ScoreFile
+from koniq.scoring.score_file import ABOUT, ScoreFile
 
 FEW = 10  # scores that are printed one by one
 
@@ -59,8 +59,10 @@ def score(
     another process's, or was begun with other facts or for other pictures; RunStopped if the disk is full, or the
     pictures' drive goes away. See ScoreFile.
     """
-    with ScoreFile(out, {**scorer.facts, "roots": pictures.roots}, overwrite, columns) as file:
+    shard = {"shard": str(pictures.shard), "shard_pictures": len(pictures)} if pictures.shard else {}
+    with ScoreFile(out, {**scorer.facts, **shard, "roots": pictures.whole.roots}, overwrite, columns) as file:
         rows = todo(file, pictures.pictures, retry, scorer.workers, bool(progress))
+        file.note(**{key: said for key, said in shard.items() if key in ABOUT})
         if rows.kept:
             LOG.info(f"{len(rows.kept):,} of them are in {out} already")
         if rows.again:

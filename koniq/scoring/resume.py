@@ -93,7 +93,7 @@ def todo(
         wanted = {row for row, status in file.unscored.items() if not retry or status in retry}
         why = {row: "tried again" for row, _ in kept if row in wanted} | why
     file.remember(same)
-    file.note_roots(places.now(bool(moved)))
+    file.note(roots=places.now(bool(moved)))
     return Todo(
         [wanted for wanted in kept if wanted.row not in why],
         [wanted for wanted in kept if wanted.row in why],

@@ -1,9 +1,7 @@
 """The CSV of scores: written row by row so that nothing is lost whatever ends the run, and read again."""
 
-import csv
 import json
 import math
-import re
 import shutil
 import time
 from collections import Counter
@@ -21,19 +19,23 @@ from koniq.ground.facts import facts, facts_path
 from koniq.network.spec import FORMER
 from koniq.pictures.contents import Content
 from koniq.scoring.journal import Journal, Row, append_whole
+from koniq.scoring.lines import (
+    COLUMN_SETS,
+    COLUMNS,
+    INTERVAL,
+    NO_SCORE,
+    columns_of,
+    entries,
+    head_of,
+    line_of,
+    records,
+    saved_again,
+)
 from koniq.scoring.score import Score
 from ku.files import atomic_path, lock_file, lock_path, shown
 
-COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
-INTERVAL = ("MOS_low", "MOS_high")
-COLUMN_SETS = {  # study: as its authors' result files; an empty MOS is no score
-    "all": COLUMNS,
-    "study": COLUMNS[:2],
-    "intervals": (*COLUMNS[:2], *INTERVAL, *COLUMNS[2:]),
-}
-NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
 # Facts that may differ when a file is gone on with; see koniq.scoring.resume.
-ABOUT = ("model", "versions", "device", "roots")
+ABOUT = ("model", "versions", "device", "roots", "shard_pictures")
 STEP = 30  # seconds of replaced rows that a killed run loses at most
 
 
@@ -45,12 +47,12 @@ def read(out: Path) -> pd.DataFrame:
     """
     if not out.is_file():
         raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
-    columns = _columns(out)
-    if (saved := _saved_again(out, columns)) is not None:
-        rows = _rows(saved, out)
+    columns = columns_of(out)
+    if (saved := saved_again(out, columns)) is not None:
+        rows = entries(saved, out)
     else:
         with out.open("rb") as file:
-            rows = [row for row, _ in _records(file, out, columns)]
+            rows = [row for row, _ in records(file, out, columns)]
     return _table(rows, columns, out)
 
 
@@ -75,43 +77,10 @@ def is_ours(out: Path) -> bool:
 
     The columns of the study alone do not say so, but only together with the JSON beside.
     """
-    columns = _columns(out)
+    columns = columns_of(out)
     with out.open("rb") as file:
-        begun = file.read(len(_header(columns)))
-    return begun == _header(columns) or _saved_again(out, columns) is not None
-
-
-def _columns(out: Path) -> tuple[str, ...]:
-    """The columns that the CSV of scores at `out` was begun with; COLUMNS where nothing beside it says so."""
-    return COLUMN_SETS.get(facts(out).get("columns", "all"), COLUMNS)
-
-
-def _header(columns: Iterable[str]) -> bytes:
-    return (",".join(columns) + "\n").encode()
-
-
-def _saved_again(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
-    """A CSV of scores that another program saved, with a byte order mark, CRLF, semicolons, ...; its entries as text.
-
-    None if the file is as we write it, or is none with these columns.
-    """
-    with path.open("rb") as file:
-        begun = file.read(200)
-    whole = begun[: len(_header(columns))]
-    if _header(columns).startswith(whole) or columns[0].encode() not in begun.replace(b"\0", b""):
-        return None
-    try:
-        table = tables.read(path)
-    except InputError:
-        return None
-    return table if [*table] == [*columns] else None
-
-
-def _rows(saved: pd.DataFrame, path: Path) -> list[list[str]]:
-    """The rows of what `_saved_again` found. Raises InputError if a MOS, or an end of its interval, is no number."""
-    of_numbers = [name for name in ("MOS", *INTERVAL) if name in saved]
-    there = {name: saved[name].where(tables.numbers(saved[name], path).notna(), "") for name in of_numbers}
-    return saved.assign(**there).to_numpy().tolist()
+        begun = file.read(len(head_of(columns)))
+    return begun == head_of(columns) or saved_again(out, columns) is not None
 
 
 class ScoreFile:
@@ -146,21 +115,21 @@ class ScoreFile:
         self.journal: Journal | None = None
         self.done: Counter[str] = Counter()  # rows by image_path
         try:
-            if not overwrite and (saved := _saved_again(path, self.columns)) is not None:
+            if not overwrite and (saved := saved_again(path, self.columns)) is not None:
                 self._check(facts)
                 with self._new() as file:
-                    file.write(b"".join(_line(row) for row in _rows(saved, path)))
+                    file.write(b"".join(line_of(row) for row in entries(saved, path)))
             self._open(facts, overwrite)
         except BaseException:
             self._close()
             raise
 
     def _open(self, facts: dict, overwrite: bool) -> None:
-        header = _header(self.columns)
+        header = head_of(self.columns)
         begun = self._file.read(len(header))
         # The study's columns are also those of its authors' own files, and of a selection: only the JSON tells ours.
-        others = bool(begun) and self.columns not in (COLUMNS, _columns(self.path))
-        ours = header.startswith(begun) or (overwrite and _saved_again(self.path, self.columns) is not None)
+        others = bool(begun) and self.columns not in (COLUMNS, columns_of(self.path))
+        ours = header.startswith(begun) or (overwrite and saved_again(self.path, self.columns) is not None)
         if others or not ours:  # even with overwrite: it may be anything, a picture for instance
             raise InputError(
                 "out should be a new file, or one that lifelog_predict.py wrote, with the columns "
@@ -186,7 +155,7 @@ class ScoreFile:
         self._sum = self._squares = 0.0
         self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
         self._stepped = time.monotonic()
-        self.end = len(_header(self.columns))
+        self.end = len(head_of(self.columns))
         at = self.columns.index("status") if "status" in self.columns else None
         for row, fields, end in self._rows():
             mos = float(fields[1] or math.nan)
@@ -197,7 +166,7 @@ class ScoreFile:
         """The rows of the file: which, its fields, and the offset at which it ends."""
         seen: Counter[str] = Counter()
         with self.path.open("rb") as file:
-            for fields, end in _records(file, self.path, self.columns):
+            for fields, end in records(file, self.path, self.columns):
                 yield Row(fields[0], seen[fields[0]]), fields, end
                 seen[fields[0]] += 1
 
@@ -214,7 +183,7 @@ class ScoreFile:
             )
         changed = [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
         if changed:
-            was, received = (", ".join(f"{key}={_short(side.get(key))}" for key in changed) for side in (before, now))
+            was, received = (", ".join(f"{key}={in_short(side.get(key))}" for key in changed) for side in (before, now))
             raise InputError(
                 f"{self.path} was begun with {was}, and scores of two kinds should not stand in one file. "
                 f"Received: {received}. Give another --out, or --overwrite to begin anew"
@@ -225,10 +194,11 @@ class ScoreFile:
         """The folders that image_path starts from, absolute, as the JSON beside the file has them."""
         return facts(self.path).get("roots", [])
 
-    def note_roots(self, roots: list[str]) -> None:
-        """Say in the JSON beside the file where image_path starts from now."""
-        if roots != self.roots:
-            self._note({**facts(self.path), "roots": roots})
+    def note(self, **about: object) -> None:
+        """Say in the JSON beside the file what is so now: `roots`, where image_path starts from, or others of ABOUT."""
+        before = facts(self.path)
+        if any(said != before.get(key, []) for key, said in about.items()):
+            self._note({**before, **about})
 
     def _count(self, row: Row, status: str, mos: float) -> None:
         status = status if status != "ok" or math.isfinite(mos) else "not_finite"
@@ -267,7 +237,7 @@ class ScoreFile:
         """Write the rows that were replaced, all or none. Raises RunStopped if there is no room."""
         if not self._replaced:
             return
-        data, replaced, start = self.path.read_bytes(), self._replaced, len(_header(self.columns))
+        data, replaced, start = self.path.read_bytes(), self._replaced, len(head_of(self.columns))
         try:
             with self._new() as file:
                 for row, _, end in self._rows():
@@ -292,7 +262,7 @@ class ScoreFile:
         try:
             with atomic_path(self.path) as temporary:
                 with temporary.open("wb") as file:
-                    file.write(_header(self.columns))
+                    file.write(head_of(self.columns))
                     yield file
                 shutil.copymode(self.path, temporary)
                 self._file.close()  # an open file cannot be replaced everywhere
@@ -302,7 +272,7 @@ class ScoreFile:
 
     def _line_of(self, score: Score) -> bytes:
         said = score.fields()
-        return _line(said[name] for name in self.columns)
+        return line_of(said[name] for name in self.columns)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -328,6 +298,8 @@ class ScoreFile:
     def summary(self) -> str:
         """How many rows of each status, and the mean and standard deviation of the scores."""
         rows, scored = self.done.total(), self.statuses["ok"]
+        if not rows:
+            return f"{self.path}: no rows"
         counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
         mean = self._sum / scored if scored else math.nan
         sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
@@ -352,46 +324,7 @@ class ScoreFile:
         self._lock.close()
 
 
-def _line(fields: Iterable[str]) -> bytes:
-    return (",".join(map(_field, fields)) + "\n").encode()
-
-
-def _field(text: str) -> str:
-    """A text as a field of a CSV. (The csv module leaves a carriage return bare, and readers then see two rows.)"""
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text
-
-
-def _records(file: BinaryIO, path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[tuple[list[str], int]]:
-    """The whole rows of an open CSV below its header, each with the offset at which it ends; not a torn last one.
-
-    Raises InputError, naming the byte, if it is no CSV of scores.
-    """
-    offset = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal offset
-        for line in file:
-            if line.endswith(b"\n"):
-                offset += len(line)
-                yield line.decode()
-
-    rows = csv.reader(lines(), strict=True)
-    try:
-        if (header := next(rows, [])) != list(columns):
-            raise ValueError(f"the columns {','.join(header)}")
-        for row in rows:
-            if len(row) != len(columns):
-                raise ValueError(f"a row of {len(row)} fields")
-            float(row[1] or math.nan)
-            yield row, offset
-    except (csv.Error, ValueError) as error:
-        if str(error) != "unexpected end of data":  # torn within quotes
-            raise InputError(
-                f"{path} should be a CSV in UTF-8 with the columns {','.join(columns)}. "
-                f"Received, up to byte {offset}: {error}"
-            ) from error
-
-
-def _short(value: object) -> str:
+def in_short(value: object) -> str:
+    """A fact as an error shows it."""
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
