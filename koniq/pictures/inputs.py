@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
 
-from koniq.ground import InputError, first_few, tables
-from koniq.ground.facts import facts, placed
+from koniq.ground import InputError, first_few
 from koniq.ground.log import LOG
 from koniq.pictures.faults import is_machine, said, stopped
+from koniq.pictures.listed import Input, InShard, Joined, Listed, Named, Pictures
 from koniq.pictures.shards import Shard
 from ku.files import shown
 from ku.opening import ENDINGS, is_picture
@@ -23,23 +22,11 @@ from ku.opening import ENDINGS, is_picture
 OF_SYSTEMS = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx"}
 
 
-class Input(NamedTuple):
-    """A picture to score: what it is called, and where it is."""
-
-    name: str  # image_path, as the CSV has it
-    folder: Path  # that the name starts from
-
-    @property
-    def path(self) -> Path:
-        """Its path, made when it is asked for, as paths take more than names."""
-        return tables.place(self.name, self.folder)
-
-
 @dataclass(frozen=True)
 class Inputs(Sequence[Path]):
     """The pictures to score, in order; as a sequence, their paths."""
 
-    pictures: list[Input]
+    pictures: Sequence[Input]
     places: tuple[Path, ...] = ()  # the folders that were given: if one goes away, so do its pictures
     excluded: tuple[str, ...] = ()  # what lies in them and was left out: hidden, of a system, or as it was asked for
     shard: Shard | None = None  # that these are
@@ -64,7 +51,9 @@ class Inputs(Sequence[Path]):
     @property
     def roots(self) -> list[str]:
         """The folders that image_path starts from, absolute."""
-        return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
+        pictures = self.pictures
+        folders = pictures.folders if isinstance(pictures, Pictures) else (item.folder for item in pictures)
+        return [str(folder.resolve()) for folder in dict.fromkeys(folders)]
 
     @property
     def whole(self) -> "Inputs":
@@ -73,8 +62,7 @@ class Inputs(Sequence[Path]):
 
     def part(self, shard: Shard) -> "Inputs":
         """Those of a shard, perhaps none."""
-        held = [item for item in self.pictures if shard.holds(shown(item.name))]
-        return replace(self, pictures=held, shard=shard, shard_of=self)
+        return replace(self, pictures=InShard(self.pictures, shard), shard=shard, shard_of=self)
 
     def out(self, out: str, of_all: str) -> Path:
         """The file to write: `out`, or, where that is `of_all`, as nothing else was asked for, one of the shard."""
@@ -101,7 +89,7 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = (), sh
     perhaps none. Raises InputError if there is nothing to score, or no such shard.
     """
     part = Shard.read(shard) if shard else None
-    found: list[Input] = []
+    found: list[Pictures] = []
     places: list[Path] = []
     excluded: list[str] = []
     here = Path()
@@ -110,12 +98,12 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = (), sh
         if path.is_dir():
             folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
             inside = pictures_in(path, exclude)
-            found += [Input(prefix + name, folder) for name in inside.pictures]
+            found.append(Named(inside.pictures, folder, prefix))
             excluded += [f"{source.rstrip('/')}/{name}" for name in inside.excluded]
             places.append(path)
         elif path.suffix.lower() == ".csv":
-            found += (listed := _listed(path, images))
-            places.append(listed[0].folder)
+            found.append(Listed(path, images))
+            places.append(found[-1].folders[0])
         elif glob.has_magic(source) and not path.exists():
             names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
             if not names:
@@ -124,17 +112,18 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = (), sh
             out = {
                 name for name in names if is_excluded(name, exclude) or any(map(_is_hidden, {*Path(name).parts} - said))
             }
-            found += [Input(name, here) for name in names if name not in out]
+            found.append(Named([name for name in names if name not in out], here))
             excluded += sorted(out)
             places.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
         else:
-            found.append(Input(source, here))
-    if not found:
+            found.append(Named([source], here))
+    pictures = found[0] if len(found) == 1 else Joined(found)
+    if not pictures:
         raise InputError(
             "pictures should name a list (.csv), a folder, a glob or a file. "
             f"Received: {f'{len(excluded):,}, all of them left out' if excluded else 'nothing'}"
         )
-    inputs = Inputs(found, tuple(dict.fromkeys(places)), tuple(excluded))
+    inputs = Inputs(pictures, tuple(dict.fromkeys(places)), tuple(excluded))
     return inputs.part(part) if part else inputs
 
 
@@ -214,24 +203,3 @@ def _is_picture(path: str) -> bool:
         if is_machine(error):
             raise stopped(path, said(error)) from error
         return False
-
-
-def _listed(table: Path, images: str) -> list[Input]:
-    if not table.is_file():
-        raise InputError(
-            f"The list of pictures should be {table}, which is not there. Name a list, a folder or a picture instead; "
-            "the LSC'21 lifelog itself is given out by its organisers under a signed agreement."
-        )
-    listed = tables.read(table, any_bytes=True)
-    if "image_path" not in listed or listed.empty:
-        raise InputError(
-            f"{table} should have the column image_path and rows. Received: {', '.join(listed)}; {len(listed)} rows"
-        )
-    beside = table.parent / "lsc21-image"
-    folder = Path(images) if images else beside if beside.is_dir() else table.parent
-    roots = [] if images else facts(table).get("roots", [])
-    if not roots:
-        return [Input(name, folder) for name in listed.image_path]
-    found = (placed(name, [*roots, str(folder)]) or (name, roots[0]) for name in listed.image_path)
-    folders = {root: Path(root) for root in (*roots, str(folder))}
-    return [Input(name, folders[root]) for name, root in found]
