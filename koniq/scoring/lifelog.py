@@ -15,6 +15,7 @@ from koniq.pictures.faults import Place
 from koniq.pictures.inputs import Inputs
 from koniq.pictures.room import ROOM
 from koniq.scoring.in_flight import InFlight
+from koniq.scoring.index import room_for_rows
 from koniq.scoring.loop import Item
 from koniq.scoring.resume import Todo, Wanted, todo
 from koniq.scoring.score import Score
@@ -60,7 +61,8 @@ def score(
     pictures' drive goes away. See ScoreFile.
     """
     shard = {"shard": str(pictures.shard), "shard_pictures": len(pictures)} if pictures.shard else {}
-    with ScoreFile(out, {**scorer.facts, **shard, "roots": pictures.whole.roots}, overwrite, columns) as file:
+    about = {**scorer.facts, **shard, "roots": pictures.whole.roots}
+    with room_for_rows(), ScoreFile(out, about, overwrite, columns) as file:
         rows = todo(file, pictures.pictures, retry, scorer.workers, bool(progress))
         file.note(**{key: said for key, said in shard.items() if key in ABOUT})
         if rows.kept:
@@ -70,14 +72,14 @@ def score(
         if len(pictures) <= FEW:
             for row, found in file.found([row for row, _ in rows.kept]).items():
                 LOG.info(f"{row.image_path}: {found}")
-        if rows.again or rows.new:
+        if rows.left:
             _score(rows, pictures.places, scorer, file, progress)
         LOG.info(file.summary())
     return file
 
 
 def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile, progress: str) -> None:
-    left = rows.again + rows.new
+    left = rows.left
     place = Place(places)
     with Apart(scorer.network, place, scorer.max_megapixels) as apart, InFlight(file.path, left) as pictures:
         if suspects := len(pictures.suspects):

@@ -8,7 +8,6 @@ import csv
 import heapq
 import io
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -25,13 +24,13 @@ from koniq.network import TOLERANCE
 from koniq.network.spec import FORMER
 from koniq.pictures.inputs import Inputs
 from koniq.pictures.shards import Shard, number_of
+from koniq.scoring.index import room_for_rows, temporary
 from koniq.scoring.journal import journal_path
 from koniq.scoring.lines import columns_of, head_of, line_of, records
 from koniq.scoring.score_file import ABOUT, in_short
 from ku.files import atomic_path, lock_file, lock_path, shown
 
 OF_SHARDS = ("shard", "shard_pictures")  # facts of a part that are none of the whole
-CACHE = 32  # MiB of the database that are in memory
 MANY = 4  # pictures without a row that are kept to be named
 
 
@@ -187,9 +186,7 @@ class Places:
 
     def __init__(self, parts: Parts):
         self.parts = parts
-        self._base = sqlite3.connect("", isolation_level=None)  # a file that nobody else sees, and that goes with it
-        for said in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE * 1024}"):
-            self._base.execute(f"PRAGMA {said}")
+        self._base = temporary()
         self._base.execute("CREATE TABLE row (name INT, part INT, start INT, end INT)")
         self._base.execute("BEGIN")
         rows = ((hash(line.name), *line[1:]) for part in parts for line in part.lines())
@@ -251,7 +248,7 @@ def merge(
         raise InputError("There should be parts to merge, CSVs that koniq score wrote. Received: none")
     out.parent.mkdir(parents=True, exist_ok=True)
     merged = Merged()
-    with ExitStack() as held:
+    with room_for_rows(), ExitStack() as held:
         for path in (*paths, out):
             _lock(path, held)
         parts = held.enter_context(Parts(paths))

@@ -18,6 +18,7 @@ from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.facts import facts, facts_path
 from koniq.network.spec import FORMER
 from koniq.pictures.contents import Content
+from koniq.scoring.index import Index, Unscored
 from koniq.scoring.journal import Journal, Row, append_whole
 from koniq.scoring.lines import (
     COLUMN_SETS,
@@ -113,7 +114,7 @@ class ScoreFile:
             raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
         self._file = path.open("r+b", buffering=0)
         self.journal: Journal | None = None
-        self.done: Counter[str] = Counter()  # rows by image_path
+        self.done = Index()  # rows by image_path
         try:
             if not overwrite and (saved := saved_again(path, self.columns)) is not None:
                 self._check(facts)
@@ -149,26 +150,29 @@ class ScoreFile:
 
     def _load(self) -> None:
         """Count the rows that are there."""
-        self.done = Counter()
-        self.statuses: Counter[str] = Counter()
-        self.unscored: dict[Row, str] = {}  # the rows without a score, and their status
-        self._sum = self._squares = 0.0
-        self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
+        self._tally = Tally(self.columns)
+        self._replaced: dict[Row, tuple[list[str], Content | None]] = {}  # not yet in the file
+        self._step = STEP  # seconds from one time that they are written to the next
         self._stepped = time.monotonic()
         self.end = len(head_of(self.columns))
-        at = self.columns.index("status") if "status" in self.columns else None
-        for row, fields, end in self._rows():
-            mos = float(fields[1] or math.nan)
-            self._count(row, fields[at] if at else NO_SCORE if math.isnan(mos) else "ok", mos)
-            self.end = end
 
-    def _rows(self) -> Iterator[tuple[Row, list[str], int]]:
-        """The rows of the file: which, its fields, and the offset at which it ends."""
-        seen: Counter[str] = Counter()
+        def counted() -> Iterator[tuple[str, str]]:
+            for fields, end, _ in self._rows():
+                self.end = end
+                yield fields[0], self._tally.count(fields)
+
+        self.done = Index(counted())
+
+    def _rows(self, some: Collection[Row] = ()) -> Iterator[tuple[list[str], int, Row | None]]:
+        """The rows of the file: the fields, the offset at which each ends, and, of those in `some`, which it is."""
+        names, seen = {row.image_path for row in some}, Counter()
         with self.path.open("rb") as file:
             for fields, end in records(file, self.path, self.columns):
-                yield Row(fields[0], seen[fields[0]]), fields, end
-                seen[fields[0]] += 1
+                row = None
+                if fields[0] in names:
+                    row = Row(fields[0], seen[fields[0]])
+                    seen[fields[0]] += 1
+                yield fields, end, row if row in some else None
 
     def _note(self, facts: dict) -> None:
         with atomic_path(facts_path(self.path)) as path:
@@ -200,15 +204,15 @@ class ScoreFile:
         if any(said != before.get(key, []) for key, said in about.items()):
             self._note({**before, **about})
 
-    def _count(self, row: Row, status: str, mos: float) -> None:
-        status = status if status != "ok" or math.isfinite(mos) else "not_finite"
-        self.done[row.image_path] += 1
-        self.statuses[status] += 1
-        if status == "ok":
-            self._sum += mos
-            self._squares += mos * mos
-        else:
-            self.unscored[row] = status
+    @property
+    def statuses(self) -> Counter[str]:
+        """How many rows there are of each status."""
+        return self._tally.statuses
+
+    @property
+    def unscored(self) -> Unscored:
+        """The rows without a score, and their statuses."""
+        return Unscored(self.done, self.done.total() - self.statuses["ok"])
 
     def put(self, row: Row, score: Score) -> None:
         """Write the score of a row: in the place of the one that is there, or as the next."""
@@ -220,32 +224,44 @@ class ScoreFile:
     def append(self, score: Score) -> None:
         """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
         self.flush()
-        name = shown(score.name)
-        row = Row(name, self.done[name])
+        name, fields = shown(score.name), self._fields(score)
         if score.content:  # before its row, so that no content is taken for that of an earlier score
-            self.remember([(row, score.content)])
-        self._write(self._line_of(score))
-        self._count(row, score.status, score.mos)
+            self.remember([(Row(name, self.done[name]), score.content)])
+        self._write(line_of(fields))
+        self.done.add(name, self._tally.count(fields))
 
     def replace(self, row: Row, score: Score) -> None:
         """Put a score in the place of a row that is there: in the file after STEP seconds, or by `flush`."""
-        self._replaced[row] = self._line_of(score), score.content
-        if time.monotonic() - self._stepped > STEP:
+        self._replaced[row] = self._fields(score), score.content
+        if time.monotonic() - self._stepped > self._step:
             self.flush()
 
     def flush(self) -> None:
         """Write the rows that were replaced, all or none. Raises RunStopped if there is no room."""
         if not self._replaced:
             return
-        data, replaced, start = self.path.read_bytes(), self._replaced, len(head_of(self.columns))
+        began, replaced, tally = time.monotonic(), self._replaced, Tally(self.columns)
         try:
-            with self._new() as file:
-                for row, _, end in self._rows():
-                    file.write(replaced[row][0] if row in replaced else data[start:end])
-                    start = end
+            with self._new() as new, self.path.open("rb") as old:
+                start = old.seek(len(head_of(self.columns)))  # of what was not copied yet
+                before = start
+                for fields, end, row in self._rows(replaced):
+                    if row:
+                        copy(old, new, before - start)
+                        fields = replaced[row][0]
+                        new.write(line_of(fields))
+                        start = old.seek(end)
+                    tally.count(fields)
+                    before = end
+                copy(old, new, before - start)
+                self.end = new.tell()
         except OSError as error:
             raise self._stopped(error) from error
-        self._load()
+        for row, (fields, _) in replaced.items():
+            self.done.change(row, tally.status(fields))
+        self._tally, self._replaced = tally, {}
+        self._stepped = time.monotonic()
+        self._step = max(STEP, 10 * (self._stepped - began))  # a long file is not written most of the time
         # After their rows: else, killed between the two, an old score would be taken for that of the new content.
         self.remember([(row, content) for row, (_, content) in replaced.items() if content])
 
@@ -270,9 +286,9 @@ class ScoreFile:
             if self._file.closed:
                 self._file = self.path.open("r+b", buffering=0)
 
-    def _line_of(self, score: Score) -> bytes:
+    def _fields(self, score: Score) -> list[str]:
         said = score.fields()
-        return line_of(said[name] for name in self.columns)
+        return [said[name] for name in self.columns]
 
     def _write(self, data: bytes) -> None:
         try:
@@ -288,22 +304,17 @@ class ScoreFile:
 
     def found(self, rows: Collection[Row]) -> dict[Row, str]:
         """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
-        wanted, at = set(rows), self.columns.index("error") if "error" in self.columns else len(self.columns)
+        at = self.columns.index("error") if "error" in self.columns else len(self.columns)
         return {
             row: (format(float(fields[1]), ".2f") if fields[1] else "".join(fields[at:]) or NO_SCORE)
-            for row, fields, _ in self._rows()
-            if row in wanted
+            for fields, _, row in self._rows({*rows})
+            if row
         }
 
     def summary(self) -> str:
         """How many rows of each status, and the mean and standard deviation of the scores."""
-        rows, scored = self.done.total(), self.statuses["ok"]
-        if not rows:
-            return f"{self.path}: no rows"
-        counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
-        mean = self._sum / scored if scored else math.nan
-        sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
-        return f"{self.path}: {rows:,} rows ({counts}); mean MOS {mean:.2f}, sd {sd:.2f}"
+        rows = self.done.total()
+        return f"{self.path}: {rows:,} rows ({self._tally}" if rows else f"{self.path}: no rows"
 
     def __enter__(self) -> Self:
         return self
@@ -322,6 +333,45 @@ class ScoreFile:
         if self.journal:
             self.journal.close()
         self._lock.close()
+
+
+class Tally:
+    """What the rows of a CSV come to: how many there are of each status, the mean of their scores, and its spread."""
+
+    def __init__(self, columns: Sequence[str]):
+        self._at = columns.index("status") if "status" in columns else None
+        self.statuses: Counter[str] = Counter()
+        self._sum = self._squares = 0.0
+
+    def status(self, fields: Sequence[str]) -> str:
+        """The status of a row; of one whose score is no number, that it is none."""
+        mos = float(fields[1] or math.nan)
+        said = fields[self._at] if self._at else NO_SCORE if math.isnan(mos) else "ok"
+        return said if said != "ok" or math.isfinite(mos) else "not_finite"
+
+    def count(self, fields: Sequence[str]) -> str:
+        """Add a row. Returns its status."""
+        status = self.status(fields)
+        self.statuses[status] += 1
+        if status == "ok":
+            mos = float(fields[1])
+            self._sum += mos
+            self._squares += mos * mos
+        return status
+
+    def __str__(self) -> str:
+        scored = self.statuses["ok"]
+        counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common() if count)
+        mean = self._sum / scored if scored else math.nan
+        sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
+        return f"{counts}); mean MOS {mean:.2f}, sd {sd:.2f}"
+
+
+def copy(old: BinaryIO, new: BinaryIO, count: int) -> None:
+    """Copy so many bytes from where a file stands."""
+    while count > 0 and (data := old.read(min(count, 1 << 20))):
+        new.write(data)
+        count -= len(data)
 
 
 def in_short(value: object) -> str:
