@@ -35,8 +35,9 @@ def room_for_rows() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise RunStopped(
-            f"The folder for temporary files, {tempfile.gettempdir()} or another by SQLITE_TMPDIR, should have room for "
-            f"what is known of each picture, some 250 bytes. {error}. What was written stays; the same command goes on"
+            f"The folder for temporary files, {tempfile.gettempdir()} or another by SQLITE_TMPDIR, should have room "
+            f"for what is known of the pictures, some 250 bytes each. Received: {error}. What was written stays, and "
+            "the same command goes on"
         ) from error
 
 
@@ -56,7 +57,7 @@ class Index(Mapping[str, int]):
 
     def __init__(self, rows: Iterable[tuple[str, str]] = ()):
         self._base = temporary()
-        # By Python's hash, another one in every process, for names are long. A status is NULL for ok, which takes no room.
+        # By Python's hash, another one in every process, for names are long. NULL is the status ok, and takes no room.
         self._base.execute("CREATE TABLE row (number INTEGER PRIMARY KEY, hash INT, name TEXT, status TEXT)")
         self._base.execute("CREATE TABLE known (number INTEGER PRIMARY KEY, size INT, modified INT, digest TEXT)")
         self._base.execute("BEGIN")

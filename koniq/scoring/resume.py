@@ -61,7 +61,7 @@ class Part(Collection[Wanted]):
 
 
 class Todo:
-    """What is to be done for inputs: rows `kept` stay as they are, those `again` are replaced, `new` are not there yet."""
+    """What is to be done for inputs: rows that are `kept`, those that are replaced (`again`), and `new` ones."""
 
     def __init__(self, inputs: Collection[Input], verdicts: Verdicts, why: Counter[str]):
         self.kept, self.again, self.new = (Part(inputs, verdicts, what) for what in (KEPT, AGAIN, NEW))
@@ -239,6 +239,9 @@ def _other(file: ScoreFile, why: str) -> InputError:
 
 
 def _path(item: Input) -> str:
+    name, folder = item
+    if name.isascii() and "\\" not in name:  # what `item.path` says, in a fifth of the time: this is for every row
+        return os.path.join(folder, name)  # noqa: PTH118
     return str(item.path)
 
 
