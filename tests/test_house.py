@@ -75,7 +75,6 @@ TESTED_IN = {
     "reports/distribution": "reports/test_lifelog_report",
     "reports/page": "reports/test_lifelog_report",
     "reports/times": "reports/test_lifelog_report",
-    "scoring/index": "scoring/test_resume",
     "scoring/journal": "scoring/test_resume",
     "scoring/lifelog": "scoring/test_scorer",
     "scoring/lines": "scoring/test_score_file",

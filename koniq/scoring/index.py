@@ -2,11 +2,10 @@
 
 They are SQLite's, which keeps a few of their pages in memory and the others in a file without a name, in the folder for
 temporary files: the memory that they take does not depend on how many rows there are. (Some 250 bytes a row on the
-disk; SQLITE_TMPDIR names another folder.)
+disk; TMPDIR or SQLITE_TMPDIR names another folder.)
 """
 
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -35,9 +34,9 @@ def room_for_rows() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise RunStopped(
-            f"The folder for temporary files, {tempfile.gettempdir()} or another by SQLITE_TMPDIR, should have room "
-            f"for what is known of the pictures, some 250 bytes each. Received: {error}. What was written stays, and "
-            "the same command goes on"
+            "The folder for temporary files (SQLITE_TMPDIR, else TMPDIR, else /var/tmp) should have room for what is "
+            f"known of the pictures, some 250 bytes each. Received: {error}. What was written stays, and the same "
+            "command goes on"
         ) from error
 
 
