@@ -116,8 +116,8 @@ class Index(Mapping[str, int]):
         return self._rows
 
     def __contains__(self, name: object) -> bool:
-        found = self._base.execute("SELECT 1 FROM row WHERE hash = ? AND name = ? LIMIT 1", (hash(name), name))
-        return bool(self._rows) and found.fetchone() is not None
+        ask = "SELECT 1 FROM row WHERE hash = ? AND name = ? LIMIT 1"
+        return self._rows > 0 and self._base.execute(ask, (hash(name), name)).fetchone() is not None
 
     def __getitem__(self, name: str) -> int:
         if not self._rows:

@@ -201,6 +201,8 @@ class _Places:
     def name(self, item: Input, done: Index) -> tuple[str, bool]:
         """The image_path that an input has, or would have, in the file; and whether its folder has moved."""
         name, folder = shown(item[0]), self._resolve(item[1])
+        if not done:
+            return name, False
         if name in done and folder not in self.foreign:
             return name, False
         for other in self._other_names(os.path.normpath(os.path.join(folder, item[0]))):  # noqa: PTH118
