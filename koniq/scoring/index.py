@@ -1,7 +1,7 @@
 """The rows of a CSV of scores by image_path, and what is to be done for each input: in temporary databases.
 
 They are SQLite's, which keeps a few of their pages in memory and the others in a file without a name, in the folder for
-temporary files: the memory that they take does not depend on how many rows there are. (Some 250 bytes a row on the
+temporary files: the memory that they take does not depend on how many rows there are. (Some 200 bytes a row on the
 disk; TMPDIR or SQLITE_TMPDIR names another folder.)
 """
 
@@ -35,7 +35,7 @@ def room_for_rows() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise RunStopped(
             "The folder for temporary files (SQLITE_TMPDIR, else TMPDIR, else /var/tmp) should have room for what is "
-            f"known of the pictures, some 250 bytes each. Received: {error}. What was written stays, and the same "
+            f"known of the pictures, some 200 bytes each. Received: {error}. What was written stays, and the same "
             "command goes on"
         ) from error
 
