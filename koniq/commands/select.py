@@ -20,7 +20,7 @@ from koniq.ground.files import write_csv, write_json
 from koniq.reports.distribution import is_scored
 from koniq.reports.page import check_scored
 from koniq.reports.selection import FROM, check_out, select, threshold
-from koniq.scoring.lines import INTERVAL
+from koniq.scoring.score_file import INTERVAL
 from koniq.scoring.score_tables import read
 
 

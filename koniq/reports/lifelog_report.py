@@ -9,7 +9,7 @@ from koniq.data.scale import of_scores
 from koniq.measure import conformal
 from koniq.reports import distribution, page, times
 from koniq.scoring.facts import Facts
-from koniq.scoring.lines import INTERVAL
+from koniq.scoring.score_file import INTERVAL
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
 

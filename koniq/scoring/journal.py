@@ -16,6 +16,11 @@ class Row(NamedTuple):
     nth: int = 0
 
 
+def contents_path(out: Path) -> Path:
+    """The file beside a CSV of scores that says what was in the pictures."""
+    return out.with_name(out.name + ".contents")
+
+
 def append_whole(file: IO[bytes], end: int, data: bytes) -> int:
     """Write `data` at the offset `end` of an open file, and return the end it then has.
 
@@ -33,11 +38,6 @@ def append_whole(file: IO[bytes], end: int, data: bytes) -> int:
     return end + len(data)
 
 
-def journal_path(out: Path) -> Path:
-    """The file of contents beside a CSV of scores."""
-    return out.with_name(out.name + ".contents")
-
-
 class Journal:
     """The file of contents beside a CSV of scores: [image_path, nth, size, modified, digest] in JSON, a line each.
 
@@ -46,7 +46,7 @@ class Journal:
     """
 
     def __init__(self, out: Path):
-        self.path = journal_path(out)
+        self.path = contents_path(out)
         self._file = self.path.open("ab", buffering=0)
         self._end = _end_of_lines(self.path)
         self._file.truncate(self._end)

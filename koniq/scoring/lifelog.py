@@ -73,14 +73,14 @@ def score(
             for row, found in file.found([row for row, _ in rows.kept]).items():
                 LOG.info(f"{row.image_path}: {found}")
         if rows.left:
-            _score(rows, pictures.places, scorer, file, progress)
+            _score(rows, pictures, scorer, file, progress)
         LOG.info(file.summary())
     return file
 
 
-def _score(rows: Todo, places: Sequence[Path], scorer: Scoring, file: ScoreFile, progress: str) -> None:
+def _score(rows: Todo, inputs: Inputs, scorer: Scoring, file: ScoreFile, progress: str) -> None:
     left = rows.left
-    place = Place(places)
+    place = Place(inputs.places)
     with Apart(scorer.network, place, scorer.max_megapixels) as apart, InFlight(file.path, left) as pictures:
         if suspects := len(pictures.suspects):
             LOG.info(f"{suspects:,} that a run was at when it was killed are decoded apart, in a process of their own")

@@ -25,7 +25,7 @@ from koniq.network.spec import FORMER
 from koniq.pictures.inputs import Inputs
 from koniq.pictures.shards import Shard, number_of
 from koniq.scoring.index import room_for_rows, temporary
-from koniq.scoring.journal import journal_path
+from koniq.scoring.journal import contents_path
 from koniq.scoring.lines import columns_of, head_of, line_of, records
 from koniq.scoring.score_file import ABOUT, in_short
 from ku.files import atomic_path, lock_file, lock_path, shown
@@ -264,10 +264,10 @@ def merge(
                     f"what is there. {out} is as it was"
                 )
             # Before the rows: an old score would be taken for that of the new content.
-            for beside in (facts_path(out), journal_path(out)):
+            for beside in (facts_path(out), contents_path(out)):
                 beside.unlink(missing_ok=True)
         write_json(parts.about(), facts_path(out))
-        _merge_journals(parts, journal_path(out))
+        _merge_journals(parts, contents_path(out))
     return merged
 
 
@@ -348,5 +348,5 @@ def _merge_journals(parts: Parts, path: Path) -> None:
     """What was in the pictures, by every part; the first's last, for of the lines of a row the last counts."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         for part in reversed(parts):
-            with suppress(FileNotFoundError), journal_path(part.path).open("rb") as lines:
+            with suppress(FileNotFoundError), contents_path(part.path).open("rb") as lines:
                 file.writelines(line for line in lines if line.endswith(b"\n"))

@@ -148,8 +148,11 @@ class _Judging:
         """The number, what, and nth of some of the inputs."""
         whys: dict[int, str] = {}
         doubtful: list[tuple[int, Row, Input, Content]] = []
-        told: dict[int, bool] = {}
+        told: list[int] = []  # those whose picture says whether it is the one that it was
         rows = [self._row(row) for _, row, _, _ in some]
+        gone = [one for one, said in zip(some, rows, strict=True) if said and said.status == "missing"]
+        there = pool.map(lambda one: _is_there(one[2]), gone)
+        back = {number for (number, *_), is_there in zip(gone, there, strict=True) if is_there}
         for (number, row, item, moved), said in zip(some, rows, strict=True):
             if not said:
                 continue
@@ -157,17 +160,14 @@ class _Judging:
             self.moved += moved
             if said.status != "ok" and self.retry is not None and (not self.retry or said.status in self.retry):
                 whys[number] = "tried again"
-            if said.status == "missing" and _is_there(item):
-                whys[number] = "no longer missing"
-            elif said.content:
+            if said.content and number not in back:
                 doubtful.append((number, row, item, said.content))
             if moved and said.content and _is_there(item):
-                told[number] = True
+                told.append(number)
         edited, same = _edited(doubtful, pool)
-        for number in edited:
-            whys[number] = "edited since"
+        whys |= dict.fromkeys(back, "no longer missing") | dict.fromkeys(edited, "edited since")
         self.verdicts.keep_same(same)
-        self.told.update(known and whys.get(number) != "edited since" for number, known in told.items())
+        self.told.update(number not in edited for number in told)
         self.why.update(whys.values())
         for (number, row, _, _), said in zip(some, rows, strict=True):
             yield number, AGAIN if number in whys else KEPT if said else NEW, row.nth

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from koniq.ground import InputError, tables
-from koniq.scoring import lines, score_file
+from koniq.scoring import score_file
 
 
 def read(path: Path, column: str = "") -> pd.DataFrame:
@@ -42,7 +42,7 @@ def read(path: Path, column: str = "") -> pd.DataFrame:
         {
             "image_path": tables.separated(table[name]),
             "MOS": mos.where(ok),
-            "status": status.where(status != "", np.where(ok, "ok", lines.NO_SCORE)),
+            "status": status.where(status != "", np.where(ok, "ok", score_file.NO_SCORE)),
             "width": 0,
             "height": 0,
             "error": error.where(ok | (error != ""), "the score is " + given),

@@ -14,7 +14,7 @@ from koniq.ground.facts import facts, facts_path
 from koniq.pictures import inputs
 from koniq.pictures.shards import number_of
 from koniq.scoring import score_file
-from koniq.scoring.journal import journal_path
+from koniq.scoring.journal import contents_path
 from koniq.scoring.merging import merge
 from koniq.scoring.scorer import Scorer
 from ku.files import lock_file, lock_path
@@ -64,7 +64,7 @@ def test_shards_of_a_folder_are_the_file_of_one_machine(photos, tmp_path, column
     assert (merged.rows, merged.said) == (15, [])
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert facts_path(out).read_bytes() == facts_path(tmp_path / "whole.csv").read_bytes()
-    lines = [sorted(journal_path(path).read_text().splitlines()) for path in (out, tmp_path / "whole.csv")]
+    lines = [sorted(contents_path(path).read_text().splitlines()) for path in (out, tmp_path / "whole.csv")]
     assert lines[0] == lines[1]
     assert {path.name for path in out.parent.iterdir()} == {"all.csv", "all.csv.json", "all.csv.contents"}
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_merged_is_one_sentence(tmp_path, capsys):
 def test_contents_of_a_row_in_two_parts_are_those_of_the_first(tmp_path):
     parts = [write_scores(tmp_path / f"{number}.csv", [("a", 1.0)], **FACTS) for number in (1, 2)]
     for number, part in enumerate(parts):
-        journal_path(part).write_text(json.dumps(["a", 0, number, 5, "aa"]) + "\n" + '["torn')
+        contents_path(part).write_text(json.dumps(["a", 0, number, 5, "aa"]) + "\n" + '["torn')
     merge(parts, tmp_path / "all.csv")
-    lines = journal_path(tmp_path / "all.csv").read_text().splitlines()
+    lines = contents_path(tmp_path / "all.csv").read_text().splitlines()
     assert [json.loads(line)[2] for line in lines] == [1, 0]
