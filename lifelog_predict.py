@@ -45,6 +45,7 @@ class Settings:
     out: str = (
         "lifelog_mos.csv"  # image_path, MOS, status, width, height, error; what is in it already is not done again
     )
+    shard: str = ""  # such as 3/8: of eight machines, what the third does, into lifelog_mos_3_of_8.csv, or out
     retry: tuple[str, ...] | None = None  # what has no score, again; --retry missing: of that status alone
     exclude: tuple[str, ...] = ()  # globs of what is left out of folders, such as '*_small.jpg' or 'drafts/*'
     list_excluded: bool = False  # name what was left out: that, hidden files, and what systems keep beside pictures
@@ -53,8 +54,7 @@ class Settings:
 
 
 def main(s: Settings) -> int:
-    path = find_or_default(s.weights)
-    pictures = inputs.of(s.pictures, s.images, s.exclude)
+    path, pictures = find_or_default(s.weights), inputs.of(s.pictures, s.images, s.exclude, s.shard)
     print(pictures.summary(s.list_excluded))
     scorer = koniq.load(
         path,
@@ -70,11 +70,12 @@ def main(s: Settings) -> int:
         engine=s.engine,
         device=s.device,
         precision=s.precision,
-        int8_pictures=pictures,
+        int8_pictures=pictures.whole,
         calibrate=s.calibrate,
         intervals=s.intervals,
     )
-    file = scorer.write(pictures, s.out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
+    out = pictures.out(s.out, Settings.out)
+    file = scorer.write(pictures, out, overwrite=s.overwrite, retry=s.retry, columns=s.columns, progress="scoring")
     return exits.UNSCORED if file.unscored else 0
 
 

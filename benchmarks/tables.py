@@ -25,7 +25,7 @@ from koniq.ground import machine
 from koniq.ground.facts import facts_path
 from koniq.ground.files import write_json
 from koniq.ground.text import markdown_table
-from koniq.scoring.score_file import COLUMNS
+from koniq.scoring.lines import COLUMNS
 
 COMMAND = "python -m benchmarks.tables --record"
 PIECE = 500_000  # rows that are made at a time

@@ -70,6 +70,7 @@ RUN_LONG = {  # of make test-long
     "koniq score my_photos --list-excluded": ("lifelog_mos.csv",),
     "koniq score my_photos --exclude '*_small.jpg' 'drafts/*'": ("lifelog_mos.csv",),
     "koniq report my_photos.csv": ("my_photos_report/report.html",),
+    "koniq score my_photos --shard 3/8 --out part_3.csv": ("part_3.csv", "part_3.csv.json"),
     "koniq group mine.csv --images my_folder": ("mine-groups.csv",),
     "koniq calibrate --weights my_run --dataset rated.csv --images my_folder --engine auto": (),
     "koniq test --weights koncept_lite --dataset mine.csv --images my_folder --out my_test": ("my_test/metrics.csv",),
@@ -142,6 +143,10 @@ NOT_RUN = {
     "koniq results my_test --name koncept_lite --part 'held-out fifth'": OURS,
     "lifelog_predict.py demo/photos --weights koncept_lite --out demo/photos_mos.csv": ITSELF,
     "koniq demo demo --scores demo/photos_mos.csv": ITSELF,
+    **dict.fromkeys(
+        ("koniq merge 'part_*.csv' --out all.csv", "koniq merge 'part_*.csv' --out all.csv --pictures my_photos"),
+        ITSELF,
+    ),
     "lifelog_predict.py --rules study --columns study --weights koncep512-trained-model.h5 --out original.csv": LSC21,
     "lifelog_predict.py --rules study --columns study --weights my_run --no-calibrate --out own.csv": LSC21,
     "koniq ray my_photos --out my_photos.csv": "starts Ray: tests/scoring/test_in_ray.py has the same",

@@ -19,8 +19,8 @@ from koniq.measure.conformal import Intervals
 from koniq.measure.metrics import mae, measure, rmse
 from koniq.network import sidecar
 from koniq.reports.figures import draw_scatter
+from koniq.scoring.lines import INTERVAL
 from koniq.scoring.score import Score
-from koniq.scoring.score_file import INTERVAL
 from koniq.scoring.scorer import Scorer
 from ku.files import atomic_path
 

@@ -5,7 +5,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ SEPARATORS = (",", ";", "\t")  # Excel writes semicolons where a comma is the de
 NAMES = ("image_path", "image_name")  # columns that are text even where every entry looks like a number
 NOTHING = {"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "NULL", "null", "None", "<NA>"}  # no value
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+FIRST = 1000  # lines, of which one should not be blank: the head
+LONGEST_MARK = max(map(len, MARKS))
 DECIMAL_COMMA = re.compile(r"[+-]?((\d+,\d*|,?\d+)(e[+-]?\d+)?|inf|infinity)", re.IGNORECASE)
 
 
@@ -30,31 +33,36 @@ def read(path: Path, any_bytes: bool = False) -> pd.DataFrame:
     such table, or has a row that is longer than its head.
     """
     text = _text(path, any_bytes)
-    separator = _separator(text)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    table: list[list[str]] = []
-    try:
-        head = next(filter(any, rows), [])
-        if re.fullmatch("sep=.?", head[0] if head else ""):  # a line that Excel understands
-            head = next(filter(any, rows), [])
-        head = [name.strip() for name in head]
-        for row in rows:
-            if len(row) > len(head) and any(row[len(head) :]):
-                raise csv.Error(f"{len(row)} fields in line {rows.line_num}, below a head of {len(head)}")
-            if row and (any(row) or len(head) == 1):
-                table.append((row + [""] * len(head))[: len(head)])
-    except csv.Error as error:
-        raise InputError(
-            f"{path} should be a table of as many fields in every row, those with a separator or a quotation mark in "
-            f"quotation marks. Received: {error}"
-        ) from error
-    if not head:
-        raise InputError(f"{path} should be a table (CSV) with the names of its columns. Received: an empty file")
+    separator = _separator(io.StringIO(text))
+    rows = _records(io.StringIO(text, newline=""), separator, path)
+    head, table = next(rows), [*rows]
     found = pd.DataFrame(table, columns=head, dtype=object)
     found = found.loc[:, [bool(name) or bool((found.iloc[:, at] != "").any()) for at, name in enumerate(head)]]
-    if twice := sorted(found.columns[found.columns.duplicated()]):
-        raise InputError(f"{path} should name each of its columns once. Received: several called {twice[0]!r}")
+    _check_once([*found], path)
     return found if separator == "," else found.apply(_with_points)
+
+
+def streamed(path: Path, any_bytes: bool = False) -> Iterator[list[str]]:
+    """The head of the table at `path`, and then its rows, one at a time, as `read` has them: the same of any length.
+
+    Columns without a name are there, and no decimal comma is made a point. Raises InputError as `read` does, but only
+    where the reader gets to it.
+    """
+    with path.open("rb") as file:
+        begun = file.read(LONGEST_MARK)
+    encoding, errors, mark = _encoding(begun, any_bytes)
+    try:
+        with path.open(encoding=encoding, errors=errors, newline="") as file:
+            file.seek(mark)
+            separator = _separator(islice(file, FIRST))
+            file.seek(mark)
+            rows = _records(_without_zeros(file, path), separator, path)
+            yield (head := next(rows))
+            _check_once([name for name in head if name], path)
+            yield from rows
+    except UnicodeDecodeError:
+        _text(path, any_bytes)  # which says in what line
+        raise
 
 
 def read_typed(path: Path, text: Iterable[str] = NAMES) -> pd.DataFrame:
@@ -138,13 +146,54 @@ def _has_bytes(name: str) -> bool:
     return not name.isascii() and any("\udc80" <= letter <= "\udcff" for letter in name)
 
 
+def _records(lines: Iterable[str], separator: str, path: Path) -> Iterator[list[str]]:
+    """The head of a table, and then its rows without the blank ones, each as long as the head."""
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    try:
+        head = next(filter(any, rows), [])
+        if re.fullmatch("sep=.?", head[0] if head else ""):  # a line that Excel understands
+            head = next(filter(any, rows), [])
+        head = [name.strip() for name in head]
+        if not head:
+            raise InputError(f"{path} should be a table (CSV) with the names of its columns. Received: an empty file")
+        yield head
+        for row in rows:
+            if len(row) > len(head) and any(row[len(head) :]):
+                raise csv.Error(f"{len(row)} fields in line {rows.line_num}, below a head of {len(head)}")
+            if row and (any(row) or len(head) == 1):
+                yield row if len(row) == len(head) else (row + [""] * len(head))[: len(head)]
+    except csv.Error as error:
+        raise InputError(
+            f"{path} should be a table of as many fields in every row, those with a separator or a quotation mark in "
+            f"quotation marks. Received: {error}"
+        ) from error
+
+
+def _check_once(columns: Sequence[str], path: Path) -> None:
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise InputError(f"{path} should name each of its columns once. Received: several called {twice[0]!r}")
+
+
+def _encoding(begun: bytes, any_bytes: bool) -> tuple[str, str, int]:
+    """How a table is encoded, by how it begins: the encoding, what becomes of other bytes, and the length of a mark."""
+    mark = next((mark for mark in MARKS if begun.startswith(mark)), b"")
+    encoding = MARKS.get(mark, "utf-8")
+    return encoding, "surrogateescape" if any_bytes and encoding == "utf-8" else "strict", len(mark)
+
+
+def _without_zeros(lines: Iterable[str], path: Path) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            _text(path, any_bytes=True)  # which says where
+        yield line
+
+
 def _text(path: Path, any_bytes: bool) -> str:
     data = path.read_bytes()
-    mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
-    encoding = MARKS.get(mark, "utf-8")
-    data = data[len(mark) :]
+    encoding, errors, mark = _encoding(data, any_bytes)
+    data = data[mark:]
     try:
-        text = data.decode(encoding, "surrogateescape" if any_bytes and encoding == "utf-8" else "strict")
+        text = data.decode(encoding, errors)
         if "\0" in text:
             raise ValueError(f"zero bytes, the first at character {text.index(chr(0)):,}")
     except UnicodeDecodeError as error:
@@ -160,9 +209,9 @@ def _text(path: Path, any_bytes: bool) -> str:
     )
 
 
-def _separator(text: str) -> str:
+def _separator(lines: Iterable[str]) -> str:
     """What separates the columns: whatever the first line that is not blank has most of."""
-    first = next((line for line in io.StringIO(text) if line.strip(" \r\n")), "")
+    first = next((line for line in lines if line.strip(" \r\n")), "")
     if said := re.match("sep=(.)", first):
         return said[1]
     return max(SEPARATORS, key=first.count)

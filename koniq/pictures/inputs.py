@@ -4,18 +4,18 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
 
-from koniq.ground import InputError, first_few, tables
-from koniq.ground.facts import facts, placed
+from koniq.ground import InputError, first_few
 from koniq.ground.log import LOG
-from koniq.ground.urls import Remote, is_url, place_of, public
+from koniq.ground.urls import Remote, is_url, public
 from koniq.pictures import stores
 from koniq.pictures.faults import is_machine, said, stopped
+from koniq.pictures.listed import Input, InShard, Joined, Listed, Named, Pictures
+from koniq.pictures.shards import Shard
 from ku.files import shown
 from ku.opening import ENDINGS, is_picture
 
@@ -24,25 +24,15 @@ from ku.opening import ENDINGS, is_picture
 OF_SYSTEMS = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx"}
 
 
-class Input(NamedTuple):
-    """A picture to score: what it is called, and where it is."""
-
-    name: str  # image_path, as the CSV has it
-    folder: Path | Remote  # that the name starts from, unless it is a whole address in a store
-
-    @property
-    def path(self) -> Path | Remote:
-        """Its path, made when it is asked for, as paths take more than names."""
-        return tables.place(self.name, self.folder)
-
-
 @dataclass(frozen=True)
 class Inputs(Sequence[Path]):
     """The pictures to score, in order; as a sequence, their paths."""
 
-    pictures: list[Input]
+    pictures: Sequence[Input]
     places: tuple[Path | Remote, ...] = ()  # the folders that were given: if one goes away, so do its pictures
     excluded: tuple[str, ...] = ()  # what lies in them and was left out: hidden, of a system, or as it was asked for
+    shard: Shard | None = None  # that these are
+    shard_of: "Inputs | None" = None  # the pictures that it is of
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -53,6 +43,8 @@ class Inputs(Sequence[Path]):
     def summary(self, named: bool = False) -> str:
         """How many there are, and how many were left out. named: these, too, a line each."""
         text = f"{len(self):,} pictures"
+        if self.shard:
+            text += f", shard {self.shard} of {len(self.whole):,}"
         if not self.excluded:
             return text
         text += f"; {len(self.excluded):,} left out: hidden, a system's, or excluded"
@@ -61,12 +53,27 @@ class Inputs(Sequence[Path]):
     @property
     def in_store(self) -> bool:
         """Whether they lie in a store, told by the folders and by the first of them."""
-        return any(isinstance(place, Remote) for place in self.places) or is_url(self.pictures[0].name)
+        return any(isinstance(place, Remote) for place in self.places) or is_url(self.whole.pictures[0].name)
 
     @property
     def roots(self) -> list[str]:
         """The folders that image_path starts from, absolute, and addresses of stores."""
-        return [str(folder.resolve()) for folder in dict.fromkeys(item.folder for item in self.pictures)]
+        pictures = self.pictures
+        folders = pictures.folders if isinstance(pictures, Pictures) else (item.folder for item in pictures)
+        return [str(folder.resolve()) for folder in dict.fromkeys(folders)]
+
+    @property
+    def whole(self) -> "Inputs":
+        """The pictures that these are a shard of; these themselves, if they are none."""
+        return self.shard_of or self
+
+    def part(self, shard: Shard) -> "Inputs":
+        """Those of a shard, perhaps none."""
+        return replace(self, pictures=InShard(self.pictures, shard), shard=shard, shard_of=self)
+
+    def out(self, out: str, of_all: str) -> str:
+        """The file to write: `out`, or, where that is `of_all`, as nothing else was asked for, one of the shard."""
+        return str(self.shard.beside(Path(out))) if self.shard and out == of_all else out
 
 
 @dataclass
@@ -78,7 +85,7 @@ class Found:
     excluded: list[str] = field(default_factory=list)  # a folder stands for all that is in it
 
 
-def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) -> Inputs:
+def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = (), shard: str = "") -> Inputs:
     """The pictures that `sources` mean.
 
     A source is a list (.csv with the column image_path, relative to `images`, or else to the roots in the JSON beside
@@ -86,9 +93,11 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) ->
     folder (see `pictures_in`; named from there, or, if there are other sources, with the folder), a glob, or a single
     file; or one of these in a store, by its address (see koniq.pictures.stores). A path in a list or a single file need
     not exist: that it is missing is a result. exclude: globs of what is to be left out of folders and globs, see
-    `is_excluded`. Raises InputError if there is nothing to score.
+    `is_excluded`. shard: such as "3/8", the pictures of that part alone, perhaps none. Raises InputError if there is
+    nothing to score, or no such shard.
     """
-    found: list[Input] = []
+    part = Shard.read(shard) if shard else None
+    found: list[Pictures] = []
     places: list[Path] = []
     excluded: list[str] = []
     here = Path()
@@ -96,19 +105,19 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) ->
         path = Path(source)
         if is_url(source):
             meant = stores.meant(source, lambda name: _is_out_below(name, exclude), alone=len(sources) == 1)
-            found += _listed(meant.table, images or meant.folder.url) if meant.table else []
-            found += [Input(name, meant.folder) for name in meant.names]
+            listed = meant.table and Listed(meant.table, images or meant.folder.url)
+            found.append(listed or Named(meant.names, meant.folder))
             excluded += map(public, meant.excluded)
             places.append(meant.folder)
         elif path.is_dir():
             folder, prefix = (path, "") if len(sources) == 1 else (here, f"{source.rstrip('/')}/")
             inside = pictures_in(path, exclude)
-            found += [Input(prefix + name, folder) for name in inside.pictures]
+            found.append(Named(inside.pictures, folder, prefix))
             excluded += [f"{source.rstrip('/')}/{name}" for name in inside.excluded]
             places.append(path)
         elif path.suffix.lower() == ".csv":
-            found += (listed := _listed(path, images))
-            places.append(listed[0].folder)
+            found.append(Listed(path, images))
+            places.append(found[-1].folders[0])
         elif glob.has_magic(source) and not path.exists():
             names = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
             if not names:
@@ -117,17 +126,19 @@ def of(sources: Sequence[str], images: str = "", exclude: Sequence[str] = ()) ->
             out = {
                 name for name in names if is_excluded(name, exclude) or any(map(_is_hidden, {*Path(name).parts} - said))
             }
-            found += [Input(name, here) for name in names if name not in out]
+            found.append(Named([name for name in names if name not in out], here))
             excluded += sorted(out)
             places.append(Path(*takewhile(lambda part: not glob.has_magic(part), path.parts)))
         else:
-            found.append(Input(source, here))
-    if not found:
+            found.append(Named([source], here))
+    pictures = found[0] if len(found) == 1 else Joined(found)
+    if not pictures:
         raise InputError(
             "pictures should name a list (.csv), a folder, a glob or a file. "
             f"Received: {f'{len(excluded):,}, all of them left out' if excluded else 'nothing'}"
         )
-    return Inputs(found, tuple(dict.fromkeys(places)), tuple(excluded))
+    inputs = Inputs(pictures, tuple(dict.fromkeys(places)), tuple(excluded))
+    return inputs.part(part) if part else inputs
 
 
 def is_excluded(name: str, exclude: Sequence[str] = ()) -> bool:
@@ -213,24 +224,3 @@ def _is_picture(path: str) -> bool:
         if is_machine(error):
             raise stopped(path, said(error)) from error
         return False
-
-
-def _listed(table: Path, images: str) -> list[Input]:
-    if not table.is_file():
-        raise InputError(
-            f"The list of pictures should be {table}, which is not there. Name a list, a folder or a picture instead; "
-            "the LSC'21 lifelog itself is given out by its organisers under a signed agreement."
-        )
-    listed = tables.read(table, any_bytes=True)
-    if "image_path" not in listed or listed.empty:
-        raise InputError(
-            f"{table} should have the column image_path and rows. Received: {', '.join(listed)}; {len(listed)} rows"
-        )
-    beside = table.parent / "lsc21-image"
-    folder = place_of(images) if images else beside if beside.is_dir() else table.parent
-    roots = [] if images else facts(table).get("roots", [])
-    if not roots:
-        return [Input(name, folder) for name in listed.image_path]
-    found = (placed(name, [*roots, str(folder)]) or (name, roots[0]) for name in listed.image_path)
-    folders = {root: place_of(root) for root in (*roots, str(folder))}
-    return [Input(name, folders[root]) for name, root in found]

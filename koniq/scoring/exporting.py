@@ -9,7 +9,7 @@ from koniq.ground import InputError
 from koniq.ground.facts import facts_path
 from koniq.ground.files import write_json
 from koniq.scoring import score_tables
-from koniq.scoring.score_file import _columns, _header, _line
+from koniq.scoring.lines import columns_of, head_of, line_of
 from ku.files import atomic_path
 
 if TYPE_CHECKING:
@@ -72,19 +72,19 @@ def _pieces(source: Path, column: str) -> Iterator["list[str] | pa.Table"]:
 
 def _written(source: Path) -> tuple[str, ...]:
     """The columns of a CSV that is as lifelog_predict.py writes it; () of any other."""
-    columns = _columns(source)
+    columns = columns_of(source)
     with source.open("rb") as file:
-        return columns if file.readline() == _header(columns) else ()
+        return columns if file.readline() == head_of(columns) else ()
 
 
 def _write_csv(pieces: Iterator["pa.Table"], columns: Sequence[str], target: Path) -> int:
     """Write rows as lifelog_predict.py writes them, byte for byte. Returns how many."""
     rows = 0
     with atomic_path(target) as temporary, temporary.open("wb") as file:
-        file.write(_header(columns))
+        file.write(head_of(columns))
         for piece in pieces:
             said = [_texts(part.to_pylist()) for part in piece.columns]
-            file.write(b"".join(map(_line, zip(*said, strict=True))))
+            file.write(b"".join(map(line_of, zip(*said, strict=True))))
             rows += piece.num_rows
     return rows
 

@@ -17,7 +17,8 @@ from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.machine import cores
 from koniq.ground.paths import folder_beside
 from koniq.scoring import in_pyarrow
-from koniq.scoring.score_file import ABOUT, COLUMN_SETS, INTERVAL, NO_SCORE
+from koniq.scoring.lines import COLUMN_SETS, INTERVAL, NO_SCORE
+from koniq.scoring.score_file import ABOUT
 from koniq.scoring.taken import FOLDER, FORMATS, TIME
 
 MEMORY = "1GB"  # that DuckDB takes; what is more goes to the disk

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -18,7 +20,7 @@ def path_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.inflight")
 
 
-class InFlight(Sequence[Item], Generic[Item]):
+class InFlight(Collection[Item], Generic[Item]):
     """The pictures to score, in order, of which those handed out and not scored yet are known on the disk.
 
     Each has its image_path as `name`. `suspects` are those among them that an earlier run was at when it was killed.
@@ -26,11 +28,12 @@ class InFlight(Sequence[Item], Generic[Item]):
     killed, and nothing is kept but the suspects that still have no row. also: names of more suspects.
     """
 
-    def __init__(self, out: Path, items: Sequence[Item], also: Collection[str] = ()):
+    def __init__(self, out: Path, items: Collection[Item], also: Collection[str] = ()):
         self.path, self.items = path_of(out), items
         kept = {*_read(self.path), *also}
-        self._suspects = [number for number, item in enumerate(items) if item.name in kept] if kept else []
-        self.suspects = frozenset(items[number] for number in self._suspects)
+        self._suspects = [(number, item) for number, item in enumerate(items) if item.name in kept] if kept else []
+        self.suspects = frozenset(item for _, item in self._suspects)
+        self._out: deque[tuple[int, str]] = deque()  # handed out: number and name
         self._scored = 0
 
     def scored(self) -> None:
@@ -40,19 +43,26 @@ class InFlight(Sequence[Item], Generic[Item]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, number: int) -> Item:
-        return self.items[number]
+    def __contains__(self, item: object) -> bool:
+        return item in self.items
 
     def __iter__(self) -> Iterator[Item]:
-        for start in range(0, len(self.items), EVERY):
-            after = min(start + EVERY, len(self.items))
-            self._write([*range(self._scored, after), *(number for number in self._suspects if number >= after)])
-            for number in range(start, after):
-                yield self.items[number]
+        items, after = iter(self.items), 0
+        while some := [*islice(items, EVERY)]:
+            self._out.extend((after + number, item.name) for number, item in enumerate(some))
+            while self._out and self._out[0][0] < self._scored:
+                self._out.popleft()
+            after += len(some)
+            self._write([*(name for _, name in self._out), *self._left(after)])
+            yield from some
 
-    def _write(self, numbers: Sequence[int]) -> None:
+    def _left(self, after: int) -> list[str]:
+        """The suspects from a number on."""
+        return [item.name for number, item in self._suspects if number >= after]
+
+    def _write(self, names: Sequence[str]) -> None:
         # In place, by one call: a rename each time would be as much work as the rows. A torn line is passed over.
-        lines = "".join(json.dumps(self.items[number].name) + "\n" for number in numbers).encode()
+        lines = "".join(json.dumps(name) + "\n" for name in names).encode()
         with contextlib.suppress(OSError), self.path.open("r+b" if self.path.exists() else "wb", buffering=0) as file:
             file.write(lines)
             file.truncate()
@@ -61,7 +71,7 @@ class InFlight(Sequence[Item], Generic[Item]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        if left := [number for number in self._suspects if number >= self._scored]:
+        if left := self._left(self._scored):
             self._write(left)
         else:
             with contextlib.suppress(OSError):

@@ -32,6 +32,7 @@ from koniq.ground.machine import cores, native_silence
 from koniq.ground.urls import Remote
 from koniq.pictures.inputs import Inputs
 from koniq.pictures.stores import is_there, may_be_other
+from koniq.scoring.index import room_for_rows
 from koniq.scoring.parts import Known, Parts, Planned, planned, write_list
 from koniq.scoring.resume import Wanted, todo
 from koniq.scoring.score_file import ScoreFile
@@ -96,13 +97,14 @@ def score(
     columns = "intervals" if scorer.intervals else columns
     scorer = scorer if overwrite else scorer.as_begun(out)
     recipe, work = scorer.recipe(), (work or out.with_name(out.name + ".parts")).resolve()
-    with ScoreFile(out, {**scorer.facts, "roots": pictures.roots}, overwrite, columns) as file:
+    about = {**scorer.facts, "roots": pictures.whole.roots}
+    with room_for_rows(), ScoreFile(out, about, overwrite, columns) as file:
         if overwrite:
             Parts(work, {}, 0).clear()
         parts = Parts(work, scorer.facts)
         parts.check()
         rows = todo(file, pictures.pictures, retry, scorer.workers, bool(progress))
-        wanted = rows.again + rows.new
+        wanted = list(rows.left)
         if rows.kept:
             LOG.info(f"{len(rows.kept):,} of them are in {out} already")
         if rows.again:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -48,7 +48,7 @@ class Journal:
     def __init__(self, out: Path):
         self.path = contents_path(out)
         self._file = self.path.open("ab", buffering=0)
-        self._end = self.path.read_bytes().rfind(b"\n") + 1
+        self._end = _end_of_lines(self.path)
         self._file.truncate(self._end)
 
     def append(self, contents: Iterable[tuple[Row, Content]]) -> None:
@@ -56,17 +56,25 @@ class Journal:
         lines = "".join(json.dumps([*row, *content], ensure_ascii=False) + "\n" for row, content in contents)
         self._end = append_whole(self._file, self._end, lines.encode())
 
-    def read(self) -> dict[Row, Content]:
-        """What is known of the content of each row; nothing by a line that somebody damaged."""
-        known = {}
+    def lines(self) -> Iterator[tuple[Row, Content]]:
+        """What is known of the contents of rows, a line after the other, but for those that somebody damaged."""
         with self.path.open("rb") as lines:
             for line in lines:
                 try:
-                    name, nth, size, modified, digest = json.loads(line)
-                    known[Row(name, nth)] = Content(size, modified, digest)
+                    name, nth, *content = json.loads(line)
+                    known = Content(*content)
+                    if (
+                        isinstance(name, str)
+                        and isinstance(known.digest, str)
+                        and max(map(abs, (nth, *known[:2]))) < 2**63
+                    ):
+                        yield Row(name, nth), known
                 except (ValueError, TypeError):
                     continue
-        return known
+
+    def read(self) -> dict[Row, Content]:
+        """What is known of the content of each row."""
+        return dict(self.lines())
 
     def clear(self) -> None:
         """Forget everything."""
@@ -76,3 +84,16 @@ class Journal:
     def close(self) -> None:
         """Give the file back."""
         self._file.close()
+
+
+def _end_of_lines(path: Path) -> int:
+    """Where the last whole line of a file ends, which is looked for from its end."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(end - 65536, 0)
+            file.seek(start)
+            if found := file.read(end - start).rfind(b"\n") + 1:
+                return start + found
+            end = start
+    return 0

@@ -16,10 +16,11 @@ from koniq.pictures.faults import Place
 from koniq.pictures.inputs import Inputs
 from koniq.pictures.room import ROOM
 from koniq.scoring.in_flight import InFlight
+from koniq.scoring.index import room_for_rows
 from koniq.scoring.loop import Item
 from koniq.scoring.resume import Todo, Wanted, todo
 from koniq.scoring.score import Score
-from koniq.scoring.score_file import ScoreFile
+from koniq.scoring.score_file import ABOUT, ScoreFile
 
 FEW = 10  # scores that are printed one by one
 
@@ -65,8 +66,11 @@ def score(
     another process's, or was begun with other facts or for other pictures; RunStopped if the disk is full, or the
     pictures' drive goes away. See ScoreFile.
     """
-    with ScoreFile(out, {**scorer.facts, "roots": pictures.roots}, overwrite, columns) as file:
+    shard = {"shard": str(pictures.shard), "shard_pictures": len(pictures)} if pictures.shard else {}
+    about = {**scorer.facts, **shard, "roots": pictures.whole.roots}
+    with room_for_rows(), ScoreFile(out, about, overwrite, columns) as file:
         rows = todo(file, pictures.pictures, retry, scorer.workers, bool(progress))
+        file.note(**{key: said for key, said in shard.items() if key in ABOUT})
         if rows.kept:
             LOG.info(f"{len(rows.kept):,} of them are in {out} already")
         if rows.again:
@@ -74,14 +78,14 @@ def score(
         if len(pictures) <= FEW:
             for row, found in file.found([row for row, _ in rows.kept]).items():
                 LOG.info(f"{row.image_path}: {found}")
-        if rows.again or rows.new:
+        if rows.left:
             _score(rows, pictures, scorer, file, progress)
         LOG.info(file.summary())
     return file
 
 
 def _score(rows: Todo, inputs: Inputs, scorer: Scoring, file: ScoreFile, progress: str) -> None:
-    left = rows.again + rows.new
+    left = rows.left
     place = Place(inputs.places)
     with Apart(scorer.network, place, scorer.max_megapixels) as apart, InFlight(file.path, left) as pictures:
         if suspects := len(pictures.suspects):

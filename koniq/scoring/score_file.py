@@ -1,9 +1,7 @@
 """The CSV of scores: written row by row so that nothing is lost whatever ends the run, and read again."""
 
-import csv
 import json
 import math
-import re
 import shutil
 import time
 from collections import Counter
@@ -20,20 +18,25 @@ from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.facts import facts, facts_path
 from koniq.network.spec import FORMER
 from koniq.pictures.contents import Content
+from koniq.scoring.index import Index, Unscored
 from koniq.scoring.journal import Journal, Row, append_whole
+from koniq.scoring.lines import (
+    COLUMN_SETS,
+    COLUMNS,
+    INTERVAL,
+    NO_SCORE,
+    columns_of,
+    entries,
+    head_of,
+    line_of,
+    records,
+    saved_again,
+)
 from koniq.scoring.score import Score
 from ku.files import atomic_path, lock_file, lock_path, shown
 
-COLUMNS = ("image_path", "MOS", "status", "width", "height", "error")
-INTERVAL = ("MOS_low", "MOS_high")
-COLUMN_SETS = {  # study: as its authors' result files; an empty MOS is no score
-    "all": COLUMNS,
-    "study": COLUMNS[:2],
-    "intervals": (*COLUMNS[:2], *INTERVAL, *COLUMNS[2:]),
-}
-NO_SCORE = "no_score"  # the status of a row without one, where the CSV has no column to say more
 # Facts that may differ when a file is gone on with; see koniq.scoring.resume.
-ABOUT = ("model", "versions", "device", "roots")
+ABOUT = ("model", "versions", "device", "roots", "shard_pictures")
 STEP = 30  # seconds of replaced rows that a killed run loses at most
 
 
@@ -45,12 +48,12 @@ def read(out: Path) -> pd.DataFrame:
     """
     if not out.is_file():
         raise InputError(f"A CSV of scores, as lifelog_predict.py writes it, should be at {out}, and is not there.")
-    columns = _columns(out)
-    if (saved := _saved_again(out, columns)) is not None:
-        rows = _rows(saved, out)
+    columns = columns_of(out)
+    if (saved := saved_again(out, columns)) is not None:
+        rows = entries(saved, out)
     else:
         with out.open("rb") as file:
-            rows = [row for row, _ in _records(file, out, columns)]
+            rows = [row for row, _ in records(file, out, columns)]
     return _table(rows, columns, out)
 
 
@@ -75,43 +78,10 @@ def is_ours(out: Path) -> bool:
 
     The columns of the study alone do not say so, but only together with the JSON beside.
     """
-    columns = _columns(out)
+    columns = columns_of(out)
     with out.open("rb") as file:
-        begun = file.read(len(_header(columns)))
-    return begun == _header(columns) or _saved_again(out, columns) is not None
-
-
-def _columns(out: Path) -> tuple[str, ...]:
-    """The columns that the CSV of scores at `out` was begun with; COLUMNS where nothing beside it says so."""
-    return COLUMN_SETS.get(facts(out).get("columns", "all"), COLUMNS)
-
-
-def _header(columns: Iterable[str]) -> bytes:
-    return (",".join(columns) + "\n").encode()
-
-
-def _saved_again(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
-    """A CSV of scores that another program saved, with a byte order mark, CRLF, semicolons, ...; its entries as text.
-
-    None if the file is as we write it, or is none with these columns.
-    """
-    with path.open("rb") as file:
-        begun = file.read(200)
-    whole = begun[: len(_header(columns))]
-    if _header(columns).startswith(whole) or columns[0].encode() not in begun.replace(b"\0", b""):
-        return None
-    try:
-        table = tables.read(path)
-    except InputError:
-        return None
-    return table if [*table] == [*columns] else None
-
-
-def _rows(saved: pd.DataFrame, path: Path) -> list[list[str]]:
-    """The rows of what `_saved_again` found. Raises InputError if a MOS, or an end of its interval, is no number."""
-    of_numbers = [name for name in ("MOS", *INTERVAL) if name in saved]
-    there = {name: saved[name].where(tables.numbers(saved[name], path).notna(), "") for name in of_numbers}
-    return saved.assign(**there).to_numpy().tolist()
+        begun = file.read(len(head_of(columns)))
+    return begun == head_of(columns) or saved_again(out, columns) is not None
 
 
 class ScoreFile:
@@ -144,23 +114,23 @@ class ScoreFile:
             raise InputError(f"Another process is writing {path}; wait for it, or give another --out.") from error
         self._file = path.open("r+b", buffering=0)
         self.journal: Journal | None = None
-        self.done: Counter[str] = Counter()  # rows by image_path
+        self.done = Index()  # rows by image_path
         try:
-            if not overwrite and (saved := _saved_again(path, self.columns)) is not None:
+            if not overwrite and (saved := saved_again(path, self.columns)) is not None:
                 self._check(facts)
                 with self._new() as file:
-                    file.write(b"".join(_line(row) for row in _rows(saved, path)))
+                    file.write(b"".join(line_of(row) for row in entries(saved, path)))
             self._open(facts, overwrite)
         except BaseException:
             self._close()
             raise
 
     def _open(self, facts: dict, overwrite: bool) -> None:
-        header = _header(self.columns)
+        header = head_of(self.columns)
         begun = self._file.read(len(header))
         # The study's columns are also those of its authors' own files, and of a selection: only the JSON tells ours.
-        others = bool(begun) and self.columns not in (COLUMNS, _columns(self.path))
-        ours = header.startswith(begun) or (overwrite and _saved_again(self.path, self.columns) is not None)
+        others = bool(begun) and self.columns not in (COLUMNS, columns_of(self.path))
+        ours = header.startswith(begun) or (overwrite and saved_again(self.path, self.columns) is not None)
         if others or not ours:  # even with overwrite: it may be anything, a picture for instance
             raise InputError(
                 "out should be a new file, or one that lifelog_predict.py wrote, with the columns "
@@ -180,26 +150,29 @@ class ScoreFile:
 
     def _load(self) -> None:
         """Count the rows that are there."""
-        self.done = Counter()
-        self.statuses: Counter[str] = Counter()
-        self.unscored: dict[Row, str] = {}  # the rows without a score, and their status
-        self._sum = self._squares = 0.0
-        self._replaced: dict[Row, tuple[bytes, Content | None]] = {}  # not yet in the file
+        self._tally = Tally(self.columns)
+        self._replaced: dict[Row, tuple[list[str], Content | None]] = {}  # not yet in the file
+        self._step = STEP  # seconds from one time that they are written to the next
         self._stepped = time.monotonic()
-        self.end = len(_header(self.columns))
-        at = self.columns.index("status") if "status" in self.columns else None
-        for row, fields, end in self._rows():
-            mos = float(fields[1] or math.nan)
-            self._count(row, fields[at] if at else NO_SCORE if math.isnan(mos) else "ok", mos)
-            self.end = end
+        self.end = len(head_of(self.columns))
 
-    def _rows(self) -> Iterator[tuple[Row, list[str], int]]:
-        """The rows of the file: which, its fields, and the offset at which it ends."""
-        seen: Counter[str] = Counter()
+        def counted() -> Iterator[tuple[str, str]]:
+            for fields, end, _ in self._rows():
+                self.end = end
+                yield fields[0], self._tally.count(fields)
+
+        self.done = Index(counted())
+
+    def _rows(self, some: Collection[Row] = ()) -> Iterator[tuple[list[str], int, Row | None]]:
+        """The rows of the file: the fields, the offset at which each ends, and, of those in `some`, which it is."""
+        names, seen = {row.image_path for row in some}, Counter()
         with self.path.open("rb") as file:
-            for fields, end in _records(file, self.path, self.columns):
-                yield Row(fields[0], seen[fields[0]]), fields, end
-                seen[fields[0]] += 1
+            for fields, end in records(file, self.path, self.columns):
+                row = None
+                if fields[0] in names:
+                    row = Row(fields[0], seen[fields[0]])
+                    seen[fields[0]] += 1
+                yield fields, end, row if row in some else None
 
     def _note(self, facts: dict) -> None:
         with atomic_path(facts_path(self.path)) as path:
@@ -214,7 +187,7 @@ class ScoreFile:
             )
         changed = [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
         if changed:
-            was, received = (", ".join(f"{key}={_short(side.get(key))}" for key in changed) for side in (before, now))
+            was, received = (", ".join(f"{key}={in_short(side.get(key))}" for key in changed) for side in (before, now))
             raise InputError(
                 f"{self.path} was begun with {was}, and scores of two kinds should not stand in one file. "
                 f"Received: {received}. Give another --out, or --overwrite to begin anew"
@@ -225,20 +198,21 @@ class ScoreFile:
         """The folders that image_path starts from, absolute, as the JSON beside the file has them."""
         return facts(self.path).get("roots", [])
 
-    def note_roots(self, roots: list[str]) -> None:
-        """Say in the JSON beside the file where image_path starts from now."""
-        if roots != self.roots:
-            self._note({**facts(self.path), "roots": roots})
+    def note(self, **about: object) -> None:
+        """Say in the JSON beside the file what is so now: `roots`, where image_path starts from, or others of ABOUT."""
+        before = facts(self.path)
+        if any(said != before.get(key, []) for key, said in about.items()):
+            self._note({**before, **about})
 
-    def _count(self, row: Row, status: str, mos: float) -> None:
-        status = status if status != "ok" or math.isfinite(mos) else "not_finite"
-        self.done[row.image_path] += 1
-        self.statuses[status] += 1
-        if status == "ok":
-            self._sum += mos
-            self._squares += mos * mos
-        else:
-            self.unscored[row] = status
+    @property
+    def statuses(self) -> Counter[str]:
+        """How many rows there are of each status."""
+        return self._tally.statuses
+
+    @property
+    def unscored(self) -> Unscored:
+        """The rows without a score, and their statuses."""
+        return Unscored(self.done, self.done.total() - self.statuses["ok"])
 
     def put(self, row: Row, score: Score) -> None:
         """Write the score of a row: in the place of the one that is there, or as the next."""
@@ -250,32 +224,44 @@ class ScoreFile:
     def append(self, score: Score) -> None:
         """Write a row, at once. Raises RunStopped, the file whole, if there is no room for it."""
         self.flush()
-        name = shown(score.name)
-        row = Row(name, self.done[name])
+        name, fields = shown(score.name), self._fields(score)
         if score.content:  # before its row, so that no content is taken for that of an earlier score
-            self.remember([(row, score.content)])
-        self._write(self._line_of(score))
-        self._count(row, score.status, score.mos)
+            self.remember([(Row(name, self.done[name]), score.content)])
+        self._write(line_of(fields))
+        self.done.add(name, self._tally.count(fields))
 
     def replace(self, row: Row, score: Score) -> None:
         """Put a score in the place of a row that is there: in the file after STEP seconds, or by `flush`."""
-        self._replaced[row] = self._line_of(score), score.content
-        if time.monotonic() - self._stepped > STEP:
+        self._replaced[row] = self._fields(score), score.content
+        if time.monotonic() - self._stepped > self._step:
             self.flush()
 
     def flush(self) -> None:
         """Write the rows that were replaced, all or none. Raises RunStopped if there is no room."""
         if not self._replaced:
             return
-        data, replaced, start = self.path.read_bytes(), self._replaced, len(_header(self.columns))
+        began, replaced, tally = time.monotonic(), self._replaced, Tally(self.columns)
         try:
-            with self._new() as file:
-                for row, _, end in self._rows():
-                    file.write(replaced[row][0] if row in replaced else data[start:end])
-                    start = end
+            with self._new() as new, self.path.open("rb") as old:
+                start = old.seek(len(head_of(self.columns)))  # of what was not copied yet
+                before = start
+                for fields, end, row in self._rows(replaced):
+                    if row:
+                        copy(old, new, before - start)
+                        fields = replaced[row][0]
+                        new.write(line_of(fields))
+                        start = old.seek(end)
+                    tally.count(fields)
+                    before = end
+                copy(old, new, before - start)
+                self.end = new.tell()
         except OSError as error:
             raise self._stopped(error) from error
-        self._load()
+        for row, (fields, _) in replaced.items():
+            self.done.change(row, tally.status(fields))
+        self._tally, self._replaced = tally, {}
+        self._stepped = time.monotonic()
+        self._step = max(STEP, 10 * (self._stepped - began))  # a long file is not written most of the time
         # After their rows: else, killed between the two, an old score would be taken for that of the new content.
         self.remember([(row, content) for row, (_, content) in replaced.items() if content])
 
@@ -292,7 +278,7 @@ class ScoreFile:
         try:
             with atomic_path(self.path) as temporary:
                 with temporary.open("wb") as file:
-                    file.write(_header(self.columns))
+                    file.write(head_of(self.columns))
                     yield file
                 shutil.copymode(self.path, temporary)
                 self._file.close()  # an open file cannot be replaced everywhere
@@ -300,9 +286,9 @@ class ScoreFile:
             if self._file.closed:
                 self._file = self.path.open("r+b", buffering=0)
 
-    def _line_of(self, score: Score) -> bytes:
+    def _fields(self, score: Score) -> list[str]:
         said = score.fields()
-        return _line(said[name] for name in self.columns)
+        return [said[name] for name in self.columns]
 
     def _write(self, data: bytes) -> None:
         try:
@@ -318,20 +304,17 @@ class ScoreFile:
 
     def found(self, rows: Collection[Row]) -> dict[Row, str]:
         """What some rows of the file say, in a few characters: the MOS to two decimals, or the reason for none."""
-        wanted, at = set(rows), self.columns.index("error") if "error" in self.columns else len(self.columns)
+        at = self.columns.index("error") if "error" in self.columns else len(self.columns)
         return {
             row: (format(float(fields[1]), ".2f") if fields[1] else "".join(fields[at:]) or NO_SCORE)
-            for row, fields, _ in self._rows()
-            if row in wanted
+            for fields, _, row in self._rows({*rows})
+            if row
         }
 
     def summary(self) -> str:
         """How many rows of each status, and the mean and standard deviation of the scores."""
-        rows, scored = self.done.total(), self.statuses["ok"]
-        counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
-        mean = self._sum / scored if scored else math.nan
-        sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
-        return f"{self.path}: {rows:,} rows ({counts}); mean MOS {mean:.2f}, sd {sd:.2f}"
+        rows = self.done.total()
+        return f"{self.path}: {rows:,} rows ({self._tally}" if rows else f"{self.path}: no rows"
 
     def __enter__(self) -> Self:
         return self
@@ -352,46 +335,46 @@ class ScoreFile:
         self._lock.close()
 
 
-def _line(fields: Iterable[str]) -> bytes:
-    return (",".join(map(_field, fields)) + "\n").encode()
+class Tally:
+    """What the rows of a CSV come to: how many there are of each status, the mean of their scores, and its spread."""
+
+    def __init__(self, columns: Sequence[str]):
+        self._at = columns.index("status") if "status" in columns else None
+        self.statuses: Counter[str] = Counter()
+        self._sum = self._squares = 0.0
+
+    def status(self, fields: Sequence[str]) -> str:
+        """The status of a row; of one whose score is no number, that it is none."""
+        mos = float(fields[1] or math.nan)
+        said = fields[self._at] if self._at else NO_SCORE if math.isnan(mos) else "ok"
+        return said if said != "ok" or math.isfinite(mos) else "not_finite"
+
+    def count(self, fields: Sequence[str]) -> str:
+        """Add a row. Returns its status."""
+        status = self.status(fields)
+        self.statuses[status] += 1
+        if status == "ok":
+            mos = float(fields[1])
+            self._sum += mos
+            self._squares += mos * mos
+        return status
+
+    def __str__(self) -> str:
+        scored = self.statuses["ok"]
+        counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common() if count)
+        mean = self._sum / scored if scored else math.nan
+        sd = math.sqrt(max(self._squares / scored - mean * mean, 0)) if scored else math.nan
+        return f"{counts}); mean MOS {mean:.2f}, sd {sd:.2f}"
 
 
-def _field(text: str) -> str:
-    """A text as a field of a CSV. (The csv module leaves a carriage return bare, and readers then see two rows.)"""
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text
+def copy(old: BinaryIO, new: BinaryIO, count: int) -> None:
+    """Copy so many bytes from where a file stands."""
+    while count > 0 and (data := old.read(min(count, 1 << 20))):
+        new.write(data)
+        count -= len(data)
 
 
-def _records(file: BinaryIO, path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[tuple[list[str], int]]:
-    """The whole rows of an open CSV below its header, each with the offset at which it ends; not a torn last one.
-
-    Raises InputError, naming the byte, if it is no CSV of scores.
-    """
-    offset = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal offset
-        for line in file:
-            if line.endswith(b"\n"):
-                offset += len(line)
-                yield line.decode()
-
-    rows = csv.reader(lines(), strict=True)
-    try:
-        if (header := next(rows, [])) != list(columns):
-            raise ValueError(f"the columns {','.join(header)}")
-        for row in rows:
-            if len(row) != len(columns):
-                raise ValueError(f"a row of {len(row)} fields")
-            float(row[1] or math.nan)
-            yield row, offset
-    except (csv.Error, ValueError) as error:
-        if str(error) != "unexpected end of data":  # torn within quotes
-            raise InputError(
-                f"{path} should be a CSV in UTF-8 with the columns {','.join(columns)}. "
-                f"Received, up to byte {offset}: {error}"
-            ) from error
-
-
-def _short(value: object) -> str:
+def in_short(value: object) -> str:
+    """A fact as an error shows it."""
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -11,7 +11,7 @@ import pandas as pd
 from koniq.ground import InputError, tables
 from koniq.ground import facts as ground_facts
 from koniq.ground.built import install
-from koniq.scoring import score_file
+from koniq.scoring import lines, score_file
 from koniq.scoring.taken import taken
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ScoreTable:
     @property
     def has_intervals(self) -> bool:
         """Whether there are MOS_low and MOS_high, the ends of the scores' intervals."""
-        return {*score_file.INTERVAL} <= {*self.frame}
+        return {*lines.INTERVAL} <= {*self.frame}
 
     def timed(self) -> pd.DataFrame:
         """The scored rows' MOS, and when their pictures were taken: time, day, see `koniq.scoring.taken.taken`."""
@@ -158,7 +158,7 @@ def read(path: Path, column: str = "") -> pd.DataFrame:
         {
             "image_path": tables.separated(table[name]),
             "MOS": mos.where(ok),
-            "status": status.where(status != "", np.where(ok, "ok", score_file.NO_SCORE)),
+            "status": status.where(status != "", np.where(ok, "ok", lines.NO_SCORE)),
             "width": 0,
             "height": 0,
             "error": error.where(ok | (error != ""), "the score is " + given),

@@ -144,6 +144,40 @@ def test_a_list_that_another_program_saved(data, tmp_path):
     assert paths == [tmp_path / name for name in ("2016/a.jpg", "é.jpg", "c.jpg")]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        "image_path,id\n2016\\a.jpg,1\né.jpg,2\n".encode("utf-16"),
+        "sep=;\r\nimage_path ;id\r\n\r\na;1\r\n;\r\né\r\nb;2;;\r\n".encode("utf-8-sig"),
+        b"\n\n id\timage_path\n1\ta,\n",
+        b'image_path,id\n"a\r\nb, ""c""\n",1\n\xe9.jpg,2\n\n',
+        b"image_path\n\na\n",
+        *(
+            b"",
+            b"\n\n",
+            b"image_path,id\na,1,2\n",
+            b'image_path\n"a\n',
+            b"image_path,image_path\na,b\n",
+            b"image_path\na\0b\n",
+        ),
+        "image_path\na\n".encode("utf-16")[:-1],
+    ],
+)
+def test_a_table_read_a_row_at_a_time_is_the_same(data, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(data)
+
+    def said(work):
+        try:
+            return work()
+        except InputError as error:
+            return str(error)
+
+    whole = said(lambda: tables.read(path, any_bytes=True))
+    rows = said(lambda: list(tables.streamed(path, any_bytes=True)))
+    assert rows == (whole if isinstance(whole, str) else [[*whole], *whole.to_numpy().tolist()])
+
+
 def test_a_backslash_and_a_byte_in_a_name_stay_what_they_are_where_there_is_such_a_file(tmp_path):
     (tmp_path / "2016").mkdir()
     names = ["2016\\a.jpg", "2016/a.jpg", os.fsdecode(b"\xe9.jpg"), "é.jpg"]

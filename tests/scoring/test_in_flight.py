@@ -165,7 +165,7 @@ def test_names_are_known_before_they_are_handed_out_and_forgotten_once_they_have
 def test_suspects_stay_until_they_have_a_row(tmp_path):
     out = tmp_path / "out.csv"
     first = journal(out)
-    first._write([3, 40, 90])
+    first._write([first.items[number].name for number in (3, 40, 90)])
     for scored, expected in ((0, {3, 40, 90}), (4, {40, 90}), (41, {90}), (91, set())):
         with journal(out) as again:
             for _ in range(scored):

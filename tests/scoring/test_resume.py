@@ -250,7 +250,7 @@ def test_killed_while_rows_are_replaced_nothing_is_lost(tmp_path, retry):
         ).replace(b"\x00", b"\n")
     command = [sys.executable, str(MEAN), "--out", str(out), str(folder)] + (["--retry"] if retry else [])
     scored = []
-    for _ in range(5):
+    while len(set(scored)) < 4 and len(scored) < 15:  # a machine full of other work may get nowhere before a kill
         inode = out.stat().st_ino
         with subprocess.Popen(
             command,

@@ -122,7 +122,7 @@ def test_an_input_named_twice_has_two_rows(tmp_path):
         assert [item for _, item in todo(file, inputs).new] == inputs[1:]
         file.append(Score("b.jpg", 2))
         file.append(Score("a.jpg", 1))
-        assert todo(file, inputs).new == []
+        assert not todo(file, inputs).new
 
 
 @pytest.mark.parametrize(("key", "value"), [("weights", "abd"), ("resize", "nearest"), ("calibrated_on", "x")])
