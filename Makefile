@@ -5,6 +5,7 @@
 # make test-portable  those of them that hang on how a processor rounds, again as older processors would
 # make demo-train KonCept512 trained from random weights, tested, and let loose on a lifelog   (SEED=1), 6 minutes and more
 # make test-long  the tests that take longer, or repeat what others show at another setting
+# make test-cluster  those that start Ray: on this machine, and on three that it pretends to be, of which one is killed
 # make kuti       .venv-kuti, in which koncept512_train_with_kuti.py runs: kuti is of 2020, and needs Keras 2
 # make test-kuti  the tests of it
 # make wheel      dist/koniq-*.whl: what `pip install .` installs
@@ -25,7 +26,7 @@ FROM_RANDOM := --dataset sample --weights try-imagenet --input-size 76 100 --bat
 	--loss plcc --momentum 0.9 \
 	--epochs 3 1 --learning-rates 5e-4 1e-4 --seed $(SEED) --run demo-train/koncept512 --overwrite
 
-.PHONY: demo demo-train card test test-portable test-long kuti test-kuti wheel clean
+.PHONY: demo demo-train card test test-portable test-long test-cluster kuti test-kuti wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core
@@ -79,20 +80,23 @@ demo-train: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(PYTEST) --durations=10 -m "not long" $(SIDE_BY_SIDE) $(TESTS)
+	$(PYTEST) --durations=10 -m "not long and not cluster" $(SIDE_BY_SIDE) $(TESTS)
 	KERAS_BACKEND=torch $(PYTEST) --durations=5 -m any_backend $(SIDE_BY_SIDE) $(TESTS)
 
 # oneDNN (in TensorFlow, PyTorch and OpenVINO) and OpenVINO's own kernels stop at AVX2, PyTorch's at AVX2 and then below;
 # TensorFlow works with oneDNN, as it does by itself where a processor has AVX-512, and then without.
 OLDER := ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2
-NUMERICAL := $(PYTEST) --durations=10 -m "numerical and not long" $(SIDE_BY_SIDE) $(TESTS)
+NUMERICAL := $(PYTEST) --durations=10 -m "numerical and not long and not cluster" $(SIDE_BY_SIDE) $(TESTS)
 
 test-portable: .venv/test
 	$(OLDER) ATEN_CPU_CAPABILITY=avx2 TF_ENABLE_ONEDNN_OPTS=1 $(NUMERICAL)
 	$(OLDER) ATEN_CPU_CAPABILITY=default TF_ENABLE_ONEDNN_OPTS=0 $(NUMERICAL)
 
 test-long: .venv/test
-	$(PYTEST) --durations=10 -m long $(SIDE_BY_SIDE) $(TESTS)
+	$(PYTEST) --durations=10 -m "long and not cluster" $(SIDE_BY_SIDE) $(TESTS)
+
+test-cluster: .venv/test
+	$(PYTEST) --durations=10 -m cluster tests/scoring/test_in_ray.py
 
 kuti: .venv-kuti/core
 

@@ -149,6 +149,11 @@ NOT_RUN = {
     ),
     "lifelog_predict.py --rules study --columns study --weights koncep512-trained-model.h5 --out original.csv": LSC21,
     "lifelog_predict.py --rules study --columns study --weights my_run --no-calibrate --out own.csv": LSC21,
+    "koniq ray my_photos --out my_photos.csv": "starts Ray: tests/scoring/test_in_ray.py has the same",
+    "koniq ray my_photos --out my_photos.csv --address auto": "needs a cluster",
+    "koniq ray my_photos --out my_photos.csv --address head:6379 --machines 16": "needs a cluster",
+    "sbatch examples/slurm_ray.sh my_photos my_photos.csv": "needs SLURM: tests/scoring/test_in_ray.py runs the file",
+    "sbatch --nodes 16 examples/slurm_ray.sh list.csv my_photos.csv --weights my_run": "needs SLURM",
     "benchmarks.lifelog": MEASURES,
     "benchmarks.lifelog --out results/speed.csv": MEASURES,
     "benchmarks.fit": MEASURES,
@@ -162,7 +167,10 @@ NOT_RUN = {
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,
     "benchmarks.engines koniq/images/live_500x500 --weights my_run": MEASURES,
-    **dict.fromkeys(("make demo", "make test", "make test-portable", "make test-long", "make demo-train"), ITSELF),
+    **dict.fromkeys(
+        ("make demo", "make test", "make test-portable", "make test-long", "make test-cluster", "make demo-train"),
+        ITSELF,
+    ),
     **dict.fromkeys(("make kuti", "make test-kuti"), KUTI),
     "make card": OURS,
     "make wheel": "builds what tests/test_wheel.py builds",
@@ -314,6 +322,14 @@ def parsed_by_torchrun(words):
     return of_torch.training_script, *of_torch.training_script_args
 
 
+def parsed_by_sbatch(words):
+    """What examples/slurm_ray.sh makes of its words."""
+    at = next(number for number, word in enumerate(words) if word.endswith(".sh"))
+    assert (ROOT / words[at]).is_file()
+    pictures, out, *more = words[at + 1 :]
+    return ("koniq", "ray", pictures, "--out", out, "--address", "head:20001", "--machines", "4", *more)
+
+
 @pytest.mark.parametrize("words", EVERY)
 def test_every_command_is_taken_by_its_own_parser(words):
     if words[0] == "make":
@@ -324,6 +340,8 @@ def test_every_command_is_taken_by_its_own_parser(words):
         return door.main([])
     if words[0] == "torchrun":
         words = parsed_by_torchrun(words[1:])
+    if words[0] == "sbatch":
+        words = parsed_by_sbatch(words[1:])
     module, arguments = module_of(words)
     if words[0].startswith("benchmarks.") and not arguments:
         return None  # named, not called

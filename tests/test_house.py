@@ -25,7 +25,7 @@ FILES = {
     **{room: sorted((ROOT / room.replace(".", "/")).glob("*.py")) for room in FLOORS[:-1]},
     "scripts": SCRIPTS,
 }
-FRAMEWORKS = {"keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti"}
+FRAMEWORKS = {"keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti", "ray"}
 HIDDEN = {"images", "metadata", "models", "logs"}  # folders of koniq that git does not see: data, not rooms
 METHOD = 30  # lines of a script below its settings
 EXPORTS = 12  # names of a room

@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "select": ("select", "the pictures with a score at or above a threshold, as a CSV"),
         "compare": ("compare", "two CSVs of scores: how far two models agree"),
         "merge": ("merge", "CSVs of scores from several machines, made one"),
+        "ray": ("ray", "scores by several machines, through Ray"),
     },
     "Models": {
         "test": ("test", "a network tested on a rated data set"),

@@ -25,12 +25,12 @@ class InFlight(Collection[Item], Generic[Item]):
 
     Each has its image_path as `name`. `suspects` are those among them that an earlier run was at when it was killed.
     The file is an aid: a run that cannot write it goes on. A context manager; however it is left, no process was
-    killed, and nothing is kept but the suspects that still have no row.
+    killed, and nothing is kept but the suspects that still have no row. also: names of more suspects.
     """
 
-    def __init__(self, out: Path, items: Collection[Item]):
+    def __init__(self, out: Path, items: Collection[Item], also: Collection[str] = ()):
         self.path, self.items = path_of(out), items
-        kept = set(_read(self.path))
+        kept = {*_read(self.path), *also}
         self._suspects = [(number, item) for number, item in enumerate(items) if item.name in kept] if kept else []
         self.suspects = frozenset(item for _, item in self._suspects)
         self._out: deque[tuple[int, str]] = deque()  # handed out: number and name
@@ -76,6 +76,11 @@ class InFlight(Collection[Item], Generic[Item]):
         else:
             with contextlib.suppress(OSError):
                 self.path.unlink()
+
+
+def left_in(folder: Path) -> set[str]:
+    """What all processes that write into a folder are at, or were when they were killed."""
+    return {name for path in folder.glob(".*.inflight") for name in _read(path)}
 
 
 def _read(path: Path) -> Iterator[str]:

@@ -251,10 +251,10 @@ class Scorer:
         if self.intervals and columns != "all":
             raise InputError(f"intervals should go with columns=all. Received: columns={columns}")
         chosen = "intervals" if self.intervals else columns
-        scorer = self if overwrite else self._as_begun(Path(out))
+        scorer = self if overwrite else self.as_begun(Path(out))
         return lifelog.score(_inputs(pictures), scorer, Path(out), overwrite, retry, chosen, progress)
 
-    def _as_begun(self, out: Path) -> "Scorer":
+    def as_begun(self, out: Path) -> "Scorer":
         """What goes on with the CSV `out` by the rules that it was begun with, unless others were told."""
         begun = facts_beside(out) if out.is_file() else {}
         rules, now = ((FORMER | facts)["rules"] for facts in (begun, self.facts))
@@ -264,6 +264,16 @@ class Scorer:
             raise InputError(f"{out} was begun by the rules {rules!r}, which this version does not know")
         LOG.info(f"Pictures are decoded by the rules {rules}, as {out} was begun; a new file is by {NEWEST}")
         return self.changed(rules=rules)
+
+    def recipe(self) -> dict[str, object]:
+        """What `load` takes for the same scores on another machine: nothing is left to what that machine has.
+
+        Raises InputError for int8, which is calibrated where it scores.
+        """
+        if self.plan.precision == "int8":
+            raise InputError("precision should be another where several machines score. Received: precision=int8")
+        settled = {"engine": self.plan.engine, "precision": self.plan.precision, "rules": self.facts["rules"]}
+        return {**self._how, **settled, "weights": str(self._plan.weights.resolve()), "int8_pictures": ()}
 
     def run(
         self,
