@@ -360,7 +360,7 @@ def flags() -> frozenset[str]:
         if path.stem not in ("processes", "recorded")
     ]
     kinds = [importlib.import_module(name).Settings for name in modules]
-    names = {"help", "quiet", "version"}
+    names = {"help", "quiet", "version", "max_restarts", "nnodes"}  # the last two are torchrun's
     while kinds:
         kind = kinds.pop()
         hints = get_type_hints(kind)
