@@ -18,7 +18,7 @@ from store import BUCKET, s3, silent
 
 from koniq.ground import InputError, RunStopped, built
 from koniq.pictures import faults, in_fsspec, inputs, store_faults, stores
-from koniq.scoring import in_flight, score_file
+from koniq.scoring import in_flight, merging, score_file
 from koniq.scoring.scorer import Scorer
 
 fsspec = pytest.importorskip("fsspec")
@@ -235,6 +235,21 @@ def test_what_is_written_is_not_fetched_again_and_what_was_edited_is(store, disk
     fetched.clear()
     write(f"{URL}/2016/08/one.jpg", out)  # by its whole address it is the same picture
     assert fetched == []
+
+
+def test_shards_of_a_folder_merge_into_the_rows_of_the_whole(store, disk, tmp_path, fetched):
+    store.put_folder(disk, "life/")
+    write(URL, tmp_path / "whole.csv")
+    fetched.clear()
+    parts = [tmp_path / f"part_{number}.csv" for number in (1, 2, 3)]
+    for number, out in enumerate(parts, 1):
+        Scorer(MeanPlan()).write(inputs.of([URL], shard=f"{number}/3"), out)
+    assert len(fetched) == len({*fetched}) == len(score_file.read(tmp_path / "whole.csv"))
+    merging.merge(parts, tmp_path / "all.csv", inputs.of([URL]))
+    assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    fetched.clear()
+    write(URL, tmp_path / "all.csv")
+    assert not fetched
 
 
 def test_a_missing_picture_that_is_there_now_is_scored(store, disk, tmp_path):
