@@ -132,11 +132,15 @@ class Figures:
         return [] if self.table is None else sorted(set(self.table.device))
 
 
-def duration(hours: float) -> str:
-    """Hours in the words that suit them: minutes, hours, or years of one core."""
+def duration(hours: float, unit: str = "") -> str:
+    """Hours in the words that suit them: seconds, minutes, or hours, which are called `unit`."""
     if hours < 1:
-        return f"{hours * 60:.0f} minutes" if hours * 60 >= 1 else f"{hours * 3600:.0f} seconds"
-    return f"{hours:,.1f}" if hours < 100 else f"{hours:,.0f}"
+        for each, name in ((60, "minute"), (3600, "second")):
+            if hours * each >= 0.995:
+                count = round(hours * each)
+                return f"{count} {name}{'s' if count > 1 else ''}"
+        return "under a second"
+    return (f"{hours:,.1f}" if hours < 100 else f"{hours:,.0f}") + unit
 
 
 def size(count: float) -> str:
@@ -201,13 +205,20 @@ class Step:
     bound: str
 
 
+RAY = "Ray, one machine"
 MEASURED = "10,000,000 rows"  # that lists were of when they were gone on with and merged
 STEPS = (
     Step("append", "rows", "rows appended to the CSV as they are scored", "a core"),
     Step("going on", MEASURED, "rows looked up in the CSV when it is gone on with", "a core; 160 bytes a row of disk"),
     Step("merge", MEASURED, "rows of shards merged, in the order of names", "a core"),
     Step("merge in the order of a list", MEASURED, "rows of shards merged, in the order of a list", "a core"),
-    Step("store", "pictures read from S3 (moto, loopback)", "pictures fetched and decoded, 16 threads", "decoding"),
+    Step(
+        "store",
+        "pictures read from S3 (moto, loopback)",
+        "pictures fetched from a store and decoded",
+        "decoding, and here the server beside it",
+    ),
+    Step(RAY, "koncept_lite, 1,200 pictures, with its start", "pictures scored through Ray", "the network; starting"),
     Step("export", "rows", "rows written as Parquet", "two cores"),
     Step("report", "rows", "rows of Parquet in a report", "memory: 55 bytes a row"),
     Step("select", "rows", "rows of Parquet selected from", "two cores"),
@@ -223,7 +234,7 @@ def steps_table(figures: Figures, counts: Sequence[int]) -> str:
         if found is None:
             lines.append([step.title, NONE, *("" for _ in counts), step.bound])
         else:
-            times = [duration(count / found.value / 3600) for count in counts]
+            times = [duration(count / found.value / 3600, " hours") for count in counts]
             lines.append([step.title, f"{found.value:,.0f}", *times, step.bound])
     return markdown_table(["", "a second", *(named(count) for count in counts), "bound by"], lines)
 
@@ -233,8 +244,8 @@ def memory_table(figures: Figures) -> str:
     if figures.table is None:
         return NONE
     rows = figures.table[figures.table.unit == "MiB"]
-    lines = [[row.step, row.case, f"{row.value:,.0f}", row.device] for row in rows.itertuples()]
-    return markdown_table(["", "", "MiB", "machine"], lines)
+    lines = [[row.case, f"{row.value:,.0f}", row.device] for row in rows.itertuples()]
+    return markdown_table(["", "MiB", "machine"], lines)
 
 
 def network_table(found: Iterable[Rate], figures: Figures) -> str:

@@ -76,13 +76,15 @@ def test_storage_and_network_follow_from_the_bytes_of_a_picture(tmp_path):
 def test_a_step_takes_what_its_rate_says(tmp_path, monkeypatch):
     monkeypatch.setattr(scale, "STEPS", (scale.Step("merge", "rows", "merged", "the disk"),))
     table = figures(tmp_path / "scale.csv", ("merge", "rows", 50_000, "rows/s"))
-    assert "| merged | 50,000 | 1.0 | the disk |" in scale.steps_table(scale.Figures(table), (180_000_000,))
+    assert "| merged | 50,000 | 1.0 hours | the disk |" in scale.steps_table(scale.Figures(table), (180_000_000,))
 
 
 @pytest.mark.parametrize(
     ("hours", "said"),
     [
-        (0.5 / 3600, "0 seconds"),
+        (0.4 / 3600, "under a second"),
+        (1 / 3600, "1 second"),
+        (59.9 / 3600, "1 minute"),
         (0.01, "36 seconds"),
         (0.5, "30 minutes"),
         (1, "1.0"),
