@@ -17,6 +17,7 @@ from koniq.commands.choices import How
 from koniq.ground import InputError
 from koniq.ground.built import install
 from koniq.ground.log import LOG
+from koniq.ground.machine import native_silence
 from koniq.network import find_or_default
 from koniq.pictures.apart import Apart
 from koniq.pictures.faults import Place
@@ -63,4 +64,5 @@ def main(s: Settings) -> None:
         LOG.info(f"Scores by {server.model}")
         if made:
             LOG.info(f"Requests have to bring the token: Authorization: Bearer {token}")
-        Running(application(server), taken, ready).serve_there()
+        with native_silence():
+            Running(application(server), taken, ready).serve_there()

@@ -109,6 +109,9 @@ def opened(address: str, width: int = 390, dark: bool = False) -> Iterator[Page]
             size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
             page.call("Emulation.setDeviceMetricsOverride", **size)
             page.call("Page.navigate", url=address)
+            page.until(
+                f"location.href.startsWith({json.dumps(address.partition('#')[0])}) && document.readyState == 'complete'"
+            )
             yield page
         finally:
             process.terminate()
