@@ -3,6 +3,7 @@
 with opened("http://127.0.0.1:8512/") as page: page.choose("#files", [path]); page.until("...", 10)
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -68,6 +69,11 @@ class Page:
             time.sleep(0.05)
         return found
 
+    def photograph(self, png: Path) -> None:
+        """Write the page as it is seen as PNG."""
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        png.write_bytes(base64.b64decode(shot["data"]))
+
     def choose(self, selector: str, files: Sequence[Path]) -> None:
         """Put files into an <input type=file>, as a person chooses them."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
@@ -109,9 +115,8 @@ def opened(address: str, width: int = 390, dark: bool = False) -> Iterator[Page]
             size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
             page.call("Emulation.setDeviceMetricsOverride", **size)
             page.call("Page.navigate", url=address)
-            page.until(
-                f"location.href.startsWith({json.dumps(address.partition('#')[0])}) && document.readyState == 'complete'"
-            )
+            here = json.dumps(address.partition("#")[0])
+            page.until(f"location.href.startsWith({here}) && document.readyState == 'complete'")
             yield page
         finally:
             process.terminate()

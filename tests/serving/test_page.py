@@ -49,9 +49,9 @@ def test_pictures_are_chosen_and_dropped_and_each_says_how_it_stands(scorer, fol
         expected = {name: scorer(str(folder / name)) for name in ("one.jpg", "two.jpg", ODD)}
         for name, score in expected.items():
             (card,) = (card for card in cards if name in card)
-            shown = float(re.search(r"^(\d+\.\d)$", card, re.MULTILINE)[1])
+            shown = float(re.search(r"^(-?\d+\.\d)$", card, re.MULTILINE)[1])
             assert shown == pytest.approx(score.mos, abs=0.06)
-            ends = [float(end) for end in re.search(r"90 % interval: (\d+\.\d) to (\d+\.\d)", card).groups()]
+            ends = [float(end) for end in re.search(r"90 % interval: (-?\d+\.\d) to (-?\d+\.\d)", card).groups()]
             assert ends == pytest.approx([score.low, score.high], abs=0.06)
             above = int(re.search(r"above (\d+) % of LIVE In the Wild", card)[1])
             assert above == pytest.approx(table.percentile(score.mos), abs=0.6)
@@ -63,7 +63,7 @@ def test_pictures_are_chosen_and_dropped_and_each_says_how_it_stands(scorer, fol
         assert page.value("document.querySelectorAll('#scored svg .bin').length") == 150
         page.value("document.querySelector('#sort').click()")
         cards = page.value(CARDS)
-        numbers = [float(found[1]) for card in cards if (found := re.search(r"^(\d+\.\d)$", card, re.MULTILINE))]
+        numbers = [float(found[1]) for card in cards if (found := re.search(r"^(-?\d+\.\d)$", card, re.MULTILINE))]
         assert numbers == sorted(numbers, reverse=True)
         assert page.value("document.querySelectorAll('#scored img[src=x]').length") == 0
         assert page.value(WIDE)
