@@ -111,6 +111,8 @@ def test_what_cannot_be_a_request_is_told_why(client, files):
     def sent(body, kind):
         return client.ask("POST", "/v1/score", body, Content_Type=kind)
 
+    end = body[body.rindex(b"--" + kind.partition("boundary=")[2].encode()) :]
+    field = end[: -len(b"--\r\n")] + b'\r\nContent-Disposition: form-data; name="x"\r\n\r\n\r\n'
     answers = {
         "urlencoded": (client.raw(picture, "application/x-www-form-urlencoded"), 415),
         "gzip": (client.raw(picture, Content_Encoding="gzip"), 415),
@@ -130,6 +132,8 @@ def test_what_cannot_be_a_request_is_told_why(client, files):
         "another boundary": (sent(body, f"{kind}x"), 400),
         "cut off": (sent(body[:-30], kind), 400),
         "no name": (sent(body.replace(b'name="files"; ', b""), kind), 400),
+        "many fields": (sent(b"".join(field for _ in range(17)) + end, kind), 400),
+        "a long field": (sent(field[:-2] + bytes(1_100_000) + b"\r\n" + end, kind), 400),
         "another method": (client.get("/v1/score"), 405),
         "another address": (client.get("/../etc/passwd"), 404),
     }

@@ -75,6 +75,18 @@ def test_pictures_are_chosen_and_dropped_and_each_says_how_it_stands(scorer, fol
 
 
 @pytest.mark.slow
+def test_what_finds_no_room_is_sent_again(folder):
+    small = koniq.load("koncept_lite", **SMALL)
+    with answering(small, queue=1, max_pictures=1, wait_ms=150) as client:
+        with opened(f"http://127.0.0.1:{client.port}/") as page:
+            page.until("document.querySelector('#table').textContent")
+            page.choose("#files", [folder / "one.jpg", folder / "two.jpg", folder / ODD])
+            page.until(DONE.format(3))
+            assert page.value("document.querySelectorAll('#scored svg').length") == 3
+        assert 'koniq_requests_total{code="429"}' in client.get("/metrics").body.decode()
+
+
+@pytest.mark.slow
 def test_a_token_is_asked_for_once_and_is_in_no_address(folder):
     small = koniq.load("koncept_lite", **SMALL)
     with answering(small, TOKEN, Table(reason="Where it stands is not known.")) as client:
