@@ -95,8 +95,21 @@ RUN_LONG = {  # of make test-long
 LSC21 = "needs the lifelog of LSC'21"
 KONIQ10K, HOST = "needs KonIQ-10k, or another data set that is not here", "needs hosts on the web"
 HOURS, KUTI, ITSELF = "takes an hour or more", "needs the environment of kuti", "other tests, or the user, run it"
+SERVES = "does not end: tests/serving/test_load.py runs it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
-EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray")
+EXTRAS = (
+    "tensorflow",
+    "torch",
+    "onnx",
+    "int8",
+    "lite",
+    "photographs",
+    "heif,raw,jxl",
+    "stores,gcs",
+    "tables",
+    "ray",
+    "serve",
+)
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
     "koncept512_train.py --batch-size 4 --loss plcc": KONIQ10K,
@@ -156,6 +169,9 @@ NOT_RUN = {
     "koniq ray my_photos --out my_photos.csv --address head:6379 --machines 16": "needs a cluster",
     "sbatch examples/slurm_ray.sh my_photos my_photos.csv": "needs SLURM: tests/scoring/test_in_ray.py runs the file",
     "sbatch --nodes 16 examples/slurm_ray.sh list.csv my_photos.csv --weights my_run": "needs SLURM",
+    "koniq serve": SERVES,
+    "koniq serve --intervals --port 8600": SERVES,
+    "koniq serve --host 0.0.0.0": SERVES,
     "benchmarks.lifelog": MEASURES,
     "benchmarks.lifelog --out results/speed.csv": MEASURES,
     "benchmarks.fit": MEASURES,
@@ -181,7 +197,20 @@ NOT_RUN = {
             *("pip install .", *(f"pip install '.[{extra}]'" for extra in EXTRAS)),
             *(
                 f"pip install -r requirements-{name}.txt"
-                for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "ray")
+                for name in (
+                    "int8",
+                    "onnx",
+                    "torch",
+                    "lite",
+                    "heif",
+                    "raw",
+                    "jxl",
+                    "stores",
+                    "gcs",
+                    "tables",
+                    "ray",
+                    "serve",
+                )
             ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
             "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",

@@ -17,7 +17,7 @@ ROOMS = tuple(
     f"koniq.{room}"
     for room in (
         *("ground", "network", "data", "measure", "pictures", "fetch", "engines", "scoring"),
-        *("reports", "evaluation", "training", "study", "commands"),
+        *("reports", "evaluation", "training", "study", "serving", "commands"),
     )
 )
 FLOORS = ("ku", *ROOMS, "koniq", "scripts")
@@ -26,6 +26,7 @@ FILES = {
     "scripts": SCRIPTS,
 }
 FRAMEWORKS = {"keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti", "ray"}
+FRAMEWORKS |= {"fastapi", "pydantic", "starlette", "uvicorn"}
 HIDDEN = {"images", "metadata", "models", "logs"}  # folders of koniq that git does not see: data, not rooms
 METHOD = 30  # lines of a script below its settings
 EXPORTS = 12  # names of a room
@@ -87,6 +88,9 @@ TESTED_IN = {
     "scoring/lines": "scoring/test_score_file",
     "scoring/score": "scoring/test_score_file",
     "scoring/taken": "reports/test_lifelog_report",
+    "serving/in_pydantic": "serving/test_in_fastapi",
+    "serving/in_starlette": "serving/test_in_fastapi",
+    "serving/in_uvicorn": "serving/test_in_fastapi",
     "study/recipes": "study/test_matrix",
     "study/report": "study/test_matrix",
     "study/results": "study/test_matrix",

@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("compare", "two CSVs of scores: how far two models agree"),
         "merge": ("merge", "CSVs of scores from several machines, made one"),
         "ray": ("ray", "scores by several machines, through Ray"),
+        "serve": ("serve", "a page and an API that score pictures"),
     },
     "Models": {
         "test": ("test", "a network tested on a rated data set"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,7 @@ from koniq.ground import RunStopped
 from koniq.ground.paths import ROOT
 from koniq.ground.urls import Remote
 from koniq.network import KONCEPT512, Network
-from koniq.pictures.decoding import Opened, decode
+from koniq.pictures.decoding import Opened, Picture, decode
 from koniq.pictures.faults import Place
 from koniq.pictures.room import MEGAPIXELS, ROOM
 
@@ -33,15 +34,15 @@ class Apart:
         self._process: subprocess.Popen | None = None
         self._one = threading.Lock()
 
-    def decode(self, path: Path) -> Opened:
-        """As `decode` here; a picture that ends the process twice, or takes too long, is unreadable."""
+    def decode(self, path: Picture) -> Opened:
+        """As `decode` here, of what can be pickled; what ends the process twice, or takes too long, is unreadable."""
         with self._one, ROOM.entered(alone=True):
             for _ in range(2):  # twice, for the system may end a process that it has no memory for on any picture
                 found, cause = self._ask(path)
                 if isinstance(found, RunStopped):
                     raise found
                 if found:
-                    if found.pixels is not None and not isinstance(path, Remote):
+                    if found.pixels is not None and isinstance(path, str | PathLike) and not isinstance(path, Remote):
                         self.place.opened = path, os.stat(path).st_dev  # noqa: PTH116
                     return found
                 if not cause:
@@ -49,7 +50,7 @@ class Apart:
         error = f"decoding it ended the process ({cause})" if cause else f"decoding it took over {self.limit:g} s"
         return Opened(status="unreadable", error=error)
 
-    def _ask(self, path: Path) -> tuple[Opened | RunStopped | None, str]:
+    def _ask(self, path: Picture) -> tuple[Opened | RunStopped | None, str]:
         """What the process says of a picture, or else None and how it ended: "" if it was for taking too long."""
         process = self._process = self._process or self._started()
         late = threading.Event()
