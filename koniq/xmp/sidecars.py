@@ -1,7 +1,7 @@
 """Where the sidecar of a picture lies, and what rating programs keep for it.
 
-Two ways to name one are in use: IMG.ext.xmp (darktable, digiKam, immich), and IMG.xmp (Lightroom, of RAW alone), which a
-RAW picture and a JPEG of one name would share.
+Two ways to name one are in use: IMG.ext.xmp (darktable, digiKam, immich), and IMG.xmp (Lightroom, of RAW alone), which
+a RAW picture and a JPEG of one name would share.
 """
 
 import math

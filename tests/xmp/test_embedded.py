@@ -74,9 +74,10 @@ def test_a_picture_without_has_none(tmp_path, name):
 def test_what_is_no_picture_has_none_or_is_refused(tmp_path, data):
     (tmp_path / "a.jpg").write_bytes(data)
     try:
-        assert embedded(tmp_path / "a.jpg") is None
-    except XmpError as error:
-        assert "ends within" in str(error)
+        found = embedded(tmp_path / "a.jpg")
+    except XmpError:
+        found = None
+    assert found is None
 
 
 @pytest.mark.parametrize(("name", "made"), [("a.jpg", jpeg), ("a.png", png), ("a.dng", tiff), ("a.cr3", cr3)])

@@ -78,7 +78,8 @@ def test_odd_ways_to_write_an_element(before, after):
 
 
 def test_odd_ways_to_write_an_attribute():
-    text = f"<rdf:RDF {RDF}><rdf:Description a='>' xmlns:a=\"{packets.XMP}\"\n a:Label='\"/>'\ta:Rating = '&#x33;' /></rdf:RDF>"
+    tag = f"<rdf:Description a='>' xmlns:a=\"{packets.XMP}\"\n a:Label='\"/>'\ta:Rating = '&#x33;' />"
+    text = f"<rdf:RDF {RDF}>{tag}</rdf:RDF>"
     assert values(text.encode(), RATING, Name(packets.XMP, "Label")) == ["3", '"/>']
     assert edited(text.encode(), rating="4") == text.replace("&#x33;", "4").encode()
 

@@ -15,6 +15,21 @@ from koniq.xmp import tagging
 
 ROWS = [("a.jpg", 20.0), ("b.jpg", 40.5), ("sub/c.jpg", 80.25), ("broken.jpg", "unreadable", "it is cut off")]
 
+CONFIG = """
+%Image::ExifTool::UserDefined::koniq = (
+    GROUPS => { 0 => 'XMP', 1 => 'XMP-koniq', 2 => 'Image' },
+    NAMESPACE => { 'koniq' => 'NAMESPACE_URI' },
+    WRITABLE => 'string',
+    score => { Name => 'KoniqScore', Writable => 'real' },
+);
+%Image::ExifTool::UserDefined = (
+    'Image::ExifTool::XMP::Main' => {
+        koniq => { SubDirectory => { TagTable => 'Image::ExifTool::UserDefined::koniq' } },
+    },
+);
+1;
+"""
+
 
 @pytest.fixture
 def photos(tmp_path):
@@ -75,19 +90,7 @@ def test_exiftool_reads_score_interval_model_and_rating(photos):
 
 
 def test_exiftool_reads_them_by_a_table_of_ours_and_writes_what_we_read_again(photos, tmp_path):
-    (tmp_path / "config").write_text(
-        f"""%Image::ExifTool::UserDefined::koniq = (
-    GROUPS => {{ 0 => 'XMP', 1 => 'XMP-koniq', 2 => 'Image' }},
-    NAMESPACE => {{ 'koniq' => '{xmp.NAMESPACE}' }},
-    WRITABLE => 'string',
-    score => {{ Name => 'KoniqScore', Writable => 'real' }},
-);
-%Image::ExifTool::UserDefined = (
-    'Image::ExifTool::XMP::Main' => {{ koniq => {{ SubDirectory => {{ TagTable => 'Image::ExifTool::UserDefined::koniq' }} }} }},
-);
-1;
-"""
-    )
+    (tmp_path / "config").write_text(CONFIG.replace("NAMESPACE_URI", xmp.NAMESPACE))
     assert run(photos, "--rating", "percentile", "--write") == 0
     sidecar = photos / "a.jpg.xmp"
     assert exiftool.run("-config", tmp_path / "config", "-s3", "-KoniqScore", sidecar).strip() == "20"
