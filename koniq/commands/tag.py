@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import tyro
 
 from koniq.ground import InputError
@@ -65,7 +66,7 @@ def main(s: Settings) -> int | None:
     return UNSCORED if outcome.failed else None
 
 
-def _cuts(s: Settings, mos) -> Four | list[float] | None:
+def _cuts(s: Settings, mos: np.ndarray) -> Four | list[float] | None:
     """Where stars begin, as scores; None: none are given."""
     if s.rating != "none" and s.cuts is not None:
         raise InputError("One of --rating percentile and --cuts should be given. Received: both")

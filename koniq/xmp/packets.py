@@ -129,7 +129,7 @@ class Packet:
         """An rdf:Description of its own for what is not there yet, after the last one, about the same."""
         line = b"\r\n" if b"\r\n" in self.text else b"\n"
         at = self._nodes[-1].stop if self._nodes else self._rdf.stop
-        indent = re.search(rb"[ \t]*\Z", self.text[: self._nodes[0].start])[0] if self._nodes else b"  "
+        indent = self._indent(self._nodes[0].start) if self._nodes else b"  "
         inner = line + indent + b" "
         uris = dict.fromkeys(name.uri for name in new)
         parts = [b'xmlns:rdf="%s"' % RDF.encode()] if not self._binds_rdf else []
@@ -141,6 +141,11 @@ class Packet:
             tag = self.text[self._rdf]
             return Edit(at - 2, b"/>", b">" + text + line + b"</" + TAG_NAME.match(tag)[1] + b">")
         return Edit(at, b"", text)
+
+    def _indent(self, at: int) -> bytes:
+        """The blanks that begin the line of a place, if there is nothing else before it."""
+        before = self.text[self.text.rfind(b"\n", 0, at) + 1 : at]
+        return b"" if before.strip(b" \t") else before
 
 
 def applied(text: bytes, edits: Iterable[Edit]) -> bytes:
@@ -279,7 +284,9 @@ class _Reader:
 
     def _before(self, at: int) -> int:
         """Where the white space before a place begins."""
-        return at - len(re.search(rb"\s*\Z", self.text[max(0, at - 1000) : at])[0])
+        while self.text[at - 1 : at].isspace():
+            at -= 1
+        return at
 
 
 def _escaped(value: str) -> bytes:

@@ -230,7 +230,12 @@ def _wanted(wish: Wish, how: Tagging) -> Iterator[tuple[Name, str | None]]:
 def _beginning(picture: Path) -> tuple[bytes, str]:
     """What a new sidecar starts from. Programs that have one look no longer at what is within the picture."""
     if other := sidecars.shared(picture):
-        return sidecars.read(other), OTHER.format(other.name)
+        data = sidecars.read(other)
+        try:
+            Packet(data)
+        except XmpError as error:
+            raise XmpError(f"has a sidecar {other.name} that {error}") from error
+        return data, OTHER.format(other.name)
     within = embedded.whole(picture)
     return (EMPTY, NEW) if within is None else (within, WITHIN)
 
