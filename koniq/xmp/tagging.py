@@ -12,6 +12,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,6 +27,8 @@ from koniq.xmp.packets import EMPTY, NAMESPACE, RATING, Edit, Name, Packet, XmpE
 from ku.files import atomic_path, real_path
 
 SCORE, LOW, HIGH, MODEL = (Name(NAMESPACE, local) for local in ("score", "low", "high", "model"))
+CLOSED = {errno.EACCES, errno.EROFS}  # what is so of a whole folder
+NEW, WITHIN, OTHER, CHANGED = "new", "new, from the XMP within the picture", "new, from {}", "changed"
 PERCENTILES = (10.0, 30.0, 70.0, 90.0)  # at and above each of which there is a star more
 
 
@@ -168,10 +171,6 @@ def _count(outcome: Outcome, change: Change | None, first: int) -> None:
     outcome.counts["unrated"] += change.kept == 0
 
 
-CLOSED = {errno.EACCES, errno.EROFS}  # of a folder
-NEW, WITHIN, OTHER, CHANGED = "new", "new, from the XMP within the picture", "new, from {}", "changed"
-
-
 def _changed(wish: Wish, path: Path, how: Tagging, journal: "_Journal") -> Change:
     """Plan and make a change; where another program writes meanwhile, once more."""
     for _ in range(2):
@@ -182,8 +181,7 @@ def _changed(wish: Wish, path: Path, how: Tagging, journal: "_Journal") -> Chang
             if not os.access(path.parent, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return change
-        if _state(path) == change.seen:
-            journal.make(change)
+        if journal.make(change):
             return change
     raise XmpError(f"{path} is being written by another program, and is left as it is.")
 
@@ -257,6 +255,10 @@ def _state(path: Path) -> tuple | None:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
+class _Meanwhile(Exception):
+    """Another program has written a sidecar since it was read."""
+
+
 class _Journal:
     """The log of changes: a line of JSON each, on the disk before the change is made."""
 
@@ -275,15 +277,22 @@ class _Journal:
             if not self.path.stat().st_size:
                 self.path.unlink()
 
-    def make(self, change: Change) -> None:
-        """Write a change down, and make it. A sidecar of somebody's is on the disk before it is replaced."""
-        with atomic_path(change.path, durable=change.seen is not None) as temporary:
+    def make(self, change: Change) -> bool:
+        """Write a change down, and make it; False, and neither, if the sidecar is no longer the one that was read.
+
+        What takes the place of somebody's sidecar is on the disk before it does.
+        """
+        with suppress(_Meanwhile), atomic_path(change.path, durable=change.seen is not None) as temporary:
             temporary.write_bytes(change.after)
+            if _state(change.path) != change.seen:
+                raise _Meanwhile
             if change.seen:
                 shutil.copymode(change.path, temporary)
             print(json.dumps(_line(change)), file=self.file, flush=True)
             if change.seen:
                 os.fsync(self.file.fileno())
+            return True
+        return False
 
 
 def _line(change: Change) -> dict:
