@@ -314,7 +314,7 @@ def test_the_log_says_what_was_done(photos):
 )
 def test_what_is_given_wrong_is_a_sentence(photos, arguments, why, monkeypatch, capsys):
     monkeypatch.chdir(photos.parent)
-    write_scores("none.csv", [("a.jpg", "unreadable", "why")])
+    write_scores(photos.parent / "none.csv", [("a.jpg", "unreadable", "why")])
     before = contents(photos.parent)
     assert ended("tag", *arguments) == BAD_INPUT
     assert why in capsys.readouterr().err
