@@ -157,7 +157,8 @@ def _by_pillow(file: BinaryIO) -> bytes | None:
         with opened(file) as image:
             found = image.info.get("xmp")
     except ModuleNotFoundError as error:
-        raise XmpError(f"should be looked into for XMP by {error.name}, which is not installed") from error
+        name = str(error.name).partition(".")[0]
+        raise XmpError(f"should be looked into for XMP by {name}, which is not installed") from error
     except Exception:  # plug-ins raise anything
         return None
     return found.encode("utf-8") if isinstance(found, str) else found

@@ -27,8 +27,8 @@ def tiff(path, xmp, order="<"):
     return path
 
 
-def saved(path, xmp):
-    Image.new("RGB", (40, 30)).save(path, xmp=xmp)
+def saved(path, **how):
+    Image.new("RGB", (40, 30)).save(path, **how)
     return path
 
 
@@ -48,8 +48,8 @@ def with_extended(path):
         ("a.png", png),
         ("late.png", lambda path, xmp: png(path, xmp, late=True)),
         ("compressed.png", lambda path, xmp: png(path, xmp, compressed=True)),
-        ("a.webp", saved),
-        ("a.tif", lambda path, xmp: Image.new("RGB", (40, 30)).save(path, tiffinfo={700: xmp})),
+        ("a.webp", lambda path, xmp: saved(path, xmp=xmp)),
+        ("a.tif", lambda path, xmp: saved(path, tiffinfo={700: xmp})),
         ("a.nef", tiff),
         ("a.dng", lambda path, xmp: tiff(path, xmp, ">")),
         ("a.cr3", cr3),

@@ -43,6 +43,13 @@ def photos(tmp_path):
     return folder
 
 
+def scores(photos, rows, **facts):
+    """Another CSV in place of the one that there is."""
+    out = photos.parent / "scores.csv"
+    out.unlink()
+    write_scores(out, rows, **{"roots": [str(photos)]} | facts)
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -80,7 +87,7 @@ def test_sidecars_are_written_a_picture_is_never_touched_and_undo_leaves_no_trac
 
 
 def test_exiftool_reads_score_interval_model_and_rating(photos):
-    write_scores(photos.parent / "scores.csv", [("a.jpg", 20.0, 8.0), ("b.jpg", 40.5, 8.25)], model="m", roots=[])
+    scores(photos, [("a.jpg", 20.0, 8.0), ("b.jpg", 40.5, 8.25)], model="m", roots=[])
     assert run(photos, "--images", photos, "--cuts", 10, 30, 50, 70, "--write") == 0
     a, b = exiftool.tags(photos / "a.jpg.xmp", photos / "b.jpg.xmp")
     ours = {"XMP-koniq:Score": 20, "XMP-koniq:Low": 12, "XMP-koniq:High": 28, "XMP-koniq:Model": "m"}
@@ -93,7 +100,7 @@ def test_exiftool_reads_them_by_a_table_of_ours_and_writes_what_we_read_again(ph
     (tmp_path / "config").write_text(CONFIG.replace("NAMESPACE_URI", xmp.NAMESPACE))
     assert run(photos, "--rating", "percentile", "--write") == 0
     sidecar = photos / "a.jpg.xmp"
-    assert exiftool.run("-config", tmp_path / "config", "-s3", "-KoniqScore", sidecar).strip() == "20"
+    assert exiftool.run("-config", tmp_path / "config", "-s3", "-KoniqScore", sidecar).strip() == "20.0"
     exiftool.run("-config", tmp_path / "config", "-KoniqScore=21", "-Rating=5", "-overwrite_original", sidecar)
     assert xmp.rating(photos / "a.jpg") == 5
     assert run(photos, "--write") == 0  # into what ExifTool wrote, elements all of it
@@ -124,7 +131,7 @@ def test_of_a_sidecar_of_another_program_everything_else_stays(photos, program):
 def test_what_was_within_a_picture_is_in_its_new_sidecar(photos):
     within = packet('xmp:Rating="2" xmp:Label="Red" dc:format="image/png"')
     png(photos / "a.png", within, late=True)
-    write_scores(photos.parent / "scores.csv", [("a.png", 50.0)], roots=[str(photos)])
+    scores(photos, [("a.png", 50.0)])
     assert run(photos, "--write") == 0
     of_picture, of_sidecar = exiftool.tags(photos / "a.png", photos / "a.png.xmp", own=False)
     found = {key: value for key, value in of_picture.items() if key.startswith("XMP")}
@@ -167,7 +174,7 @@ def test_raw_pictures_share_no_sidecar(photos, capsys):
     jpeg(photos / "IMG.jpg")
     (photos / "IMG.xmp").write_text(LIGHTROOM, encoding="utf-8")
     rows = [("IMG.CR3", 10.0), ("IMG.NEF", 20.0), ("IMG.jpg", 30.0), ("./IMG.jpg", 40.0)]
-    write_scores(photos.parent / "scores.csv", rows, roots=[str(photos)])
+    scores(photos, rows)
     assert run(photos, "--write") == UNSCORED
     said = capsys.readouterr().err
     assert "IMG.NEF would share the sidecar of IMG.CR3" in said
@@ -208,7 +215,7 @@ def test_a_sidecar_that_is_none_is_told_and_never_replaced(photos, text, why, ca
 
 def test_pictures_that_are_not_there_are_told(photos, capsys):
     rows = [(f"{number}.jpg", 5.0) for number in range(9)]
-    write_scores(photos.parent / "scores.csv", [*ROWS, *rows], roots=[str(photos)])
+    scores(photos, [*ROWS, *rows])
     assert run(photos, "--write") == UNSCORED
     said = capsys.readouterr().err
     assert "0.jpg is not there." in said
@@ -219,9 +226,7 @@ def test_pictures_that_are_not_there_are_told(photos, capsys):
 def test_a_folder_that_is_read_only_is_told_once_and_the_rest_goes_on(photos, monkeypatch, capsys):
     for number in range(3):
         jpeg(photos / f"{number}.jpg")
-    write_scores(
-        photos.parent / "scores.csv", [*((f"{n}.jpg", 5.0) for n in range(3)), ("sub/c.jpg", 5.0)], roots=[str(photos)]
-    )
+    scores(photos, [*((f"{n}.jpg", 5.0) for n in range(3)), ("sub/c.jpg", 5.0)])
     real = tagging.atomic_path
 
     def closed(path, **how):
@@ -292,7 +297,7 @@ def test_the_log_says_what_was_done(photos):
     assert run(photos, "--cuts", 10, 30, 50, 70, "--overwrite-ratings", "--write", "--log", log) == 0
     a, b, _ = map(json.loads, log.read_text().splitlines())
     assert (a["sidecar"], a["rating"], a["had_rating"]) == (str(photos / "a.jpg.xmp"), 2, 1)
-    assert (b["sidecar"], b["rating"], b["before"]) == (str(photos / "b.jpg.xmp"), None, None)
+    assert (b["sidecar"], b["rating"], b["before"]) == (str(photos / "b.jpg.xmp"), 3, None)
 
 
 @pytest.mark.parametrize(
