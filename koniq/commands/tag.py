@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 import tyro
+from tqdm import tqdm
 
 from koniq.ground import InputError
 from koniq.ground.exits import UNSCORED
@@ -61,7 +62,8 @@ def main(s: Settings) -> int | None:
     roots = [s.images] if s.images else [*about.get("roots", []), str(s.scores.parent)]
     how = Tagging(str(about.get("model") or ""), _cuts(s, mos), s.overwrite_ratings, s.rate_unrated)
     log = s.log or s.scores.with_name(f"{s.scores.stem}_tags.jsonl")
-    outcome = tag(wishes(table, roots), how, log if s.write else None)
+    pictures = tqdm(wishes(table, roots), "sidecars", len(mos), unit="pic", disable=None, leave=False)
+    outcome = tag(pictures, how, log if s.write else None)
     _tell(s, outcome, how, log)
     return UNSCORED if outcome.failed else None
 

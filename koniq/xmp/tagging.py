@@ -70,6 +70,7 @@ class Change:
     after: bytes
     edits: tuple[Edit, ...]
     start: str
+    score: float
     rated: tuple[int | None, int | None] = (None, None)
     kept: int | None = None
 
@@ -79,7 +80,7 @@ class Change:
         rating = f"; xmp:Rating {self.rated[0]}" if self.rated[0] is not None else ""
         had = "" if self.rated[1] is None else f" in place of {self.rated[1]}"
         kept = "" if self.kept is None else f"; its xmp:Rating {self.kept} stays"
-        return f"{self.path}: {self.start}{rating}{had}{kept}"
+        return f"{self.path}: {self.start}; koniq:score {self.score!r}{rating}{had}{kept}"
 
 
 @dataclass
@@ -216,7 +217,7 @@ def planned(wish: Wish, path: Path, how: Tagging) -> Change:
         raise XmpError(f"{path if seen else wish.picture} cannot be read: {error.strerror or error}.") from error
     new = int(wanted[RATING]) if RATING in wanted else None
     rated = (None, None) if new in (None, had) else (new, had)
-    return Change(wish.picture, path, seen, before, after, tuple(edits), start, rated, kept)
+    return Change(wish.picture, path, seen, before, after, tuple(edits), start, wish.score, rated, kept)
 
 
 def _wanted(wish: Wish, how: Tagging) -> Iterator[tuple[Name, str | None]]:

@@ -1,6 +1,7 @@
 """Packets of XMP: properties in both forms, and edits that leave everything else byte for byte."""
 
 import codecs
+import random
 import re
 
 import pytest
@@ -180,6 +181,31 @@ def test_a_value_within_qualifiers_is_read():
     text = '<xmp:Rating rdf:parseType="Resource"><rdf:value>3</rdf:value><xmp:x>9</xmp:x></xmp:Rating>'
     data = f'<rdf:RDF {RDF}><rdf:Description xmlns:xmp="{packets.XMP}">{text}</rdf:Description></rdf:RDF>'.encode()
     assert values(data, RATING) == ["3"]
+
+
+def test_whatever_is_in_a_file_it_is_refused_or_changed_and_changed_back():
+    chance, changed = random.Random(1), 0
+    for _ in range(2000):
+        data = bytearray(chance.choice([*WRITTEN.values()]).encode())
+        at, some = chance.randrange(len(data)), chance.randrange(len(data))
+        if chance.random() < 0.5:
+            data[at:at] = chance.choice(
+                [data[some : some + 40], b"<!-- -->", b" ", b"</", b'"', b"<xmp:Rating>2</xmp:Rating>"]
+            )
+        else:
+            del data[at : at + chance.randrange(30)]
+        wanted = {RATING: "5", SCORE: "61.5"}
+        try:
+            before = Packet(bytes(data))
+            edits = before.edits(wanted)
+        except XmpError:
+            continue
+        after = Packet(before.changed(edits))
+        assert {name: after.value(name) for name in wanted} == wanted
+        assert after.properties.keys() - wanted == before.properties.keys() - wanted
+        assert after.changed(inverse(edits)) == data
+        changed += 1
+    assert changed > 100
 
 
 def test_edits_of_another_text_are_refused():

@@ -62,8 +62,8 @@ def test_a_dry_run_tells_what_is_written_and_writes_nothing(photos, capsys):
     before = contents(photos.parent)
     assert run(photos) == 0
     said = capsys.readouterr().out
-    assert f"{photos}/a.jpg.xmp: new\n" in said
-    assert f"{photos}/b.jpg.xmp: new, from the XMP within the picture" in said
+    assert f"{photos}/a.jpg.xmp: new; koniq:score 20.0\n" in said
+    assert f"{photos}/b.jpg.xmp: new, from the XMP within the picture; koniq:score 40.5\n" in said
     assert "Sidecars would be written: 3 new (1 of them from XMP that was there), 0 changed; 0 are so already" in said
     assert said.endswith("Nothing was written: --write does it\n")
     assert contents(photos.parent) == before
