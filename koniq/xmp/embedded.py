@@ -1,12 +1,13 @@
 """The XMP within a picture: read, never written. Of JPEG, TIFF and RAW like it, PNG, WebP, CR3; others by Pillow."""
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from koniq.xmp.packets import EXTENDED, LONGEST, Packet, XmpError, without_padding
+from koniq.xmp.packets import EXTENDED, LONGEST, EmptyError, Packet, XmpError, without_padding
 from ku.opening import opened
 
 APP1 = b"http://ns.adobe.com/xap/1.0/\0"  # XMP Specification Part 3, section 1.1.3
@@ -14,7 +15,10 @@ PNG, TEXT = b"\x89PNG\r\n\x1a\n", b"XML:com.adobe.xmp\0"
 CR3 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of the box of ISO/IEC 14496-12 that Canon and Adobe have
 TIFF_TAG, TYPES = 700, {1: 1, 2: 1, 7: 1}  # XMP; BYTE, ASCII, UNDEFINED
 SIGNS = {b"II*\0": "<", b"MM\0*": ">"}
-BY_PILLOW = {b"GIF8", b"II+\0", b"MM\0+"}  # and HEIF, AVIF and JPEG XL
+SEGMENT = re.compile(rb"\xff\xe1(..)" + re.escape(APP1), re.DOTALL)
+LOST = 1 << 20  # bytes in which a JPEG is looked through whose segments do not follow on each other
+GIF = b"!\xff\x0bXMP DataXMP"  # Part 3, section 1.1.2: the packet, and then bytes by which it is passed over
+BY_PILLOW = {b"II+\0", b"MM\0+"}  # BigTIFF; and HEIF, AVIF and JPEG XL
 ENTRIES = 4096  # of a directory of a TIFF
 
 
@@ -36,10 +40,15 @@ def embedded(picture: Path) -> bytes | None:
 
 
 def whole(picture: Path) -> bytes | None:
-    """The same, if a sidecar may begin with it: raises XmpError, too, if it is no XMP, or goes on elsewhere."""
+    """The same, if a sidecar may begin with it: None, too, if it says nothing.
+
+    Raises XmpError, too, if it is no XMP, or goes on elsewhere.
+    """
     found = embedded(picture)
     try:
         goes_on = found is not None and Packet(found).value(EXTENDED)
+    except EmptyError:
+        return None
     except XmpError as error:
         raise XmpError(f"has XMP within that {error}") from error
     if goes_on:
@@ -59,6 +68,8 @@ def _found(file: BinaryIO) -> bytes | None:
         return next((_read(file, size) for kind, size in _of_riff(file) if kind == b"XMP "), None)
     if head[4:12] == b"ftypcrx ":
         return next((_read(file, size - 16) for size in _boxes(file) if _read(file, 16) == CR3), None)
+    if head[:4] == b"GIF8":
+        return _of_gif(file)
     return _by_pillow(file) if head[4:8] in (b"ftyp", b"JXL ") or head[:4] in BY_PILLOW else None
 
 
@@ -66,8 +77,11 @@ def _of_jpeg(file: BinaryIO) -> bytes | None:
     file.seek(2)
     while True:
         sign = file.read(1)
-        if sign != b"\xff":
-            return None  # pixels, or the end of what there is
+        if sign != b"\xff":  # the end of what there is, or a length before it was wrong
+            lost = file.read(LOST)
+            if not (found := SEGMENT.search(lost)):
+                return None
+            return lost[found.end() :][: struct.unpack(">H", found[1])[0] - 2 - len(APP1)]
         while (kind := file.read(1)) == b"\xff":  # fill
             continue
         if kind in (b"", b"\xda", b"\xd9"):
@@ -77,6 +91,12 @@ def _of_jpeg(file: BinaryIO) -> bytes | None:
         if kind == b"\xe1" and file.read(len(APP1)) == APP1:
             return _read(file, size - 2 - len(APP1))
         file.seek(start + size - 2)
+
+
+def _of_gif(file: BinaryIO) -> bytes | None:
+    file.seek(0)
+    _, sign, rest = file.read(2 * LONGEST).partition(GIF)
+    return rest.partition(b"\x01\xff\xfe")[0] if sign else None
 
 
 def _of_png(file: BinaryIO) -> bytes | None:

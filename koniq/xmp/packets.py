@@ -40,6 +40,10 @@ class XmpError(ValueError):
     """XMP that cannot be read, or not be changed without touching more; the message says why, after a name."""
 
 
+class EmptyError(XmpError):
+    """XML that could be XMP, and says nothing: it has no rdf:RDF."""
+
+
 class Name(NamedTuple):
     """What a property is called, whatever its prefix in a packet."""
 
@@ -196,7 +200,7 @@ class _Reader:
         except expat.ExpatError as error:
             raise XmpError(f"is no XML: {error}") from error
         if self.rdf is None:
-            raise XmpError("has no rdf:RDF")
+            raise EmptyError("has no rdf:RDF")
 
     def _refuse(self, *_: object) -> None:
         raise XmpError("has a DTD, which XMP does not have")

@@ -41,10 +41,26 @@ def with_extended(path):
     return path
 
 
+def gif(path, xmp):
+    data = saved(path).read_bytes()
+    magic = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    path.write_bytes(data[:-1] + b"!\xff\x0bXMP DataXMP" + xmp + magic + data[-1:])
+    return path
+
+
+def lost(path, xmp):
+    """A JPEG with a segment that is longer than it says, before its XMP."""
+    data = jpeg(path, xmp).read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xed\0\x06abcdefgh" + data[2:])
+    return path
+
+
 @pytest.mark.parametrize(
     ("name", "made"),
     [
         ("a.jpg", jpeg),
+        ("lost.jpg", lost),
+        ("a.gif", gif),
         ("a.png", png),
         ("late.png", lambda path, xmp: png(path, xmp, late=True)),
         ("compressed.png", lambda path, xmp: png(path, xmp, compressed=True)),
@@ -103,6 +119,10 @@ def test_xmp_that_goes_on_elsewhere_is_no_beginning_of_a_sidecar(tmp_path):
 def test_xmp_that_is_none_is_no_beginning_of_a_sidecar(tmp_path):
     with pytest.raises(XmpError, match="has XMP within that is no XML"):
         whole(jpeg(tmp_path / "a.jpg", b"<x:xmpmeta"))
+
+
+def test_xmp_that_says_nothing_is_none(tmp_path):
+    assert whole(jpeg(tmp_path / "a.jpg", b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>')) is None
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
