@@ -20,6 +20,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+from koniq.ground import InputError
 from koniq.ground.facts import locate
 from koniq.scoring.score_tables import is_scored
 from koniq.xmp import embedded, sidecars
@@ -118,8 +119,8 @@ def wishes(table: pd.DataFrame, roots: Sequence[str]) -> Iterator[tuple[str, Wis
 def tag(wanted: Iterable[tuple[str, Wish | None]], how: Tagging, log: Path | None, first: int = 5) -> Outcome:
     """Write sidecars, and each change into the file `log`; None: only see what would be written.
 
-    What cannot be is in the outcome's problems, and the rest goes on. first: how many changes are told. Raises OSError
-    if the log cannot be written.
+    What cannot be is in the outcome's problems, and the rest goes on. first: how many changes are told. Raises
+    InputError if the log cannot be written.
     """
     outcome, taken, closed = Outcome(), {}, set()
     journal = _Journal(log)
@@ -178,11 +179,11 @@ def _changed(wish: Wish, path: Path, how: Tagging, journal: "_Journal") -> Chang
         change = planned(wish, path, how)
         if not change.edits:
             return change
-        if journal.file is None:
-            if not os.access(path.parent, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            return change
-        if journal.make(change):
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if change.seen and not os.access(path, os.W_OK):
+            raise XmpError(f"{path} is read-only, and is left as it is.")
+        if journal.file is None or journal.make(change):
             return change
     raise XmpError(f"{path} is being written by another program, and is left as it is.")
 
@@ -192,8 +193,6 @@ def planned(wish: Wish, path: Path, how: Tagging) -> Change:
     seen, before = None, None
     try:
         if (seen := _state(path)) is not None:
-            if not os.access(path, os.W_OK):
-                raise XmpError("is read-only")
             before, start = sidecars.read(path), CHANGED
             packet = Packet(before)
         else:
@@ -266,8 +265,14 @@ class _Journal:
     def __init__(self, path: Path | None):
         self.path, self.file = path, None
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file: IO | None = path.open("a", encoding="ascii", newline="\n")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.file: IO | None = path.open("a", encoding="ascii", newline="\n")
+            except OSError as error:
+                raise InputError(
+                    f"The log should be a file that can be written; --log names another. Received: {path}, "
+                    f"{error.strerror}"
+                ) from error
 
     def __enter__(self) -> "_Journal":
         return self

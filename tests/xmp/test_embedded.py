@@ -65,6 +65,7 @@ def lost(path, xmp):
         ("late.png", lambda path, xmp: png(path, xmp, late=True)),
         ("compressed.png", lambda path, xmp: png(path, xmp, compressed=True)),
         ("a.webp", lambda path, xmp: saved(path, xmp=xmp)),
+        ("a.avif", lambda path, xmp: saved(path, xmp=xmp)),
         ("a.tif", lambda path, xmp: saved(path, tiffinfo={700: xmp})),
         ("a.nef", tiff),
         ("a.dng", lambda path, xmp: tiff(path, xmp, ">")),

@@ -1,7 +1,9 @@
 """Scores written beside pictures, as programs that read them find them: ExifTool is the judge."""
 
 import json
+import os
 import shutil
+import subprocess
 
 import exiftool
 import pytest
@@ -10,7 +12,7 @@ from scored import write_scores
 from xmp_files import DARKTABLE, DIGIKAM, LIGHTROOM, WRITTEN, jpeg, packet, png
 
 from koniq import xmp
-from koniq.ground.exits import BAD_INPUT, UNSCORED
+from koniq.ground.exits import BAD_INPUT, INTERRUPTED, UNSCORED
 from koniq.xmp import tagging
 
 ROWS = [("a.jpg", 20.0), ("b.jpg", 40.5), ("sub/c.jpg", 80.25), ("broken.jpg", "unreadable", "it is cut off")]
@@ -253,7 +255,7 @@ def test_a_sidecar_that_is_read_only_stays(photos, monkeypatch, capsys):
     path.write_text(DARKTABLE, encoding="utf-8")
     monkeypatch.setattr(tagging.os, "access", lambda asked, mode: asked != path)  # root may write whatever it is
     assert run(photos, "--write") == UNSCORED
-    assert "a.jpg.xmp is read-only; it is left as it is." in capsys.readouterr().err
+    assert "a.jpg.xmp is read-only, and is left as it is." in capsys.readouterr().err
 
 
 def test_a_sidecar_that_another_program_changes_meanwhile_is_read_again_or_left(photos, monkeypatch, capsys):
@@ -289,6 +291,44 @@ def test_modes_and_links_stay(photos):
     assert (photos / "a.jpg.xmp").is_symlink()
     assert b"koniq:score" in kept.read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_that_is_mounted_read_only(photos, capsys):
+    (photos / "sub/c.jpg.xmp").write_text(DARKTABLE, encoding="utf-8")
+    mount = ["mount", "--bind", "-o", "ro", photos / "sub", photos / "sub"]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", photos / "sub"], check=True)
+        for write in ((), ("--write",)):
+            assert run(photos, *write) == UNSCORED
+            assert f"Sidecars in {photos / 'sub'} cannot be written: " in capsys.readouterr().err
+        assert run(photos, "--write", "--log", photos / "sub/log.jsonl") == BAD_INPUT
+        assert "--log names another. Received: " in capsys.readouterr().err
+    finally:
+        subprocess.run(["umount", photos / "sub"], check=False)
+    assert xmp.sidecar(photos / "a.jpg").is_file()
+
+
+def test_a_run_that_is_killed_in_between_is_undone(photos, monkeypatch):
+    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
+        (photos / f"{name}.xmp").write_text(DARKTABLE, encoding="utf-8")
+    before = contents(photos)
+    left = iter((None,))
+
+    def killed(_):
+        if next(left, 0) == 0:
+            raise KeyboardInterrupt  # behind the second line of the log, before its change
+
+    monkeypatch.setattr(tagging.os, "fsync", killed)
+    monkeypatch.setattr("ku.files.sync", lambda path: None)
+    assert run(photos, "--write") == INTERRUPTED
+    log = photos.parent / "scores_tags.jsonl"
+    assert len(log.read_text().splitlines()) == 2
+    monkeypatch.undo()
+    assert contents(photos) != before
+    assert ended("tag", "--undo", log) == 0
+    assert contents(photos) == before
 
 
 def test_the_log_says_what_was_done(photos):
