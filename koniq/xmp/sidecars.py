@@ -60,6 +60,11 @@ def rating(picture: Path) -> int | None:
     return None
 
 
+def rating_within(picture: Path) -> int | None:
+    """The xmp:Rating of the XMP within a picture alone, see `rating`."""
+    return next(map(rating_of, _within(picture)), None)
+
+
 def rating_of(packet: Packet) -> int | None:
     """The xmp:Rating of a packet, see `rating`."""
     with suppress(ValueError):
@@ -75,6 +80,10 @@ def _packets(picture: Path) -> Iterator[Packet]:
         if path := _there(stem, picture):
             with suppress(XmpError, OSError):
                 yield Packet(read(path))
+    yield from _within(picture)
+
+
+def _within(picture: Path) -> Iterator[Packet]:
     with suppress(XmpError, OSError):
         if (data := embedded(picture)) is not None:
             yield Packet(data)

@@ -203,7 +203,9 @@ def planned(wish: Wish, path: Path, how: Tagging) -> Change:
         there = packet.properties.get(RATING, [])
         kept = None
         if how.cuts is not None:
-            if not there or packet.value(RATING) == "" or how.over_rated or (had == 0 and how.over_unrated):
+            absent = not there or packet.value(RATING) == ""
+            had = sidecars.rating_within(wish.picture) if absent else had
+            if (absent and had is None) or how.over_rated or (had == 0 and how.over_unrated):
                 wanted[RATING] = str(stars(wish.score, how.cuts))
             else:
                 kept = had

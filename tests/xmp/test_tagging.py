@@ -158,6 +158,13 @@ def test_stars_are_given_only_where_there_are_none(photos, capsys):
     assert (photos / "a.jpg.xmp").read_text(encoding="utf-8") == DIGIKAM
 
 
+def test_a_rating_within_a_picture_counts_where_its_sidecar_has_none(photos):
+    (photos / "b.jpg.xmp").write_text(LIGHTROOM, encoding="utf-8")
+    assert run(photos, "--rating", "percentile", "--write") == 0
+    assert b"Rating" not in (photos / "b.jpg.xmp").read_bytes()
+    assert xmp.rating(photos / "b.jpg") == 2
+
+
 def test_no_stars_unless_asked_for(photos):
     assert run(photos, "--write") == 0
     assert xmp.rating(photos / "a.jpg") is None
