@@ -70,6 +70,8 @@ RUN_LONG = {  # of make test-long
     "koniq score my_photos --list-excluded": ("lifelog_mos.csv",),
     "koniq score my_photos --exclude '*_small.jpg' 'drafts/*'": ("lifelog_mos.csv",),
     "koniq report my_photos.csv": ("my_photos_report/report.html",),
+    "koniq report my_photos.csv --times exif": ("my_photos_report/report.html",),
+    "koniq report my_photos.csv --times names": ("my_photos_report/report.html",),
     "koniq score my_photos --shard 3/8 --out part_3.csv": ("part_3.csv", "part_3.csv.json"),
     "koniq group mine.csv --images my_folder": ("mine-groups.csv",),
     "koniq calibrate --weights my_run --dataset rated.csv --images my_folder --engine auto": (),
