@@ -52,7 +52,7 @@ class ScoreTable:
         return {*lines.INTERVAL} <= {*self.frame}
 
     def times_by(self, how: taken.How) -> taken.How:
-        """How times are found, where `how` was asked for. Raises InputError of Parquet, whose pictures are not opened."""
+        """How times are found, if `how` was asked for. Raises InputError where pictures of Parquet should be opened."""
         return how
 
     def timed(self, how: taken.How = "names", roots: Sequence[str] = ()) -> pd.DataFrame:
