@@ -268,6 +268,12 @@ class LargeTable:
         self.mos = found.MOS  # in place of those that are there, so that they are in memory once
         return found
 
+    def rows(self) -> pd.DataFrame:
+        raise InputError(
+            "The best of all, of days, bursts and groups should be asked of scores as CSV, which koniq export writes. "
+            f"Received: {self.path}, Parquet"
+        )
+
     def ends(self, count: int, best: bool) -> pd.DataFrame:
         order = "DESC" if best else "ASC"
         return self.database(

@@ -62,6 +62,10 @@ class ScoreTable:
         """
         return self._scored[["MOS"]].join(taken.times(self._scored.image_path, how, roots, "reading EXIF"))
 
+    def rows(self) -> pd.DataFrame:
+        """The scored rows, all in memory: image_path, MOS, MOS_low, MOS_high, ... Raises InputError of Parquet."""
+        return self._scored.reset_index(drop=True)
+
     def ends(self, count: int, best: bool) -> pd.DataFrame:
         """The `count` best scored rows, the best first, or the worst, worst first; of equal ones the last is best."""
         order = self._scored.sort_values("MOS", kind="stable")
