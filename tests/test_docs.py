@@ -200,7 +200,10 @@ NOT_RUN = {
             *("pip install .", *(f"pip install '.[{extra}]'" for extra in EXTRAS)),
             *(
                 f"pip install -r requirements-{name}.txt"
-                for name in "int8 onnx torch lite heif raw jxl stores gcs tables culling ray".split()
+                for name in (
+                    *("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "culling"),
+                    "ray",
+                )
             ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
             "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",

@@ -121,6 +121,10 @@ def _culled(s: Settings, table: ScoreTable, about: dict, out: Path) -> Callable[
     else:
         group = np.zeros(len(rows), int)
     found = culling.culled(rows, group, s.best or 1)
+    if found.empty:
+        raise InputError(
+            f"Pictures should say their day, by names, EXIF or folders. Received: {len(rows):,} that say none"
+        )
     kept = found[found.kept]
     if s.order == "score":
         kept = kept.sort_values("MOS", ascending=False, kind="stable")

@@ -31,14 +31,14 @@ def kept(out):
 
 def test_the_best_of_each_group_and_what_intervals_say():
     rows = pd.DataFrame({"image_path": list("abcdefg"), "MOS": [5.0, 7, 7, 1, 9, 3, 4]})
-    rows = rows.assign(MOS_low=rows.MOS - [1, 1, 1, 1, 1, 3, 1], MOS_high=rows.MOS + [1, 1, 1, 1, 1, 3, 1])
+    rows = rows.assign(MOS_low=rows.MOS - 1, MOS_high=rows.MOS + 1)
     group = np.array([4, 4, 4, 2, 2, 7, -1])
     found = culling.culled(rows, group)
     assert found.image_path.tolist() == list("abcdef")
     assert found.group.tolist() == [1, 1, 1, 2, 2, 3]
     assert found.image_path[found.kept].tolist() == ["b", "e", "f"]  # of equal scores the first
     assert found.meeting.tolist() == [2, 2, 2, 0, 0, 0]
-    by = {number: rows for number, rows in found.groupby("group")}
+    by = dict([*found.groupby("group")])
     assert culling.why(by[1], 1) == (
         "The one kept has the highest score, 0.0 above the next, but is not told apart from 2 of the 2 others: "
         "their intervals meet its own."
@@ -284,6 +284,7 @@ def test_the_pictures_may_lie_elsewhere(tmp_path):
         (["--best-of", "bursts", "--gap", -1], "gap should be 0 seconds or more. Received: gap=-1.0"),
         (["--best-of", "bursts", "--near", 17], "near should be 0 to 16 bits, or -1 for no hashes. Received: near=17"),
         (["--best", 1, "--links", "x", "--copies", "x"], "links and copies should be two folders. Received: x"),
+        (["--best-per", "day"], "Pictures should say their day, by names, EXIF or folders. Received: 1 that say none"),
         (["--best-per", "day", "--page", "full"], "out should be a new or empty folder, or that of an earlier report"),
     ],
 )
