@@ -132,7 +132,7 @@ def _culled(s: Settings, table: ScoreTable, about: dict, out: Path) -> Callable[
     if grouped:
         title = f"The best of {s.scores.name}"
         roots = about["roots"]
-        files = culling.made(found, about, roots, title, by, clocks, s.best or 1, folder, s.thumbnails)
+        files = culling.made(found, facts(s.scores), roots, title, by, clocks, s.best or 1, folder, s.thumbnails)
         page.publish(folder, files, culling.summary(found, s.best or 1))
     print(
         f"{out}: {len(kept):,} of {len(rows):,} scored pictures, {'the best of each group' if grouped else 'the best'}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -74,8 +74,8 @@ def times(image_path: pd.Series, how: How = "auto", roots: Sequence[str] = (), t
     millisecond where the disk is fast. roots: the folders that image_path starts from; what is in none says nothing.
     title: of the bar; "" for none. Raises InputError if `how` is none of these.
     """
-    if how not in How.__args__:
-        raise InputError(f"times should be one of {', '.join(How.__args__)}. Received: times={how}")
+    if how not in get_args(How):
+        raise InputError(f"times should be one of {', '.join(get_args(How))}. Received: times={how}")
     found = taken(image_path, how)
     if how in ("names", "folders"):
         return found
