@@ -73,7 +73,7 @@ def test_neighbours_in_time_are_a_chain(count):
 
 
 def test_pictures_without_a_time_are_by_themselves():
-    time = pd.Series(pd.to_datetime(["2023-01-01", None, "2023-01-01 00:00:02", None]))
+    time = pd.Series(pd.to_datetime(["2023-01-01 00:00:00", None, "2023-01-01 00:00:02", None]))
     assert len({*moments.bursts(pd.Series(list("abcd")), time, [], 3, -1)}) == 3
 
 
@@ -157,7 +157,7 @@ def test_the_best_of_all_and_of_each_day(tmp_path, capsys):
     assert "6 of 9 scored pictures, the best of each group" in said
     assert "1 pictures have no day and are not selected" in said
     html = (tmp_path / "s_groups/report.html").read_text()
-    assert "The 3 kept have the highest scores, 2.00 above the next. Without intervals nothing says" in html
+    assert "The 3 kept have the highest scores, 2.000 above the next. Without intervals nothing says" in html
     assert "the day alone by folders: 8; of nothing: 1." in html
     assert "not at hand" not in html
 
