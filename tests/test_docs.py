@@ -429,8 +429,10 @@ def prepared(tmp_path_factory):
         name: Image.fromarray(getattr(skimage.data, name)()).resize((160, 120))
         for name in ("astronaut", "chelsea", "coffee")
     }
+    exif = Image.Exif()
+    exif[0x8769] = {0x9003: "2016:08:15 13:13:15"}  # DateTimeOriginal
     for name, photo in photos.items():
-        photo.save(folder / "my_photos" / f"{name}.jpg")
+        photo.save(folder / "my_photos" / f"{name}.jpg", exif=exif)
     for name in ("my_picture.jpg", "photo.jpg"):
         photos["coffee"].save(folder / name)
     rng, rows = np.random.default_rng(5), []
