@@ -18,15 +18,20 @@ def culled(rows: pd.DataFrame, group: np.ndarray, count: int = 1) -> pd.DataFram
     """The rows that are in a group, with its number, how many it has, and whether each is among its `count` best.
 
     rows: scored: image_path, MOS, and what else there is; group: int (rows,), negative for none. Of equal scores the
-    first is the better. More columns: group (1, 2, ... in the order of the rows), pictures, kept; and meeting: of those
+    first is the better. More columns: group (1, 2, ... in the order of the rows, those of several pictures before those
+    of one), pictures, kept; and meeting: of those
     that are not kept of the group, how many have intervals that meet that of the last one kept; none, or of no
     intervals -1.
     """
     found = rows[group >= 0].reset_index(drop=True)
-    found["group"] = pd.factorize(group[group >= 0])[0] + 1
+    found["group"] = group[group >= 0]
+    found["pictures"] = found.groupby("group").MOS.transform("size")
+    number = pd.Series(pd.factorize(found.group)[0] + 1, found.index)
+    for rows, before in ((found.pictures > 1, 0), (found.pictures == 1, found.group[found.pictures > 1].nunique())):
+        number[rows] = pd.factorize(found.group[rows])[0] + 1 + before
+    found["group"] = number
     by_score = found.sort_values("MOS", ascending=False, kind="stable")
     place = by_score.groupby("group").cumcount().reindex(found.index)
-    found["pictures"] = found.groupby("group").MOS.transform("size")
     found["kept"] = place < count
     if {"MOS_low", "MOS_high"} <= {*found}:
         last = place == np.minimum(found.pictures, count) - 1

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from browser import shown
 from commands import ended
 from dated import photograph
 from PIL import Image
@@ -36,6 +37,7 @@ def test_the_best_of_each_group_and_what_intervals_say():
     found = culling.culled(rows, group)
     assert found.image_path.tolist() == list("abcdef")
     assert found.group.tolist() == [1, 1, 1, 2, 2, 3]
+    assert culling.culled(rows, np.array([5, 0, 3, 0, 3, 4, 0])).group.tolist() == [3, 1, 2, 1, 2, 4, 1]
     assert found.image_path[found.kept].tolist() == ["b", "e", "f"]  # of equal scores the first
     assert found.meeting.tolist() == [2, 2, 2, 0, 0, 0]
     by = dict([*found.groupby("group")])
@@ -124,6 +126,23 @@ def test_bursts_by_time_and_by_looks(album, capsys):
     assert facts(out)["selected_from"] == "s.csv"
     assert ended("select", album, "--best-of", "bursts", "--near", -1, "--gap", 1, "--order", "score") == 0
     assert kept(out) == ["old/small.jpg", f"{DAY}120000.jpg", f"{DAY}030406.jpg", f"{DAY}030408.jpg", "gone.jpg"]
+
+
+def test_the_page_in_a_browser(tmp_path):
+    names = ["<script>document.title='taken'</script>.jpg", "line\nbreak.jpg", f"{'long' * 60}.jpg", "{{ 7*7 }}.jpg"]
+    photograph(tmp_path / names[3])
+    csv = write_scores(tmp_path / "s.csv", [(name, 50.0 + n, 1.0) for n, name in enumerate(names)], record={})
+    (tmp_path / "<b>.csv").write_text("image_path,group\n" + "".join(f'"{name}",1\n' for name in names))
+    assert ended("select", csv, "--groups", tmp_path / "<b>.csv") == 0
+    for width in (390, 1280):
+        seen = shown(tmp_path / "s_groups/report.html", width)
+        assert (seen["width"], seen["broken"], seen["scripts"], seen["fetched"]) == (width, [], 0, [])
+    assert {*names[:2], names[3]} <= {*seen["names"]}
+    assert seen["title"] == "The best of s.csv"
+    assert "A group is what <b>.csv says." in seen["text"]
+    assert [cell for cell in seen["cells"] if "53.00, kept" in cell] == seen["cells"][:1]
+    assert len(seen["images"]) == 1
+    assert all(seen["images"])
 
 
 def test_a_hash_is_of_the_picture_as_it_is_seen(tmp_path):
