@@ -178,6 +178,7 @@ NOT_RUN = {
     "benchmarks.lifelog": MEASURES,
     "benchmarks.lifelog --out results/speed.csv": MEASURES,
     "benchmarks.fit": MEASURES,
+    "benchmarks.moments": MEASURES,
     "benchmarks.bounds": MEASURES,
     "benchmarks.feeding": MEASURES,
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
