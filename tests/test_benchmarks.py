@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tiny import TINY
 
-from benchmarks import bounds, coverage, engines, feeding, lifelog, tables, training
+from benchmarks import bounds, coverage, engines, feeding, lifelog, moments, tables, training
 from benchmarks.processes import measured
+from koniq.commands.choices import Data
 from koniq.ground import InputError
 from koniq.network import KONCEPT512, sidecar, weights
 from koniq.scoring import score_tables
@@ -284,3 +286,47 @@ def test_every_way_of_feeding_runs(capsys):
     assert [line.split("|")[1].strip() for line in lines[-len(feeding.CASES) :]] == [*feeding.CASES]
     with pytest.raises(InputError, match="cases should be among raw, keras"):
         feeding.main(feeding.Settings(cases=("none",)))
+
+
+def test_the_best_of_a_moment_is_counted():
+    groups = pd.DataFrame(
+        {
+            "group": [1, 1, 1, 2, 2, 3, 3],
+            "seen": ["moment"] * 5 + ["copy"] * 2,
+            "MOS": [10.0, 30, 20, 52, 50, 70, 70],
+            "score": [1.0, 3, 2, 4, 5, 6, 7],
+        }
+    )
+    groups = groups.assign(low=groups.score - 0.6, high=groups.score + 0.6)
+    choices = moments.choices(groups).splitlines()[2:]
+    assert choices[0] == "| moment | 2 | 5 | 50 % [9, 91] | 42 % | 1.0 | 5.5 |"
+    assert choices[1].startswith("| copy | 1 | 2 | 100 % [21, 100] | 50 % | 0.0 |")
+    found = moments.pairs(groups)
+    assert "| MOS 0 to 5 apart | 1 | 0 % [0, 79] |" in found
+    assert "| MOS 10 to 20 apart | 2 | 100 % [34, 100] |" in found
+    assert "| told apart by intervals | 1 | 100 % [21, 100] |" in found
+    assert "| not told apart | 3 | 67 % [21, 94] |" in found
+
+
+def test_moments_were_looked_at():
+    table = pd.read_csv(moments.Settings().groups)
+    assert table.image_name.is_unique
+    assert table.groupby("group").size().min() == 2
+    assert table.groupby("group").seen.nunique().max() == 1
+    assert table.drop_duplicates("group").seen.value_counts().to_dict() == {"moment": 44, "copy": 12, "other": 2}
+
+
+def test_moments_of_a_rated_table_are_scored(tmp_path, capsys):
+    for number in range(4):
+        Image.new("RGB", (64, 48), (60 * number, 90, 90)).save(tmp_path / f"{number}.png")
+    names = [f"{number}.png" for number in range(4)]
+    table = pd.DataFrame({"image_name": names, "MOS": [10.0, 20, 30, 40], "set": "test"})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    found = pd.DataFrame({"image_name": [*names[:3], "gone.png"], "group": [1, 1, 2, 2], "seen": "moment"})
+    found.to_csv(tmp_path / "moments.csv", index=False)
+    data = Data(str(tmp_path / "mine.csv"), images=str(tmp_path))
+    moments.main(moments.Settings(data=data, groups=tmp_path / "moments.csv"))
+    assert "| moment | 1 | 2 | " in capsys.readouterr().out
+    found[2:].to_csv(tmp_path / "moments.csv", index=False)
+    with pytest.raises(InputError, match="Received: none of them"):
+        moments.main(moments.Settings(data=data, groups=tmp_path / "moments.csv"))

@@ -44,6 +44,12 @@ RUN = {
     "koniq compare my_photos.csv by_another_model.csv": ("my_photos_and_by_another_model",),
     "koniq select my_photos.csv --percentile 80": ("my_photos_selected.csv", "my_photos_selected.csv.json"),
     "koniq select my_photos.csv --at-least 50": ("my_photos_selected.csv",),
+    "koniq select my_photos.csv --best 2": ("my_photos_selected.csv",),
+    "koniq select my_photos.csv --best 10 --best-per day --copies best_of_each_day": (
+        *("my_photos_selected.csv", "my_photos_groups/report.html", "my_photos_groups/groups.csv", "best_of_each_day"),
+    ),
+    "koniq select my_photos.csv --best-of bursts --near -1 --gap 10": ("my_photos_groups/report.html",),
+    "koniq select my_photos.csv --groups groups.csv": ("my_photos_groups/report.html",),
     "koniq export my_photos.csv my_photos.parquet": ("my_photos.parquet",),
     "koniq export my_photos.csv my_photos.xlsx": ("my_photos.xlsx",),
     "koniq export my_photos.parquet again.csv": ("again.csv", "again.csv.json"),
@@ -80,7 +86,10 @@ RUN_LONG = {  # of make test-long
     "koniq score my_photos --list-excluded": ("lifelog_mos.csv",),
     "koniq score my_photos --exclude '*_small.jpg' 'drafts/*'": ("lifelog_mos.csv",),
     "koniq report my_photos.csv": ("my_photos_report/report.html",),
+    "koniq report my_photos.csv --times exif": ("my_photos_report/report.html",),
+    "koniq report my_photos.csv --times names": ("my_photos_report/report.html",),
     "koniq score my_photos --shard 3/8 --out part_3.csv": ("part_3.csv", "part_3.csv.json"),
+    "koniq select my_photos.csv --best-of bursts --links keepers": ("my_photos_groups/report.html", "keepers"),
     "koniq group mine.csv --images my_folder": ("mine-groups.csv",),
     "koniq calibrate --weights my_run --dataset rated.csv --images my_folder --engine auto": (),
     "koniq test --weights koncept_lite --dataset mine.csv --images my_folder --out my_test": ("my_test/metrics.csv",),
@@ -108,17 +117,12 @@ HOURS, KUTI, ITSELF = "takes an hour or more", "needs the environment of kuti", 
 SERVES = "does not end: tests/serving/test_load.py runs it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
 EXTRAS = (
-    "tensorflow",
-    "torch",
-    "onnx",
-    "int8",
-    "lite",
-    "photographs",
-    "heif,raw,jxl",
-    "stores,gcs",
-    "tables",
-    "ray",
-    "serve",
+    *("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray"),
+    *("culling", "serve"),
+)
+LISTS = (
+    *("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "ray"),
+    *("culling", "serve"),
 )
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
@@ -185,6 +189,7 @@ NOT_RUN = {
     "benchmarks.lifelog": MEASURES,
     "benchmarks.lifelog --out results/speed.csv": MEASURES,
     "benchmarks.fit": MEASURES,
+    "benchmarks.moments": MEASURES,
     "benchmarks.bounds": MEASURES,
     "benchmarks.feeding": MEASURES,
     "benchmarks.training --batch-size 8 16 64 --steps 20": MEASURES,
@@ -205,23 +210,7 @@ NOT_RUN = {
     **dict.fromkeys(
         (
             *("pip install .", *(f"pip install '.[{extra}]'" for extra in EXTRAS)),
-            *(
-                f"pip install -r requirements-{name}.txt"
-                for name in (
-                    "int8",
-                    "onnx",
-                    "torch",
-                    "lite",
-                    "heif",
-                    "raw",
-                    "jxl",
-                    "stores",
-                    "gcs",
-                    "tables",
-                    "ray",
-                    "serve",
-                )
-            ),
+            *(f"pip install -r requirements-{name}.txt" for name in LISTS),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
             "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",
             "pip install -r requirements/scoring.txt -r requirements-torch.txt",
@@ -446,8 +435,10 @@ def prepared(tmp_path_factory):
         name: Image.fromarray(getattr(skimage.data, name)()).resize((160, 120))
         for name in ("astronaut", "chelsea", "coffee")
     }
+    exif = Image.Exif()
+    exif[0x8769] = {0x9003: "2016:08:15 13:13:15"}  # DateTimeOriginal
     for name, photo in photos.items():
-        photo.save(folder / "my_photos" / f"{name}.jpg")
+        photo.save(folder / "my_photos" / f"{name}.jpg", exif=exif)
     for name in ("my_picture.jpg", "photo.jpg"):
         photos["coffee"].save(folder / name)
     rng, rows = np.random.default_rng(5), []
@@ -459,6 +450,7 @@ def prepared(tmp_path_factory):
     table = pd.DataFrame(rows, columns=["image_name", "MOS", "scene"])
     table.to_csv(folder / "mine.csv", index=False)
     table[:24].assign(set="validation").to_csv(folder / "rated.csv", index=False)
+    (folder / "groups.csv").write_text("image_path,group\ncoffee.jpg,1\nchelsea.jpg,1\n")
     scores = [(f"my_photos/{name}.jpg", 40.0 + 10 * number) for number, name in enumerate(photos)]
     for name, more in (("my_photos", 0), ("lifelog_mos", 0), ("by_another_model", 5)):
         write_scores(

@@ -33,6 +33,7 @@ EXPORTS = 12  # names of a room
 LONGEST = 400  # lines of a file
 # Files without a test of their name, and where they are tested; commands are by tests/commands and tests/test_docs.py.
 TESTED_IN = {
+    "data/linked": "evaluation/test_near_copies",
     "data/published": "study/test_matrix",
     "data/rated": "data/test_splits",
     "data/releases": "fetch/test_inspection",
@@ -71,12 +72,16 @@ TESTED_IN = {
     "pictures/contents": "scoring/test_resume",
     "pictures/in_fsspec": "pictures/test_stores",
     "pictures/listed": "pictures/test_inputs",
+    "pictures/in_imagehash": "reports/test_culling",
     "pictures/order": "pictures/test_memory",
     "pictures/room": "fetch/test_inspection",
     "pictures/store_faults": "pictures/test_stores",
     "pictures/whole": "pictures/test_prepared",
     "reports/distribution": "reports/test_lifelog_report",
+    "reports/found_groups": "reports/test_culling",
+    "reports/gathering": "reports/test_culling",
     "reports/in_duckdb": "reports/test_large",
+    "reports/moments": "reports/test_culling",
     "reports/page": "reports/test_lifelog_report",
     "reports/pairing": "reports/test_comparison",
     "reports/times": "reports/test_lifelog_report",

@@ -19,7 +19,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Scores of your pictures": {
         "score": ("score", "a score, or the reason why not, for every picture, into a CSV"),
         "report": ("report", "the page of a CSV of scores: the best, the worst, how they lie"),
-        "select": ("select", "the pictures with a score at or above a threshold, as a CSV"),
+        "select": ("select", "the pictures at or above a threshold, or the best of each day, burst or group"),
         "tag": ("tag", "scores and stars for photo libraries: XMP sidecars, and back"),
         "compare": ("compare", "two CSVs of scores: how far two models agree"),
         "merge": ("merge", "CSVs of scores from several machines, made one"),

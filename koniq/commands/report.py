@@ -14,6 +14,7 @@ from koniq.data.scale import of_scores
 from koniq.reports import page
 from koniq.reports.lifelog_report import report, shown, told_apart
 from koniq.scoring.score_tables import ScoreTable, facts, named, opened
+from koniq.scoring.taken import How
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Settings:
     images: str = ""  # where its image_path start, if the pictures are not where they were scored
     out: Path | None = None  # a folder; None: NAME_report beside NAME.csv
     scale: tuple[float, float] | None = None  # the worst and best score; None: as the JSON beside, or the range, says
+    times: How = "auto"  # when pictures were taken: names, EXIF where they say no time, folders; exif: EXIF first
     sheet: int = 24  # pictures on each of the contact sheets
     thumbnails: bool = True  # --no-thumbnails: no picture within or beside the page, and no link to one
 
@@ -39,7 +41,7 @@ def _report(s: Settings, table: ScoreTable, about: dict, out: Path) -> None:
     page.check_scored(table, s.scores)
     roots = [s.images] if s.images else about.get("roots", [str(named(s.scores).parent)])
     title = f"Quality of the pictures in {s.scores.name}"
-    files = report(table, about, roots, title, s.sheet, s.scale, out, s.thumbnails)
+    files = report(table, about, roots, title, s.sheet, s.scale, out, s.thumbnails, s.times)
     mos = table.mos
     below = ", ".join(f"{100 * row.share:.1f} % below {row.below:g}" for row in files["shares.csv"].itertuples())
     digits = of_scores(mos, about, s.scale).digits

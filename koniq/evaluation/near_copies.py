@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from tqdm import tqdm
 
-from koniq.data import splits
+from koniq.data import linked, splits
 from koniq.reports import page
 
 THRESHOLD = 0.95  # cosine; above it are bursts, crops and edits of one photograph, of BIQ2021 and LIVE In the Wild
@@ -74,8 +73,7 @@ def grouped(count: int, pairs: Pairs, before: Sequence | None = None) -> np.ndar
     of_known = count + pd.factorize(known[rows])[0]  # a group is a node, too
     first, second = np.concatenate([pairs.first, rows]), np.concatenate([pairs.second, of_known])
     nodes = count + len(rows)
-    graph = sparse.coo_array((np.ones(len(first), bool), (first, second)), (nodes, nodes))
-    part = pd.Series(sparse.csgraph.connected_components(graph, directed=False)[1][:count])
+    part = pd.Series(linked.parts(nodes, first, second)[:count])
     several = part.duplicated(keep=False)
     numbers = pd.Series(np.nan, part.index)
     numbers[several] = pd.factorize(part[several])[0] + 1.0

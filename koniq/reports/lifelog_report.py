@@ -8,9 +8,9 @@ import pandas as pd
 from koniq.data.scale import of_scores
 from koniq.measure import conformal
 from koniq.reports import distribution, page, times
+from koniq.scoring import taken
 from koniq.scoring.facts import Facts
 from koniq.scoring.score_tables import ScoreTable
-from koniq.scoring.taken import taken
 
 REASONS, LISTED = 20, 200  # on the page at most, of what has no score
 
@@ -24,15 +24,18 @@ def report(
     scale: Sequence[float] | None = None,
     folder: Path | None = None,
     thumbnails: bool = True,
+    by: taken.How = "auto",
 ) -> dict:
     """The files of a report, by name: report.html, PNG as bytes, and as tables what they show, at full precision.
 
     table: of `koniq.scoring.score_tables.opened`, at least one row with a score. about: of `koniq.ground.facts.facts`.
     roots: the folders that image_path starts from; a picture that is in none is named, not shown. scale: see
     `koniq.data.scale.of_scores`. folder: of the page, from which its thumbnails lead to the pictures; None: they lead
-    to nothing. thumbnails: False leaves out every picture, and the contact sheets beside the page.
+    to nothing. thumbnails: False leaves out every picture, and the contact sheets beside the page. by: what says when
+    pictures were taken, see `koniq.scoring.taken.times`.
     """
-    scored, said, intervals = table.timed(), Facts(about), table.has_intervals
+    by = table.times_by(by)
+    scored, said, intervals = table.timed(by, roots), Facts(about), table.has_intervals
     mos = scored.MOS
     on, label = of_scores(mos, about, scale), said.label
     figures = {"histogram.png": distribution.draw_histogram({"these pictures": mos}, on, label)}
@@ -52,7 +55,7 @@ def report(
 
     count = shown(table, sheet)
     best, worst = (
-        page.cells(rows.assign(time=taken(rows.image_path).time), captions, roots, folder, thumbnails)
+        page.cells(rows.assign(time=taken.times(rows.image_path, by, roots).time), captions, roots, folder, thumbnails)
         for rows in (table.ends(count, best) for best in (True, False))
     )
     shares = distribution.shares({"share": mos}, on)
@@ -72,8 +75,7 @@ def report(
         koniq10k=distribution.koniq10k(on),
         outside=distribution.outside(mos, on),
         figures=figures,
-        no_time=int(scored.time.isna().sum()),
-        no_day=int(scored.day.isna().sum()),
+        clocks=times.clocks(scored.clock),
         unit=times.PERIODS[unit],
         by_period=by_period,
         day=times.day,

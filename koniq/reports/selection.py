@@ -5,10 +5,11 @@ beside it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from koniq.ground import InputError
 from koniq.ground.facts import facts, facts_path
@@ -30,10 +31,17 @@ def threshold(mos: np.ndarray, percentile: float) -> float:
 def select(table: ScoreTable, least: float, order: str, about: Mapping[str, object], out: Path) -> int:
     """Write the pictures with a score of `least` or more, ties and all, to `out`: image_path, MOS. Returns how many.
 
-    table: of `koniq.scoring.score_tables.opened`. order: "input", or "score": the best first. about: what the list says
-    of itself, as JSON beside a CSV or within Parquet.
+    table: of `koniq.scoring.score_tables.opened`. order: "input", or "score": the best first. about: see `write`.
     """
-    pieces, rows = table.chosen(least, best_first=order == "score"), 0
+    return write(table.chosen(least, best_first=order == "score"), about, out)
+
+
+def write(pieces: Iterable[pd.DataFrame], about: Mapping[str, object], out: Path) -> int:
+    """Write rows (image_path, MOS), in pieces, to `out`. Returns how many.
+
+    about: what the list says of itself, as JSON beside a CSV or within Parquet.
+    """
+    rows = 0
     if out.suffix.lower() == ".parquet":
         from koniq.scoring import in_pyarrow
 

@@ -1,4 +1,4 @@
-"""When pictures were taken, as their names say it, and quality by day and by hour of day."""
+"""Quality by day and by hour of day, and whose clock these are of."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,21 @@ import pandas as pd
 
 from koniq.data.scale import USUAL, Scale
 from koniq.reports import figures
+from koniq.scoring import taken
 
 PERIODS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 BARS = 120  # as many as can be told apart on a telephone
 LONGEST_GAP = 4  # drawn to scale
+# Whose clock times are of, the surest first, as a page says it.
+CLOCKS = {
+    taken.ZONED: "by EXIF with its offset from UTC, the clock of the place",
+    taken.CAMERA: "by EXIF without an offset, the camera's clock as it was set",
+    taken.NAME: "by names, the clock of what wrote them",
+    taken.NAME_UTC: "by names in UTC (PXL_), whose hours are not those of the place",
+    taken.NAME_DAY: "the day alone by names",
+    taken.FOLDER_DAY: "the day alone by folders",
+    taken.NOTHING: "of nothing",
+}
 FEWEST = 5  # periods on a page's chart; fewer are a sentence
 
 
@@ -63,6 +74,13 @@ def _quality(mos: pd.Series, groups: np.ndarray, names: pd.Index) -> pd.DataFram
     ]
     table = pd.DataFrame(rows, columns=["pictures", "q25", "median", "q75", "mean"], index=names, dtype=float)
     return table.astype({"pictures": int})
+
+
+def clocks(clock: pd.Series) -> str:
+    """Whose clock the times of pictures are of, how many each: a sentence. clock: of `koniq.scoring.taken.times`."""
+    counts = clock.value_counts()
+    parts = [f"{text}: {counts[kind]:,}" for kind, text in CLOCKS.items() if kind in counts]
+    return f"When they were taken, of {len(clock):,} pictures: {'; '.join(parts)}."
 
 
 def day(row) -> str:

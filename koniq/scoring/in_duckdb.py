@@ -16,10 +16,9 @@ import pyarrow as pa
 from koniq.ground import InputError, RunStopped, tables
 from koniq.ground.machine import cores
 from koniq.ground.paths import folder_beside
-from koniq.scoring import in_pyarrow
+from koniq.scoring import in_pyarrow, taken
 from koniq.scoring.lines import COLUMN_SETS, INTERVAL, NO_SCORE
 from koniq.scoring.score_file import ABOUT
-from koniq.scoring.taken import FOLDER, FORMATS, TIME
 
 MEMORY = "1GB"  # that DuckDB takes; what is more goes to the disk
 NUMBER = "number"  # a column of parts that several machines wrote: the place of a row's input, by which it is known
@@ -221,34 +220,59 @@ class LargeTable:
     def mos(self) -> pd.Series:
         return pd.Series(self.database.numbers(f"SELECT MOS FROM scores WHERE {OK}", np.float64, self.scored))
 
-    def timed(self) -> pd.DataFrame:
+    def times_by(self, how: taken.How) -> taken.How:
+        if how == "exif":
+            raise InputError(
+                "times should be auto, names or folders of Parquet, whose pictures are not opened. "
+                f"Received: times={how}"
+            )
+        return "names" if how == "auto" else how
+
+    def timed(self, how: taken.How = "names", roots: Sequence[str] = ()) -> pd.DataFrame:
         none = np.iinfo(np.int64).min  # what NumPy takes for no time
+        path = "image_path" if self.times_by(how) == "names" else "''"  # that a name is read of
         query = f"""
-            SELECT MOS, coalesce(epoch(time)::BIGINT, {none}), coalesce(epoch(day)::BIGINT, {none}) FROM (
-                SELECT MOS, time, CASE WHEN time IS NULL THEN try_strptime(
-                    folder.year || coalesce(nullif(folder.a, ''), folder.b) || folder.day, '{FORMATS[1]}'
-                ) ELSE date_trunc('day', time) END AS day
+            SELECT MOS, coalesce(epoch(time)::BIGINT, {none}), coalesce(epoch(coalesce(day, folder))::BIGINT, {none}),
+                CASE WHEN time IS NOT NULL THEN if(regexp_matches(image_path, '{taken.UTC}'), {taken.NAME_UTC},
+                    {taken.NAME}) WHEN day IS NOT NULL THEN {taken.NAME_DAY} WHEN folder IS NOT NULL THEN
+                    {taken.FOLDER_DAY} ELSE {taken.NOTHING} END::BIGINT
+            FROM (
+                SELECT MOS, image_path, time,
+                    coalesce(date_trunc('day', time), try_strptime(day, '{taken.FORMATS[1]}')) AS day,
+                    try_strptime(
+                        folder.year || coalesce(nullif(folder.a, ''), folder.b) || folder.day, '{taken.FORMATS[1]}'
+                    ) AS folder
                 FROM (
-                    SELECT MOS, try_strptime(name.day || name.time, '{FORMATS[0]}') AS time,
-                        regexp_extract(image_path, '{FOLDER}', ['year', 'a', 'b', 'day']) AS folder
+                    SELECT MOS, image_path, try_strptime(
+                            replace(name.day, '-', '') || lpad(regexp_replace(name.time, '[-.]', '', 'g'), 6, '0')
+                            || name.half, ['{taken.FORMATS[0]}', '{taken.FORMATS[2]}']
+                        ) AS time,
+                        regexp_extract({path}, '{taken.DAY}', 1) AS day,
+                        regexp_extract(image_path, '{taken.FOLDER}', ['year', 'a', 'b', 'day']) AS folder
                     FROM (
-                        SELECT MOS, image_path, regexp_extract(image_path, '{TIME}', ['day', 'time']) AS name
+                        SELECT MOS, image_path, regexp_extract({path}, '{taken.TIME}', ['day', 'time', 'half']) AS name
                         FROM scores WHERE {OK}
                     )
                 )
             )
         """
-        mos, (time, day) = np.empty(self.scored), np.empty((2, self.scored), np.int64)
+        mos, clock = np.empty(self.scored), np.empty(self.scored, np.int8)
+        time, day = np.empty((2, self.scored), np.int64)
         at = 0
         for piece in self.database.pieces(query):
-            for column, found in zip((mos, time, day), piece.columns, strict=True):
+            for column, found in zip((mos, time, day, clock), piece.columns, strict=True):
                 column[at : at + piece.num_rows] = found.to_numpy()
             at += piece.num_rows
-        found = pd.DataFrame(
-            {"MOS": mos, "time": time.view("datetime64[s]"), "day": day.view("datetime64[s]")}, copy=False
-        )
+        times = {"time": time.view("datetime64[s]"), "day": day.view("datetime64[s]"), "clock": clock}
+        found = pd.DataFrame({"MOS": mos, **times}, copy=False)
         self.mos = found.MOS  # in place of those that are there, so that they are in memory once
         return found
+
+    def rows(self) -> pd.DataFrame:
+        raise InputError(
+            "The best of all, of days, bursts and groups should be asked of scores as CSV, which koniq export writes. "
+            f"Received: {self.path}, Parquet"
+        )
 
     def ends(self, count: int, best: bool) -> pd.DataFrame:
         order = "DESC" if best else "ASC"

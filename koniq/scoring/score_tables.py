@@ -1,6 +1,6 @@
 """Scores of pictures by whatever wrote them: our own CSVs and Parquet, the study's files, tables of other programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,7 @@ import pandas as pd
 from koniq.ground import InputError, tables
 from koniq.ground import facts as ground_facts
 from koniq.ground.built import install
-from koniq.scoring import lines, score_file
-from koniq.scoring.taken import taken
+from koniq.scoring import lines, score_file, taken
 
 if TYPE_CHECKING:
     from koniq.scoring.in_duckdb import LargeTable
@@ -52,9 +51,20 @@ class ScoreTable:
         """Whether there are MOS_low and MOS_high, the ends of the scores' intervals."""
         return {*lines.INTERVAL} <= {*self.frame}
 
-    def timed(self) -> pd.DataFrame:
-        """The scored rows' MOS, and when their pictures were taken: time, day, see `koniq.scoring.taken.taken`."""
-        return self._scored[["MOS"]].join(taken(self._scored.image_path))
+    def times_by(self, how: taken.How) -> taken.How:
+        """How times are found, if `how` was asked for. Raises InputError where pictures of Parquet should be opened."""
+        return how
+
+    def timed(self, how: taken.How = "names", roots: Sequence[str] = ()) -> pd.DataFrame:
+        """The scored rows' MOS, and when their pictures were taken: time, day, clock, see `koniq.scoring.taken.times`.
+
+        roots: the folders that image_path starts from.
+        """
+        return self._scored[["MOS"]].join(taken.times(self._scored.image_path, how, roots, "reading EXIF"))
+
+    def rows(self) -> pd.DataFrame:
+        """The scored rows, all in memory: image_path, MOS, MOS_low, MOS_high, ... Raises InputError of Parquet."""
+        return self._scored.reset_index(drop=True)
 
     def ends(self, count: int, best: bool) -> pd.DataFrame:
         """The `count` best scored rows, the best first, or the worst, worst first; of equal ones the last is best."""

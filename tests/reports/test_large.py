@@ -26,6 +26,16 @@ NAMES = [
     *("2015-02-24/20150223_235959.jpg", "/all/2015-02-23/201901/02/x/rr.jpg", "2015-02-23/20191345_103717_000.jpg"),
     *("20190101_246060.jpg", "20190229_101010.jpg", "120190101_101010.jpg", "20190101_1010101.jpg", "rr.jpg"),
     *("20190101_101010/rr.jpg", "2015-13-01/rr.jpg", "", "20190101_101010", "line\n20190102_101010\nbreak.jpg"),
+    *(
+        "a/PXL_20230102_030405678.jpg",
+        "IMG_20230102_030405.jpg",
+        "IMG_20230102_030405678.jpg",
+        "IMG-20230102-WA0001.jpg",
+    ),
+    *("Screenshot_2023-01-02-03-04-05-678_a.png", "signal-2023-01-02-030405_002.jpg", "2011-07-19 11.36.39.jpg"),
+    *("WhatsApp Image 2023-01-02 at 3.04.05 PM.jpeg", "Screenshot 2023-01-02 at 12.04.05\u202fAM.png"),
+    *("2023-01-02 03.04.05 PMs walk.jpg", "2019-01-01 at 13.04.05 PM.jpg", "20190101_10101.jpg", "2016/08/15mm/x.jpg"),
+    *("2016-08-15/IMG-20231302-WA0001.jpg", "2016/08/15/x.jpg", "2016/2016-08-15 A walk/x.jpg", "2016/13/15/x.jpg"),
     *("größe/20200229_000000.jpg", "x20190101_101010_20190102_111111.jpg", "2016-02-29/\n/x.jpg"),
 ]
 
@@ -79,8 +89,17 @@ def test_when_pictures_were_taken_is_read_alike(tmp_path):
     csv = write_scores(tmp_path / "s.csv", [(name, 1.0) for name in NAMES])
     exporting.export(csv, tmp_path / "s.parquet")
     table = score_tables.opened(tmp_path / "s.parquet")
-    pd.testing.assert_frame_equal(table.timed()[["time", "day"]], taken(pd.Series(NAMES)).astype("datetime64[s]"))
+    for how in ("auto", "names", "folders"):
+        expected = taken(pd.Series(NAMES), how).astype({"time": "datetime64[s]", "day": "datetime64[s]"})
+        pd.testing.assert_frame_equal(table.timed(how)[["time", "day", "clock"]], expected)
     table.close()
+
+
+def test_no_picture_of_parquet_is_opened_for_its_time(tmp_path, capsys):
+    csv = write_scores(tmp_path / "s.csv", [("a.jpg", 1.0)])
+    exporting.export(csv, tmp_path / "s.parquet")
+    assert ended("report", tmp_path / "s.parquet", "--times", "exif") == 2
+    assert "times should be auto, names or folders of Parquet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", [("--percentile", 70), ("--at-least", 50.1), ("--at-least", 30, "--order", "score")])

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import shown
+from commands import ended
+from dated import photograph
 from PIL import Image
 from scored import write_scores
 
@@ -15,7 +17,7 @@ from koniq.ground import InputError
 from koniq.ground.text import one_line, shortened
 from koniq.reports import distribution, lifelog_report, page, times
 from koniq.scoring.score_tables import ScoreTable, is_scored
-from koniq.scoring.taken import taken
+from koniq.scoring.taken import FOLDER_DAY, NAME, NAME_DAY, NAME_UTC, NOTHING, taken
 
 HOSTILE = (
     "<script>document.title='taken'</script>.jpg",
@@ -129,7 +131,8 @@ def test_times_in_a_browser(lifelog, seen):
         f"Median by day, 2015-02-23: {medians[0]:.1f} (19 pictures); 2015-02-24: {medians[1]:.1f} (19 pictures)."
     ) in seen["text"]
     assert "Median by hour" not in seen["text"]  # of five hours there is a chart
-    assert "Names that say no time: 10 of 48; in folders that say the day: 0 of these." in seen["text"]
+    whose = "When they were taken, of 48 pictures: by names, the clock of what wrote them: 38; of nothing: 10."
+    assert whose in seen["text"]
 
 
 def test_what_has_no_score_is_counted_and_listed_in_part(seen):
@@ -309,26 +312,78 @@ def test_a_picture_stands_upright_in_a_sheet(tmp_path):
 
 def test_times_as_names_say_them():
     expected = {
-        "2015-02-23/b00000000_21i6bq_20150223_070647e.jpg": ("2015-02-23 07:06:47", "2015-02-23"),
-        "2016-08-11/20160811_131315_000.jpg": ("2016-08-11 13:13:15", "2016-08-11"),
-        "2018-05-04/B00003452_21I6X0_20180504_072707E.JPG": ("2018-05-04 07:27:07", "2018-05-04"),
-        "201901/01/20190101_103717_000.jpg": ("2019-01-01 10:37:17", "2019-01-01"),
-        "2015-02-24/20150223_235959.jpg": ("2015-02-23 23:59:59", "2015-02-23"),  # the time says more than the folder
-        "201901/01/rr.jpg": (None, "2019-01-01"),
-        "/all/2015-02-23/201901/02/x/rr.jpg": (None, "2019-01-02"),
-        "2015-02-23/20191345_103717_000.jpg": (None, "2015-02-23"),
-        "20190101_246060.jpg": (None, None),
-        "20190229_101010.jpg": (None, None),
-        "120190101_101010.jpg": (None, None),
-        "20190101_1010101.jpg": (None, None),
-        "20190101_101010/rr.jpg": (None, None),
-        "2015-13-01/rr.jpg": (None, None),
-        "rr.jpg": (None, None),
-        "": (None, None),
+        "2015-02-23/b00000000_21i6bq_20150223_070647e.jpg": ("2015-02-23 07:06:47", "2015-02-23", NAME),
+        "2016-08-11/20160811_131315_000.jpg": ("2016-08-11 13:13:15", "2016-08-11", NAME),
+        "2018-05-04/B00003452_21I6X0_20180504_072707E.JPG": ("2018-05-04 07:27:07", "2018-05-04", NAME),
+        "201901/01/20190101_103717_000.jpg": ("2019-01-01 10:37:17", "2019-01-01", NAME),
+        "2015-02-24/20150223_235959.jpg": ("2015-02-23 23:59:59", "2015-02-23", NAME),  # says more than the folder
+        "a/PXL_20230102_030405678.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME_UTC),
+        "PXL_20230102_030405678.MP.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME_UTC),
+        "IMG_20230102_030405.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "IMG_20230102_030405678.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "Screenshot_20230102-030405.png": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "Screenshot_2023-01-02-03-04-05-678_com.app.png": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "signal-2023-01-02-030405.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "signal-2023-01-02-030405_002.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "photo_2023-01-02_03-04-05 (2).jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "2011-07-19 11.36.39.jpg": ("2011-07-19 11:36:39", "2011-07-19", NAME),
+        "2011-07-19 11.36.39-1.jpg": ("2011-07-19 11:36:39", "2011-07-19", NAME),
+        "WhatsApp Image 2023-01-02 at 15.04.05.jpeg": ("2023-01-02 15:04:05", "2023-01-02", NAME),
+        "WhatsApp Image 2023-01-02 at 3.04.05 PM.jpeg": ("2023-01-02 15:04:05", "2023-01-02", NAME),
+        "Screenshot 2023-01-02 at 12.04.05\u202fAM.png": ("2023-01-02 00:04:05", "2023-01-02", NAME),
+        "2023-01-02 03.04.05 PMs walk.jpg": ("2023-01-02 03:04:05", "2023-01-02", NAME),
+        "IMG-20230102-WA0001.jpg": (None, "2023-01-02", NAME_DAY),
+        "2016-08-15/IMG-20230102-WA0001.jpg": (None, "2023-01-02", NAME_DAY),
+        "2016-08-15/IMG-20231302-WA0001.jpg": (None, "2016-08-15", FOLDER_DAY),
+        "201901/01/rr.jpg": (None, "2019-01-01", FOLDER_DAY),
+        "2016/08/15/rr.jpg": (None, "2016-08-15", FOLDER_DAY),
+        "2016/2016-08-15 A walk/rr.jpg": (None, "2016-08-15", FOLDER_DAY),
+        "/all/2015-02-23/201901/02/x/rr.jpg": (None, "2019-01-02", FOLDER_DAY),
+        "2015-02-23/20191345_103717_000.jpg": (None, "2015-02-23", FOLDER_DAY),
+        "2016/08/15mm/rr.jpg": (None, None, NOTHING),
+        "2016/13/15/rr.jpg": (None, None, NOTHING),
+        "20190101_246060.jpg": (None, None, NOTHING),
+        "20190229_101010.jpg": (None, None, NOTHING),
+        "120190101_101010.jpg": (None, None, NOTHING),
+        "20190101_1010101.jpg": (None, None, NOTHING),
+        "20190101_10101.jpg": (None, None, NOTHING),
+        "20190101_101010/rr.jpg": (None, None, NOTHING),
+        "2019-01-01 at 13.04.05 PM.jpg": (None, None, NOTHING),
+        "2015-13-01/rr.jpg": (None, None, NOTHING),
+        "rr.jpg": (None, None, NOTHING),
+        "": (None, None, NOTHING),
     }
     found = taken(pd.Series(list(expected)))
-    for column, values in zip(("time", "day"), zip(*expected.values(), strict=True), strict=True):
-        assert found[column].tolist() == [pd.Timestamp(value) if value else pd.NaT for value in values]
+    for column, values in zip(("time", "day"), zip(*expected.values(), strict=True), strict=False):
+        assert found[column].tolist() == [pd.Timestamp(value) if value else pd.NaT for value in values], column
+    assert dict(zip(expected, found.clock, strict=True)) == {name: clock for name, (*_, clock) in expected.items()}
+    folders = taken(pd.Series(list(expected)), "folders")
+    assert folders.time.isna().all()
+    assert dict(zip(expected, folders.day, strict=True))["2015-02-24/20150223_235959.jpg"] == pd.Timestamp("2015-02-24")
+    assert {*folders.clock} == {NOTHING, FOLDER_DAY}
+
+
+def test_whose_clock_is_said(tmp_path, capsys):
+    names = ("DSC_1.jpg", "DSC_2.jpg", "PXL_20230102_030405678.jpg", "IMG_20230102_030405.jpg")
+    tags = ({}, {"time": "2016:08:15 13:13:15"}, {"time": "2023:01:02 04:04:05", "offset": "+01:00"}, {})
+    for name, tag in zip(names, tags, strict=True):
+        photograph(tmp_path / name, **tag)
+    rows = [(name, 50.0 + n) for n, name in enumerate((*names, "2016/08/15/gone.jpg", "IMG-20230102-WA0001.jpg"))]
+    csv = write_scores(tmp_path / "s.csv", rows, roots=[str(tmp_path)])
+    exif, camera = "by EXIF with its offset from UTC, the clock of the place: ", "by EXIF without an offset, the camera"
+    for more, said in (
+        ([], (exif + "1", camera, "by names, the clock of what wrote them: 1", "by folders: 1", "of nothing: 1")),
+        (["--times", "names"], ("by names, the clock of what wrote them: 1", "by names in UTC", "of nothing: 2")),
+        (["--times", "folders"], ("the day alone by folders: 1; of nothing: 5.",)),
+    ):
+        assert ended("report", csv, *more) == 0
+        html = (tmp_path / "s_report/report.html").read_text()
+        assert all(text in html.replace("&#39;", "'") for text in said), more
+    hours = pd.read_csv(tmp_path / "s_report/by_hour.csv").pictures
+    assert not hours.any()
+    assert ended("report", csv, "--times", "exif") == 0
+    hours = pd.read_csv(tmp_path / "s_report/by_hour.csv").set_index("hour").pictures
+    assert hours[hours > 0].to_dict() == {3: 1, 4: 1, 13: 1}
 
 
 def test_days_are_grouped_until_they_can_be_told_apart():

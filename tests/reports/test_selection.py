@@ -74,7 +74,7 @@ def test_nothing_above_is_an_empty_list(csv, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "One of at_least and percentile should be given, as a number. Received: neither"),
+        ([], "should be given, or one of at_least and percentile, as a number. Received: neither"),
         (["--at-least", 50, "--percentile", 80], "Received: at_least=50.0, percentile=80.0"),
         (["--at-least", "nan"], "as a number. Received: at_least=nan"),
         (["--percentile", "inf"], "as a number. Received: percentile=inf"),
