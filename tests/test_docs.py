@@ -79,6 +79,8 @@ RUN_LONG = {  # of make test-long
     "koniq sense --images my_photos": (),
     "koniq limits --out limits.png": ("limits.png",),
     "koniq export my_run mine.onnx": ("mine.onnx",),
+    "koniq export koncept_lite lite.tflite": ("lite.tflite",),
+    "koniq export koncept_lite lite.onnx --pictures my_photos": ("lite.onnx",),
     "koniq demo demo": ("demo/photos/coffee_blur_4.jpg",),
     **dict.fromkeys(  # from a store on the loopback
         (
@@ -96,7 +98,7 @@ LSC21 = "needs the lifelog of LSC'21"
 KONIQ10K, HOST = "needs KonIQ-10k, or another data set that is not here", "needs hosts on the web"
 HOURS, KUTI, ITSELF = "takes an hour or more", "needs the environment of kuti", "other tests, or the user, run it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
-EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray")
+EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray", "metrics,hub")
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
     "koncept512_train.py --batch-size 4 --loss plcc": KONIQ10K,
@@ -179,7 +181,10 @@ NOT_RUN = {
             *("pip install .", *(f"pip install '.[{extra}]'" for extra in EXTRAS)),
             *(
                 f"pip install -r requirements-{name}.txt"
-                for name in ("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "ray")
+                for name in (
+                    *("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "ray"),
+                    *("metrics", "hub"),
+                )
             ),
             "pip install 'tensorflow[and-cuda]==2.21.0'",
             "pip install -r requirements.txt 'tensorflow[and-cuda]==2.21.0'",

@@ -17,7 +17,7 @@ ROOMS = tuple(
     f"koniq.{room}"
     for room in (
         *("ground", "network", "data", "measure", "pictures", "fetch", "engines", "scoring"),
-        *("reports", "evaluation", "training", "study", "commands"),
+        *("reports", "evaluation", "training", "study", "plugs", "commands"),
     )
 )
 FLOORS = ("ku", *ROOMS, "koniq", "scripts")
@@ -25,7 +25,10 @@ FILES = {
     **{room: sorted((ROOT / room.replace(".", "/")).glob("*.py")) for room in FLOORS[:-1]},
     "scripts": SCRIPTS,
 }
-FRAMEWORKS = {"keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti", "ray"}
+FRAMEWORKS = {
+    *("keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti", "ray"),
+    *("torchmetrics", "pyiqa", "huggingface_hub"),
+}
 HIDDEN = {"images", "metadata", "models", "logs"}  # folders of koniq that git does not see: data, not rooms
 METHOD = 30  # lines of a script below its settings
 EXPORTS = 12  # names of a room
@@ -74,6 +77,8 @@ TESTED_IN = {
     "pictures/room": "fetch/test_inspection",
     "pictures/store_faults": "pictures/test_stores",
     "pictures/whole": "pictures/test_prepared",
+    "plugs/in_pyiqa": "plugs/test_metrics",
+    "plugs/in_torch": "plugs/test_metrics",
     "reports/distribution": "reports/test_lifelog_report",
     "reports/in_duckdb": "reports/test_large",
     "reports/page": "reports/test_lifelog_report",
