@@ -98,7 +98,19 @@ LSC21 = "needs the lifelog of LSC'21"
 KONIQ10K, HOST = "needs KonIQ-10k, or another data set that is not here", "needs hosts on the web"
 HOURS, KUTI, ITSELF = "takes an hour or more", "needs the environment of kuti", "other tests, or the user, run it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
-EXTRAS = ("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray", "metrics,hub")
+EXTRAS = (
+    "tensorflow",
+    "torch",
+    "onnx",
+    "int8",
+    "lite",
+    "photographs",
+    "heif,raw,jxl",
+    "stores,gcs",
+    "tables",
+    "ray",
+    "metrics,hub",
+)
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
     "koncept512_train.py --batch-size 4 --loss plcc": KONIQ10K,
@@ -127,6 +139,7 @@ NOT_RUN = {
     "replicate.py --dataset mine.csv --images my_folder --recipe small": HOURS,
     "koniq score my_photos --out my_photos.csv --weights koncep512-trained-model.h5": "needs weights that are not here",
     "koniq calibrate --weights koncep512-trained-model.h5": KONIQ10K,
+    "koniq score my_photos --weights ./of_the_hub": "needs such a folder: tests/plugs/test_hub.py has one",
     "koniq fetch koniq10k live_itw biq2021 imagenet koncept512/original": HOST,
     "koniq fetch koncept512": HOST,
     "koniq fetch koncept512/pytorch-b8": HOST,
@@ -165,6 +178,7 @@ NOT_RUN = {
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
     "benchmarks.tables": MEASURES,
+    "benchmarks.tensors my_photos": MEASURES,
     "benchmarks.stores": MEASURES,
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,

@@ -1,4 +1,4 @@
-"""LiteRT, TensorFlow Lite's name since 2024: a network exported once for phones and small boards, and run to check it."""
+"""LiteRT, TensorFlow Lite's name since 2024: a network exported once for phones and small boards, and checked."""
 
 from importlib.util import find_spec
 from pathlib import Path

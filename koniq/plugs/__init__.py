@@ -1,4 +1,4 @@
-"""Our networks where others look for theirs: pyiqa's and torchmetrics' metrics, folders of the Hugging Face hub's layout.
+"""Our networks where others look for theirs: metrics as pyiqa's and torchmetrics', folders of the Hugging Face hub.
 
 It knows what those ask for, and leaves scores to `koniq.scoring`. Open in_torch.py first. Names are imported when
 first used, and so is PyTorch.

@@ -94,7 +94,7 @@ def _card(source: Path, name: str, record: dict) -> tuple[str, list[Path]]:
         return f"# {name}\n\n{markdown_table(('', ''), plain)}\n", pictures
 
     def kept(found: re.Match) -> str:
-        path = source.with_name(found[1])
+        path = source.parent / found[1]
         if path.parent != source.parent or not path.is_file():  # what lies elsewhere the hub would not show
             return ""
         pictures.append(path)
@@ -123,7 +123,9 @@ def from_pretrained(
     if not folder.is_dir():
         folder = _fetched(fspath(name), revision, token, cache_dir, local_files_only)
     if lacking := [each for each in (HUB_WEIGHTS, HUB_RECORD) if not (folder / each).is_file()]:
-        raise InputError(f"{folder} should have {HUB_RECORD} and {HUB_WEIGHTS}. Received: no {' and no '.join(lacking)}")
+        raise InputError(
+            f"{folder} should have {HUB_RECORD} and {HUB_WEIGHTS}. Received: no {' and no '.join(lacking)}"
+        )
     return metric(folder / HUB_WEIGHTS, **how)
 
 
@@ -136,9 +138,12 @@ def _fetched(name: str, revision: str | None, token: str | None, cache_dir: obje
     asked = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
     try:
         paths = [Path(hf_hub_download(name, each, **asked)) for each in (HUB_RECORD, HUB_WEIGHTS)]
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        if isinstance(error, errors.LocalEntryNotFoundError):  # it does not answer, and nothing was kept
-            raise RunStopped(f"The hub did not give {name}: {_first_line(error)}") from error
+    except errors.LocalEntryNotFoundError as error:  # it does not answer, and nothing was kept
+        raise RunStopped(f"The hub did not give {name}: {_first_line(error)}") from error
+    except (
+        *(errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError),
+        errors.HFValidationError,
+    ) as error:
         raise InputError(
             f"{name} should be a folder, or on the hub with {HUB_RECORD} and {HUB_WEIGHTS}. "
             f"Received: {_first_line(error)}"
@@ -158,7 +163,7 @@ def push(
     license: str = "",
     message: str = "Weights, their record and their card",
 ) -> str:
-    """Put weights on the hub as `repository`, owner/name, which is made if it is not there; returns the commit's address.
+    """Put weights on the hub as `repository`, owner/name, made if it is not there; returns the commit's address.
 
     What `save_pretrained` writes is uploaded in one commit. Raises InputError where huggingface_hub is not installed,
     and whatever that does where the hub refuses.

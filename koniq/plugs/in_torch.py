@@ -1,4 +1,4 @@
-"""Scores of tensors, as programs in PyTorch have their pictures: (batch, 3, height, width) in [0, 1], with gradients."""
+"""Scores of tensors, as PyTorch's programs have pictures: (batch, 3, height, width) in [0, 1], with gradients."""
 
 from os import PathLike, fspath
 from typing import Literal
@@ -178,7 +178,7 @@ def check_range(pictures: torch.Tensor) -> None:
 
 
 def as_seen(pictures: torch.Tensor, network: Network) -> torch.Tensor:
-    """Pictures (batch, 3, height, width) in [0, 1] at the network's size, as `koniq.pictures.decoding.as_seen` has it."""
+    """Pictures (batch, 3, height, width) in [0, 1] at the network's size, as `pictures.decoding.as_seen` has it."""
     height, width = network.input_size
     size = pictures.shape[3], pictures.shape[2]
     if network.fit == "crop":
@@ -198,12 +198,13 @@ def resized(pictures: torch.Tensor, size: tuple[int, int], resize: Resize) -> to
 
     What a filter throws beyond [0, 1] is cut off, as in 8 bits. A side that has its size is left as it is.
     """
-    (height, width), before = size, tuple(pictures.shape[2:])
-    if width != before[1]:  # the width first, as Pillow does
-        across = torch.from_numpy(matrix(before[1], width, resize)).to(pictures)
-        pictures = (pictures @ across.T).clamp(0, 1)
-    if height != before[0]:
-        pictures = (torch.from_numpy(matrix(before[0], height, resize)).to(pictures) @ pictures).clamp(0, 1)
+    before = tuple(pictures.shape[2:])
+    # In the order of Pillow, which is seen where the first has something cut off: the width first, but for this.
+    shrinks_in_height_alone = size[0] < before[0] and size[1] > before[1]
+    for axis in (0, 1) if shrinks_in_height_alone else (1, 0):
+        if size[axis] != before[axis]:
+            by = torch.from_numpy(matrix(before[axis], size[axis], resize)).to(pictures)
+            pictures = (by @ pictures if axis == 0 else pictures @ by.T).clamp(0, 1)
     return pictures
 
 

@@ -23,8 +23,8 @@ class PictureQuality(Metric):
     is_differentiable = True
     higher_is_better = True
     full_state_update = False  # one pass of the network a batch
-    plot_lower_bound: float | None = 0.0
-    plot_upper_bound: float | None = 100.0
+    plot_lower_bound = 0.0
+    plot_upper_bound = 100.0
 
     def __init__(
         self,
@@ -37,8 +37,6 @@ class PictureQuality(Metric):
         if reduction not in ("mean", "none"):
             raise InputError(f"reduction should be mean or none. Received: reduction={reduction}")
         self.reduction, self.net = reduction, Scores(weights, **how or {})  # which stays in evaluation mode
-        scale = self.net.scale
-        self.plot_lower_bound, self.plot_upper_bound = (scale.low, scale.high) if scale else (None, None)
         if reduction == "mean":
             # In float32 a sum of millions of scores would lose the last batches.
             self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

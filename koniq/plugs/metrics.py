@@ -25,7 +25,10 @@ def metric(weights: "Weights" = "", as_loss: bool = False, device: object = None
 
 
 def torchmetric(
-    weights: "Weights" = "", reduction: Literal["mean", "none"] = "mean", how: dict | None = None, **torchmetrics: object
+    weights: "Weights" = "",
+    reduction: Literal["mean", "none"] = "mean",
+    how: dict | None = None,
+    **torchmetrics: object,
 ) -> "PictureQuality":
     """A metric of torchmetrics; see `koniq.plugs.in_torchmetrics.PictureQuality` for what it takes and gives.
 

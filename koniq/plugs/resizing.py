@@ -37,9 +37,10 @@ def matrix(before: int, after: int, resize: Resize) -> np.ndarray:
     The filter widens when it shrinks a picture, as Pillow's do, so that nothing aliases but "nearest".
     """
     scale = before / after
+    if resize == "nearest":  # Pillow adds up, and where a place is between two pixels its rounding decides
+        places = np.cumsum([scale / 2, *[scale] * (after - 1)]).astype(int)
+        return np.eye(before, dtype=np.float32)[places]
     centres = (np.arange(after) + 0.5) * scale
-    if resize == "nearest":
-        return np.eye(before, dtype=np.float32)[centres.astype(int)]
     places = np.arange(before) + 0.5
     weights = FILTERS[resize]((places - centres[:, None]) / max(scale, 1.0))
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

@@ -28,7 +28,7 @@ def weights(tmp_path_factory):
 
 
 def check(weights, target, folder, out):
-    """What was exported gives the scores that stand in the CSV, in batches of any size, and has its record beside it."""
+    """What was exported gives the scores of the CSV, in batches of any size, and has its record beside it."""
     koniq.load(weights, engine="openvino", precision="float32").write(folder, out)
     expected = pd.read_csv(out).MOS.to_numpy()
     assert np.ptp(expected) > 20 * TOLERANCE
@@ -72,7 +72,9 @@ def test_what_differs_is_not_written_and_what_is_absent_is_named(weights, tmp_pa
         conversion.to_litert(weights, tmp_path / "a.tflite", None, None, 2)
     assert not any(tmp_path.iterdir())
     monkeypatch.setattr(in_litert, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"^TensorFlow should be installed for this: pip install -r requirements\.txt$"):
+    with pytest.raises(
+        InputError, match=r"^TensorFlow should be installed for this: pip install -r requirements\.txt$"
+    ):
         conversion.to_litert(weights, tmp_path / "a.tflite", None, None, 2)
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import tiny  # noqa: F401  it makes the small network known
-import torch
-from torch import distributed
-
-from koniq import plugs
-
 
 def main(rank, folder, weights):
+    import tiny  # noqa: F401  it makes the small network known
+    import torch
+    from torch import distributed
+
+    from koniq import plugs
+
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
     distributed.init_process_group("gloo", store, timeout=timedelta(seconds=60), rank=rank, world_size=2)

@@ -89,7 +89,7 @@ def test_it_is_drawn_between_the_bounds(weights, pictures):
 
 
 def test_mistakes_are_named(weights):
-    with pytest.raises(InputError, match="reduction should be mean or none. Received: reduction=sum"):
+    with pytest.raises(InputError, match=r"reduction should be mean or none\. Received: reduction=sum"):
         plugs.torchmetric(weights, "sum")
     metric = plugs.torchmetric(weights)
     with pytest.raises(InputError, match=r"pictures should be in \[0, 1\]\. Received: 2 to 2"):

@@ -82,12 +82,12 @@ def test_a_tensor_of_the_networks_size_has_it_too_alone_and_in_a_batch(weights, 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("resize", ["lanczos", "box", "nearest"])
 def test_a_tensor_of_another_size_is_resized_as_a_file_is(weights, larger, fit, resize):
-    """But for Pillow's rounding to 8 bits, which turns every pixel by half a level at most, twice."""
+    """But for Pillow's rounding to 8 bits, of every pixel, twice."""
     metric = plugs.metric(weights, fit=fit, resize=resize)
     files = torch.cat([metric(path) for path in larger])
     tensors = metric(tensor_of(*larger))
-    assert np.ptp(files.numpy()) > 1
-    np.testing.assert_allclose(tensors, files, rtol=0, atol=0.05)
+    assert np.ptp(files.numpy()) > 4
+    np.testing.assert_allclose(tensors, files, rtol=0, atol=0.2)
 
 
 def test_grey_pictures_are_those_of_three_equal_channels(weights):
@@ -243,6 +243,7 @@ def test_pyiqa_is_told_of_the_networks(monkeypatch, exact, times):
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "koniq.plugs.in_pyiqa", raising=False)
+    monkeypatch.delattr(plugs, "in_pyiqa", raising=False)
     monkeypatch.setattr(metrics, "find_spec", lambda name: True)
     for _ in range(times):
         assert plugs.register_in_pyiqa() == ("koncept_lite", "koncept512")
@@ -253,3 +254,14 @@ def test_pyiqa_is_told_of_the_networks(monkeypatch, exact, times):
     torch.testing.assert_close(network(tensor_of(exact[0])), plugs.metric("koncept_lite")(tensor_of(exact[0])))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pyiqa.archs"] == {"koniq": "koniq.plugs.in_pyiqa:register"}
+
+
+@pytest.mark.long
+def test_the_lines_of_the_page_run(tmp_path, monkeypatch):
+    pytest.importorskip("torchmetrics")
+    photos(tmp_path / "photos", (480, 640), 1)[0].rename(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    texts = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/plugs.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(texts) == 4
+    for text in texts:
+        exec(compile(text, "plugs.md", "exec"), {"print": lambda *things: None})
