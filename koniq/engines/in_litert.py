@@ -1,7 +1,9 @@
 """LiteRT, TensorFlow Lite's name since 2024: a network exported once for phones and small boards, and checked."""
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +11,9 @@ from koniq.engines.engine import Engine
 from koniq.ground import InputError, machine
 from koniq.ground.built import install
 from koniq.network import Network, weights
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def needs_litert() -> None:
@@ -29,15 +34,18 @@ def export(path: Path, network: Network, target: Path) -> None:
 
     if (backend := keras.backend.backend()) != "tensorflow":
         raise InputError(f"KERAS_BACKEND should be tensorflow for this. Received: KERAS_BACKEND={backend}")
-    model = network.build()
-    weights.load(model, path, network)
+    with machine.quiet():
+        model = network.build()
+        weights.load(model, path, network)
+        held = tf.Module()
+        held.variables_of_keras = [variable.value for variable in model.variables]  # else they are not found
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_size, 3), tf.uint8, "pictures")])
-    def score(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"mos": model(pictures, training=False)}
+        def score(pictures: "tf.Tensor") -> dict[str, "tf.Tensor"]:
+            return {"mos": model(pictures, training=False)}
 
-    with machine.native_silence():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([score.get_concrete_function()], model)
+        takes = tf.TensorSpec((None, *network.input_size, 3), tf.uint8, "pictures")
+        held.score = tf.function(score, [takes], autograph=False)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([held.score.get_concrete_function()], held)
         target.write_bytes(converter.convert())
 
 
@@ -45,9 +53,11 @@ def start(path: Path, network: Network, batch_size: int = 8) -> Engine:
     """The engine that a LiteRT file is, on the processor."""
     import tensorflow as tf
 
-    with machine.native_silence():
+    with machine.quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that its place will be a package of its own
         interpreter = tf.lite.Interpreter(str(path))
-        run = interpreter.get_signature_runner()
+        interpreter.allocate_tensors()
+    run = interpreter.get_signature_runner()
 
     def score(pictures: np.ndarray) -> np.ndarray:
         return run(pictures=pictures)["mos"][:, 0]

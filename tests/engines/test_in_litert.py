@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import ended
-from lite import SIZES, drawn
-from plugged import photos
+from plugged import photos, tiny_weights
 
 import koniq
 from koniq.engines import conversion, in_litert, in_onnx
 from koniq.ground import InputError, RunStopped
-from koniq.network import KONCEPT_LITE, TOLERANCE, find, network_of, sidecar, write_state
+from koniq.network import TOLERANCE, find, network_of, sidecar
 from koniq.pictures.decoding import decode
 
 pytest.importorskip("tensorflow")
@@ -19,12 +18,7 @@ BY = {".tflite": in_litert, ".onnx": in_onnx}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """At an odd size, where TensorFlow and PyTorch pad in different ways."""
-    path = tmp_path_factory.mktemp("lite") / "lite.safetensors"
-    network = KONCEPT_LITE.at(SIZES[1])
-    write_state(drawn(), path, network)
-    sidecar.write_record(path, network)
-    return path
+    return tiny_weights(tmp_path_factory.mktemp("weights"))
 
 
 def check(weights, target, folder, out):
@@ -45,7 +39,7 @@ def check(weights, target, folder, out):
 @pytest.mark.numerical
 def test_litert_gives_the_scores_of_the_csv(weights, tmp_path, capsys):
     folder = photos(tmp_path / "photos", (90, 133))[0].parent
-    target = tmp_path / "lite.tflite"
+    target = tmp_path / "tiny.tflite"
     assert ended("export", weights, target, "--pictures", folder) == 0
     said = capsys.readouterr()
     assert "The scores of 4 pictures differ by" in said.out
