@@ -26,7 +26,7 @@ class Scores(nn.Module):
     """A network from pictures to their scores: float (batch, 3, height, width) in [0, 1], RGB, to float32 (batch, 1).
 
     Pictures of one channel are grey. They are of any size, and are resized by the filter that the network was trained
-    with, as Pillow has it but for its rounding to 8 bits. Scores are in MOS by the calibration that is kept beside the
+    with, as Pillow does it. Scores are in MOS by the calibration that is kept beside the
     weights, if there is one. Gradients go to the pictures; the weights have none, and the network stays in evaluation
     mode, and in float32, whatever is around it.
 
@@ -196,7 +196,8 @@ def as_seen(pictures: torch.Tensor, network: Network) -> torch.Tensor:
 def resized(pictures: torch.Tensor, size: tuple[int, int], resize: Resize) -> torch.Tensor:
     """Pictures (batch, channels, height, width) in [0, 1] at `size`, (height, width), by one of Pillow's filters.
 
-    What a filter throws beyond [0, 1] is cut off, as in 8 bits. A side that has its size is left as it is.
+    After each side values are cut off and rounded to 8 bits, as Pillow's are, for a network sees the difference where a
+    picture is plain; gradients pass as if they were not rounded. A side that has its size is left as it is.
     """
     before = tuple(pictures.shape[2:])
     # In the order of Pillow, which is seen where the first has something cut off: the width first, but for this.
@@ -205,6 +206,7 @@ def resized(pictures: torch.Tensor, size: tuple[int, int], resize: Resize) -> to
         if size[axis] != before[axis]:
             by = torch.from_numpy(matrix(before[axis], size[axis], resize)).to(pictures)
             pictures = (by @ pictures if axis == 0 else pictures @ by.T).clamp(0, 1)
+            pictures = pictures + ((255 * pictures + 0.5).floor() / 255 - pictures).detach()
     return pictures
 
 

@@ -21,8 +21,9 @@ def test_a_picture_comes_out_as_by_pillow(resize, after):
     from koniq.plugs.in_torch import resized
 
     found = 255 * resized(torch.from_numpy(pixels)[None, None].float() / 255, after, resize)[0, 0].numpy()
-    assert np.abs(found - expected).max() <= (1e-3 if resize == "nearest" else 2)  # Pillow rounds twice
-    assert np.abs(found - expected).mean() < 0.5
+    apart = np.abs(found - expected)
+    assert apart.max() < 1.01  # where a value is half-way between two levels
+    assert (apart < 0.01).mean() > 0.9
 
 
 @pytest.mark.parametrize("resize", sorted(RESAMPLE))
