@@ -98,6 +98,8 @@ RUN_LONG = {  # of make test-long
     "koniq sense --images my_photos": (),
     "koniq limits --out limits.png": ("limits.png",),
     "koniq export my_run mine.onnx": ("mine.onnx",),
+    "koniq export koncept_lite lite.tflite": ("lite.tflite",),
+    "koniq export koncept_lite lite.onnx --pictures my_photos": ("lite.onnx",),
     "koniq demo demo": ("demo/photos/coffee_blur_4.jpg",),
     **dict.fromkeys(  # from a store on the loopback
         (
@@ -118,11 +120,11 @@ SERVES = "does not end: tests/serving/test_load.py runs it"
 MEASURES, OURS = "measures for as long as it takes", "writes what this repository has measured"
 EXTRAS = (
     *("tensorflow", "torch", "onnx", "int8", "lite", "photographs", "heif,raw,jxl", "stores,gcs", "tables", "ray"),
-    *("culling", "serve"),
+    *("culling", "serve", "metrics,hub"),
 )
 LISTS = (
     *("int8", "onnx", "torch", "lite", "heif", "raw", "jxl", "stores", "gcs", "tables", "ray"),
-    *("culling", "serve"),
+    *("culling", "serve", "metrics", "hub"),
 )
 NOT_RUN = {
     "koncept512_train.py": KONIQ10K,
@@ -152,6 +154,7 @@ NOT_RUN = {
     "replicate.py --dataset mine.csv --images my_folder --recipe small": HOURS,
     "koniq score my_photos --out my_photos.csv --weights koncep512-trained-model.h5": "needs weights that are not here",
     "koniq calibrate --weights koncep512-trained-model.h5": KONIQ10K,
+    "koniq score my_photos --weights ./of_the_hub": "needs such a folder: tests/plugs/test_hub.py has one",
     "koniq fetch koniq10k live_itw biq2021 imagenet koncept512/original": HOST,
     "koniq fetch koncept512": HOST,
     "koniq fetch koncept512/pytorch-b8": HOST,
@@ -196,6 +199,7 @@ NOT_RUN = {
     "benchmarks.lifelog --batch-size 8 16 64 --precisions mixed_bfloat16": MEASURES,
     "benchmarks.training": MEASURES,
     "benchmarks.tables": MEASURES,
+    "benchmarks.tensors my_photos": MEASURES,
     "benchmarks.stores": MEASURES,
     "benchmarks.virtual_batch": MEASURES,
     "benchmarks.engines": MEASURES,

@@ -17,7 +17,7 @@ ROOMS = tuple(
     f"koniq.{room}"
     for room in (
         *("ground", "network", "data", "measure", "pictures", "fetch", "engines", "scoring"),
-        *("xmp", "reports", "evaluation", "training", "study", "serving", "commands"),
+        *("xmp", "reports", "evaluation", "training", "study", "plugs", "serving", "commands"),
     )
 )
 FLOORS = ("ku", *ROOMS, "koniq", "scripts")
@@ -26,7 +26,7 @@ FILES = {
     "scripts": SCRIPTS,
 }
 FRAMEWORKS = {"keras", "tensorflow", "torch", "openvino", "nncf", "onnx", "onnxruntime", "kuti", "ray"}
-FRAMEWORKS |= {"fastapi", "pydantic", "starlette", "uvicorn"}
+FRAMEWORKS |= {"fastapi", "pydantic", "starlette", "uvicorn", "torchmetrics", "pyiqa", "huggingface_hub"}
 HIDDEN = {"images", "metadata", "models", "logs"}  # folders of koniq that git does not see: data, not rooms
 METHOD = 30  # lines of a script below its settings
 EXPORTS = 12  # names of a room
@@ -77,6 +77,8 @@ TESTED_IN = {
     "pictures/room": "fetch/test_inspection",
     "pictures/store_faults": "pictures/test_stores",
     "pictures/whole": "pictures/test_prepared",
+    "plugs/in_pyiqa": "plugs/test_metrics",
+    "plugs/in_torch": "plugs/test_metrics",
     "reports/distribution": "reports/test_lifelog_report",
     "reports/found_groups": "reports/test_culling",
     "reports/gathering": "reports/test_culling",

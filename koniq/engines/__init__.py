@@ -15,6 +15,7 @@ _HOME = {
     "decide": "plan",
     "numbers": "engine",
     "scored_by": "plan",
+    "to_litert": "conversion",
     "to_onnx": "conversion",
 }
 __all__ = [*_HOME]

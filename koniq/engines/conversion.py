@@ -1,4 +1,4 @@
-"""Weights from one framework's file into another's, and the whole network to ONNX.
+"""Weights from one framework's file into another's, and the whole network to ONNX and LiteRT.
 
 The record of the network goes along as JSON beside the new file. InceptionResNetV2's own files (Keras's "notop" .h5,
 timm's .safetensors) are converted, too: their body, to start a training from.
@@ -7,10 +7,11 @@ timm's .safetensors) are converted, too: their body, to start a training from.
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from koniq.engines import gpus, in_onnx
+from koniq.engines import gpus, in_litert, in_onnx
 from koniq.engines.engine import Engine, numbers
 from koniq.engines.plan import decide
 from koniq.ground import InputError, RunStopped, files, machine
@@ -67,14 +68,40 @@ def to_onnx(
     differs by more than TOLERANCE.
     """
     in_onnx.needs_onnx()
-    framework = "torch" if source.suffix in weight_files.TORCH else "keras"
+    _export(in_onnx, source, target, input_size, folder, count, pooling)
+
+
+def to_litert(
+    source: Path,
+    target: Path,
+    input_size: tuple[int, int] | None,
+    folder: Path | None,
+    count: int,
+    pooling: Pooling | None = None,
+) -> None:
+    """The same as `to_onnx`, to LiteRT."""
+    in_litert.needs_litert()
+    _export(in_litert, source, target, input_size, folder, count, pooling)
+
+
+def _export(
+    by: ModuleType,
+    source: Path,
+    target: Path,
+    input_size: tuple[int, int] | None,
+    folder: Path | None,
+    count: int,
+    pooling: Pooling | None,
+) -> None:
+    """by: in_onnx or in_litert."""
+    framework = "torch" if source.suffix in weight_files.TORCH and weight_files.has_torch() else "keras"
     gpus.hide()  # before a framework looks for them: on one, what is called float32 may be TF32, of three digits
     plan = decide(source, framework, "float32", min(count, 8), input_size, device="cpu", pooling=pooling)
     pixels = some_pictures(plan.network, folder, count)
     with atomic_path(target) as temporary:
-        in_onnx.export(source, plan.network, temporary)
+        by.export(source, plan.network, temporary)
         with _on_the_processor(framework):
-            largest = difference(plan.start(), in_onnx.start(temporary, plan.network), pixels)
+            largest = difference(plan.start(), by.start(temporary, plan.network), pixels)
         LOG.info(f"The scores of {len(pixels)} pictures differ by {largest:.1e} MOS at most from those of {framework}.")
         if not largest <= TOLERANCE:
             raise RunStopped(f"They should differ by {TOLERANCE} MOS at most; {target} was not written.")

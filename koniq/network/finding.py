@@ -11,6 +11,7 @@ from koniq.network.weight_files import SUFFIXES
 ORIGINAL = "koncep512-trained-model.h5"  # as its authors released it; the missing "t" is theirs
 RELEASED = "koncept_lite"  # comes with this repository, and with the package
 FETCH_ORIGINAL = f"`{command('fetch koncept512/original')}` gets the original"
+HUB_WEIGHTS, HUB_RECORD = "model.safetensors", "config.json"  # in a folder of the Hugging Face hub's layout
 BEST = ("*_best.weights.h5", "*_best.safetensors")  # in the folder of a training run
 
 
@@ -33,7 +34,8 @@ def find_or_default(name: str) -> Path:
 def find(name: str) -> Path:
     """The weights file meant by a path, a folder, or a bare name: of `trained_models/`, released, or of a run.
 
-    A folder is a training run's, or that of a model, whose file has its name: koncept_lite/koncept_lite.safetensors.
+    A folder is a training run's, or that of a model, whose file has its name: koncept_lite/koncept_lite.safetensors; or
+    it has the hub's layout, see koniq.plugs.hub.
     Raises InputError, saying where was looked, if there is none.
     """
     folders = dict.fromkeys((TRAINED_MODELS, RELEASED_MODELS))
@@ -43,6 +45,8 @@ def find(name: str) -> Path:
             return place
         inside = [path for pattern in BEST for path in sorted(place.glob(pattern))]
         inside += [path for suffix in SUFFIXES if (path := place / f"{place.name}{suffix}").is_file()]
+        if (place / HUB_RECORD).is_file() and (place / HUB_WEIGHTS).is_file():
+            inside.append(place / HUB_WEIGHTS)
         if inside:
             return inside[0]
     hint = f" {FETCH_ORIGINAL}." if name == ORIGINAL else ""

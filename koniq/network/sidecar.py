@@ -9,7 +9,7 @@ from typing import get_args
 from koniq.ground import InputError
 from koniq.ground.files import write_json
 from koniq.ground.paths import TRAINED_MODELS, is_packed
-from koniq.network.finding import BEST
+from koniq.network.finding import BEST, HUB_RECORD, HUB_WEIGHTS
 from koniq.network.koncept512 import PORT, Pooling, Topology
 from koniq.network.spec import FIRST, KONCEPT512, NETWORKS, NEWEST, Fit, Network, Resize, Rules
 from koniq.network.weight_files import SUFFIXES, TORCH
@@ -21,7 +21,9 @@ FOR = "for"  # of what is kept beside weights: these, and how pictures got to th
 def record_path(weights: Path) -> Path:
     """The JSON beside a weights file that says which network it is for."""
     name = weights.name
-    for suffix in (*SUFFIXES, ".onnx"):
+    if name == HUB_WEIGHTS and (of_hub := weights.with_name(HUB_RECORD)).is_file():
+        return of_hub
+    for suffix in (*SUFFIXES, ".onnx", ".tflite"):
         name = name.removesuffix(suffix)
     return weights.with_name(f"{name}.json")
 
@@ -104,4 +106,6 @@ def _kept(record: Mapping[str, object]) -> Iterator[Mapping]:
 
 def title(path: Path) -> str:
     """What reports call a weights file: the name of its run, or its own without the ending."""
+    if record_path(path).name == HUB_RECORD:
+        return shown(record(path).get("name") or path.resolve().parent.name)
     return shown(path.resolve().parent.name if any(map(path.match, BEST)) else record_path(path).stem)

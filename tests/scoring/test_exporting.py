@@ -130,7 +130,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(scores, tmp_path, monkeypatch
         ([scores, parquet], "is there already. Give --overwrite"),
         ([scores, csv], f"{facts_path(csv)} is there already"),
         ([scores, scores, "--overwrite"], "target should be another file than the scores"),
-        ([scores, tmp_path / "a.txt"], "target should end in .onnx, or for scores in .parquet, .xlsx, .csv. Received"),
+        (
+            [scores, tmp_path / "a.txt"],
+            "target should end in .onnx, .tflite, or for scores in .parquet, .xlsx, .csv",
+        ),
         ([scores, tmp_path / "a.onnx"], "source should be a network"),
         ([tmp_path / "absent.csv", tmp_path / "a.parquet"], "should be at"),
         ([tmp_path / "absent.parquet", tmp_path / "a.csv"], "should be at"),
