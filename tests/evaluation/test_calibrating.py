@@ -291,11 +291,11 @@ def test_the_scores_of_a_lifelog_are_in_mos_and_not_mixed_with_others(run, table
     whole = out.read_bytes()
     lifelog_predict.main(lifelog_predict.Settings(**chosen, overwrite=True))
     assert out.read_bytes() == whole  # of one command on one machine
-    threes = tmp_path / "threes.csv"
-    lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(threes)}, batch_size=3))
-    np.testing.assert_allclose(score_file.read(threes).MOS, score_file.read(out).MOS, rtol=0, atol=TOLERANCE)
-    raw = tmp_path / "raw.csv"
+    raw, threes = tmp_path / "raw.csv", tmp_path / "threes.csv"
     lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(raw)}, calibrate=False))
+    # Of the network's own scores: where a map from few pictures is steep, it makes much of how a batch rounds.
+    lifelog_predict.main(lifelog_predict.Settings(**chosen | {"out": str(threes)}, calibrate=False, batch_size=3))
+    np.testing.assert_allclose(score_file.read(threes).MOS, score_file.read(raw).MOS, rtol=0, atol=TOLERANCE)
     assert not Facts(facts.facts(raw)).on_mos_scale
     a, b = score_file.read(out).MOS.dropna(), score_file.read(raw).MOS.dropna()
     assert len(a) == 80
