@@ -189,6 +189,7 @@ def _factory(kind: str, mends: bool) -> Callable[[BinaryIO], Image.Image]:
         from pillow_jxl.JpegXLImagePlugin import JXLImageFile
 
         return JXLImageFile
+    Image.init()  # an AVIF is told by its brand, before Pillow has been asked for anything
     return lambda file: Image.OPEN[kind][0](file, "")
 
 

@@ -1,4 +1,4 @@
-"""The XMP within a picture: read, never written. Of JPEG, TIFF and RAW like it, PNG, WebP, CR3; others by Pillow."""
+"""The XMP within a picture: read, never written. Of JPEG, TIFF and RAW like it, PNG, WebP, GIF, JPEG 2000, CR3; others by Pillow."""
 
 import re
 import struct
@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL import UnidentifiedImageError
+
 from koniq.xmp.packets import EXTENDED, LONGEST, EmptyError, Packet, XmpError, without_padding
 from ku.opening import opened
 
 APP1 = b"http://ns.adobe.com/xap/1.0/\0"  # XMP Specification Part 3, section 1.1.3
 PNG, TEXT = b"\x89PNG\r\n\x1a\n", b"XML:com.adobe.xmp\0"
-CR3 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of the box of ISO/IEC 14496-12 that Canon and Adobe have
+BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of its uuid box in JPEG 2000 (Part 3, 1.1.4), and in CR3
 TIFF_TAG, TYPES = 700, {1: 1, 2: 1, 7: 1}  # XMP; BYTE, ASCII, UNDEFINED
 SIGNS = {b"II*\0": "<", b"MM\0*": ">"}
 SEGMENT = re.compile(rb"\xff\xe1(..)" + re.escape(APP1), re.DOTALL)
@@ -66,8 +68,8 @@ def _found(file: BinaryIO) -> bytes | None:
         return _of_tiff(file, SIGNS[head[:4]])
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return next((_read(file, size) for kind, size in _of_riff(file) if kind == b"XMP "), None)
-    if head[4:12] == b"ftypcrx ":
-        return next((_read(file, size - 16) for size in _boxes(file) if _read(file, 16) == CR3), None)
+    if head[4:12] == b"ftypcrx " or head[4:8] == b"jP  ":
+        return next((_read(file, size - 16) for size in _boxes(file) if _read(file, 16) == BOX), None)
     if head[:4] == b"GIF8":
         return _of_gif(file)
     return _by_pillow(file) if head[4:8] in (b"ftyp", b"JXL ") or head[:4] in BY_PILLOW else None
@@ -171,7 +173,7 @@ def _read(file: BinaryIO, size: int) -> bytes:
 
 
 def _by_pillow(file: BinaryIO) -> bytes | None:
-    """What Pillow and its plug-ins find; None of what is no picture to them."""
+    """What Pillow and its plug-ins find; None of what is no picture to them. Raises XmpError if they fail."""
     file.seek(0)
     try:
         with opened(file) as image:
@@ -179,6 +181,8 @@ def _by_pillow(file: BinaryIO) -> bytes | None:
     except ModuleNotFoundError as error:
         name = str(error.name).partition(".")[0]
         raise XmpError(f"should be looked into for XMP by {name}, which is not installed") from error
-    except Exception:  # plug-ins raise anything
+    except UnidentifiedImageError:
         return None
+    except Exception as error:  # plug-ins raise anything
+        raise XmpError(f"cannot be looked into for XMP ({type(error).__name__}: {error})") from error
     return found.encode("utf-8") if isinstance(found, str) else found

@@ -46,3 +46,14 @@ def tags(*paths: Path, own: bool = True) -> list[dict]:
     assert not [said for said in odd if not said.startswith("[minor]")], found
     left_out = NOT_OURS | (set() if own else {"XMP-koniq"})
     return [{key: value for key, value in one.items() if key.partition(":")[0] not in left_out} for one in found]
+
+
+def xmp(*paths: Path) -> list[dict]:
+    """The XMP that ExifTool reads of files, whatever else it finds odd in them, without what is of koniq."""
+    command = [*exiftool(), "-j", "-a", "-U", "-n", "-G1", "-struct", "-XMP:all", *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    keys = ("XMP-", "XMP-koniq:")
+    return [
+        {key: value for key, value in one.items() if key.startswith(keys[0]) and not key.startswith(keys[1])}
+        for one in json.loads(done.stdout)
+    ]

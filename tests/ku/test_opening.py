@@ -1,7 +1,9 @@
 """`ku.opening` and `ku.raw`: formats told by what is in a file, RAW pictures, and what is never handed on."""
 
 import io
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from ku.decoding import decode_image, decoded, scale
 from ku.opening import ENDINGS, PACKAGES, PILLOW, is_picture, opened
 
+ROOT = Path(__file__).resolve().parents[2]
 PICTURE = photograph((120, 160))
 BAYER = photograph((600, 800), seed=3)
 
@@ -144,3 +147,10 @@ def test_heif_and_avif_and_jxl_are_turned(turned):
         found = decode_image(encoded(PICTURE, kind, quality=95, exif=exif.tobytes()))
         assert found.size == upright.size, kind
         assert apart(found, upright) < 5, kind
+
+
+def test_an_avif_is_the_first_picture_of_a_process(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.avif")
+    code = f"from ku.opening import opened\nwith opened({str(tmp_path / 'a.avif')!r}) as image: print(image.size)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("(40, 30)\n", "")

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 from xmp_files import jpeg, packet, png
 
-from koniq.xmp.embedded import CR3, embedded, whole
+from koniq.xmp.embedded import BOX, embedded, whole
 from koniq.xmp.packets import RATING, Packet, XmpError
 
 XMP = packet('xmp:Rating="3" dc:format="image/x"', padding=2000)
 
 
-def cr3(path, xmp):
-    boxes = [b"ftypcrx " + bytes(8), b"moov" + bytes(40), b"uuid" + bytes(16), b"uuid" + CR3 + xmp, b"mdat" + bytes(9)]
+def cr3(path, xmp, kind=b"ftypcrx "):
+    boxes = [kind + bytes(8), b"moov" + bytes(40), b"uuid" + bytes(16), b"uuid" + BOX + xmp, b"mdat" + bytes(9)]
     path.write_bytes(b"".join(struct.pack(">I", len(box) + 4) + box for box in boxes))
     return path
 
@@ -70,6 +70,7 @@ def lost(path, xmp):
         ("a.nef", tiff),
         ("a.dng", lambda path, xmp: tiff(path, xmp, ">")),
         ("a.cr3", cr3),
+        ("a.jp2", lambda path, xmp: cr3(path, xmp, b"jP  \r\n\x87\n")),
     ],
 )
 def test_it_is_found_and_its_padding_is_not(tmp_path, name, made):

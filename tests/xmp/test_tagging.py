@@ -14,6 +14,7 @@ from xmp_files import DARKTABLE, DIGIKAM, LIGHTROOM, WRITTEN, jpeg, packet, png
 from koniq import xmp
 from koniq.ground.exits import BAD_INPUT, INTERRUPTED, UNSCORED
 from koniq.xmp import tagging
+from ku.opening import ENDINGS
 
 ROWS = [("a.jpg", 20.0), ("b.jpg", 40.5), ("sub/c.jpg", 80.25), ("broken.jpg", "unreadable", "it is cut off")]
 
@@ -139,6 +140,29 @@ def test_what_was_within_a_picture_is_in_its_new_sidecar(photos):
     found = {key: value for key, value in of_picture.items() if key.startswith("XMP")}
     assert of_sidecar == found
     assert len(found) == 3
+
+
+@pytest.mark.long
+def test_what_is_within_odd_pictures_is_in_their_sidecars(test_data, tmp_path):
+    endings = ENDINGS - {".psd"}  # which is not looked into
+    paths = [path for path in sorted((test_data / "torture").rglob("*")) if path.suffix.lower() in endings]
+    with_xmp = [path for path, found in zip(paths, exiftool.xmp(*paths), strict=True) if found]
+    for number, path in enumerate(with_xmp):
+        (tmp_path / f"odd/{number}").mkdir(parents=True)
+        shutil.copy(path, tmp_path / f"odd/{number}")
+    paths = [path for path in sorted((tmp_path / "odd").rglob("*")) if path.is_file()]
+    before = contents(tmp_path)
+    write_scores(tmp_path / "scores.csv", [(str(path), 50.0) for path in paths])
+    assert ended("tag", tmp_path / "scores.csv", "--write") in (0, UNSCORED)
+    assert {path: path.read_bytes() for path in before} == before
+    done = [path for path in paths if xmp.sidecar(path).is_file()]
+    said = [exiftool.xmp(*found) for found in (done, [xmp.sidecar(path) for path in done])]
+    toolkit = "XMP-x:XMPToolkit"  # of those that begin with nothing, ours
+    for path, within, beside in zip(done, *said, strict=True):
+        assert within == {key: beside[key] for key in beside if key in within or key != toolkit}, path
+    assert len(done) > 30
+    assert ended("tag", "--undo", tmp_path / "scores_tags.jsonl") == 0
+    assert not [*(tmp_path / "odd").rglob("*.xmp")]
 
 
 def test_stars_are_given_only_where_there_are_none(photos, capsys):
