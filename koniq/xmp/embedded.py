@@ -1,4 +1,7 @@
-"""The XMP within a picture: read, never written. Of JPEG, TIFF and RAW like it, PNG, WebP, GIF, JPEG 2000, CR3; others by Pillow."""
+"""The XMP within a picture: read, never written.
+
+Of JPEG, TIFF and RAW like it, PNG, WebP, GIF, JPEG 2000 and CR3; of others by Pillow.
+"""
 
 import re
 import struct
@@ -69,7 +72,7 @@ def _found(file: BinaryIO) -> bytes | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return next((_read(file, size) for kind, size in _of_riff(file) if kind == b"XMP "), None)
     if head[4:12] == b"ftypcrx " or head[4:8] == b"jP  ":
-        return next((_read(file, size - 16) for size in _boxes(file) if _read(file, 16) == BOX), None)
+        return _of_boxes(file)
     if head[:4] == b"GIF8":
         return _of_gif(file)
     return _by_pillow(file) if head[4:8] in (b"ftyp", b"JXL ") or head[:4] in BY_PILLOW else None
@@ -144,8 +147,18 @@ def _of_riff(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         at += 8 + size + size % 2
 
 
-def _boxes(file: BinaryIO) -> Iterator[int]:
-    """The sizes of the uuid boxes of a file, at each of which it stands where its content begins."""
+def _of_boxes(file: BinaryIO) -> bytes | None:
+    """Of a uuid box, or of one of XML, where older versions of ExifTool put it."""
+    for kind, size in _boxes(file):
+        if kind == b"uuid" and _read(file, 16) == BOX:
+            return _read(file, size - 16)
+        if kind == b"xml " and b"adobe:ns:meta/" in (found := _read(file, size)):
+            return found
+    return None
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and size of a file's boxes, at each of which it stands where the content begins."""
     at = 0
     while True:
         file.seek(at)
@@ -157,8 +170,7 @@ def _boxes(file: BinaryIO) -> Iterator[int]:
             (size,), more = struct.unpack(">Q", file.read(8)), 8
         if size < 8 + more:
             return
-        if kind == b"uuid":
-            yield size - 8 - more
+        yield kind, size - 8 - more
         at += size
 
 

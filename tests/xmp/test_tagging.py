@@ -144,7 +144,7 @@ def test_what_was_within_a_picture_is_in_its_new_sidecar(photos):
 
 @pytest.mark.long
 def test_what_is_within_odd_pictures_is_in_their_sidecars(test_data, tmp_path):
-    endings = ENDINGS - {".psd"}  # which is not looked into
+    endings = ENDINGS - {".psd", ".jp2"}  # which is not looked into; of which ExifTool reads less than there is
     paths = [path for path in sorted((test_data / "torture").rglob("*")) if path.suffix.lower() in endings]
     with_xmp = [path for path, found in zip(paths, exiftool.xmp(*paths), strict=True) if found]
     for number, path in enumerate(with_xmp):
