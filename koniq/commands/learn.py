@@ -1,6 +1,6 @@
 """The small network learns one person's taste: its head is fitted to ratings of theirs, and scores on their scale.
 
-python -m koniq learn my_ratings.csv --images my_folder --out my_taste.safetensors    # image_name or image_path, stars
+python -m koniq learn my_ratings.csv --images my_pictures --out my_taste.safetensors   # image_name, stars
 python -m koniq score more_photos --weights my_taste.safetensors       # then
 
 How well it foretells ratings that it has not seen is said before and after, by cross-validation. Where the gain is not

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from koniq.ground.bars import tqdm
 from koniq.ground.files import digest_of
 from koniq.ground.threads import ahead, threads
 from koniq.network import Network, network_of, weights

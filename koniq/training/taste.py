@@ -86,26 +86,33 @@ class Learnt:
 
     @property
     def helps(self) -> bool:
-        """Whether the gain is above 0 by its interval."""
-        return bool(self.gain[1] > 0)
+        """Whether the gain is above 0 by its interval, and so are the new scores' own SRCC.
+
+        A gain alone is not enough: chance may turn the score of the network round, and what is turned back has gained.
+        """
+        return bool(self.gain[1] > 0 and self.after[1] > 0)
 
     def table(self, name: str) -> str:
         """SRCC before and after, in Markdown. name: of the network as it was."""
         rows = ((name, self.before), ("with your ratings, pictures not seen", self.after), ("gain", self.gain))
         return markdown_table(
             ("", "SRCC", "95 % interval"),
-            [(what, _short(value), f"[{_short(low)}, {_short(high)}]") for what, (value, low, high) in rows],
+            [(what, _short(value), _interval((value, low, high))) for what, (value, low, high) in rows],
         )
 
     def verdict(self) -> str:
         """Whether it helps, as a sentence."""
-        low, high = map(_short, self.gain[1:])
         if self.helps:
-            return f"The ratings are learnt: the gain is above 0 by its interval, [{low}, {high}]."
+            return f"The ratings are learnt: the gain is above 0 by its interval, {_interval(self.gain)}."
+        what, found = ("gain in SRCC", self.gain) if self.gain[1] <= 0 else ("SRCC of what is learnt", self.after)
         return (
-            "Ratings should be learnt better than they are foretold already: the gain in SRCC should be above 0 by its "
-            f"95 % interval. Received: {_short(self.gain[0])} [{low}, {high}], of {self.pictures:,} pictures"
+            f"The {what} should be above 0 by its 95 % interval. Received: {_short(found[0])} {_interval(found)}, of "
+            f"{self.pictures:,} rated pictures: it would not foretell your ratings better than it does already"
         )
+
+
+def _interval(found: tuple[float, float, float]) -> str:
+    return f"[{_short(found[1])}, {_short(found[2])}]"
 
 
 def _short(number: float) -> str:
@@ -161,9 +168,8 @@ def scale_of(ratings: np.ndarray) -> Scale:
 def _groups(rated: pd.DataFrame, seen: np.ndarray) -> np.ndarray:
     """The group of each picture, 0, 1, ...: near copies of one another, and what the table has together, are one."""
     known = grouped(len(rated), pairs_of(seen), rated.get("group"))
-    alone = np.isnan(known)
-    known[alone] = -1 - np.arange(alone.sum())
-    return np.unique(known, return_inverse=True)[1]
+    own = -1 - np.arange(len(rated))
+    return np.unique(np.where(np.isnan(known), own, known), return_inverse=True)[1]
 
 
 def _learnt(head: Head, seen: np.ndarray, ratings: np.ndarray, groups: np.ndarray, scale: Scale) -> Learnt:

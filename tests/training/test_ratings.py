@@ -32,7 +32,7 @@ def test_the_column_of_ratings_is_found_by_what_it_is_called(folder, column):
 
 
 def test_rows_without_a_rating_are_none_and_of_several_the_mean_counts(folder):
-    text = "image_path;mine;group\nphotos/a.jpg;1,5;x\nphotos/b.jpg;;x\nphotos\\c.jpg;nan;\nphotos/A.jpg;2,5;\n"
+    text = "image_path;mine;group\nphotos/a.jpg;1,5;x\nphotos/b.jpg;;x\nphotos\\c.jpg;nan;\nphotos/a.jpg;2,5;\n"
     rated = ratings.read(table(folder, text + "photos/d.jpg;-7;\n"), column="mine")
     assert rated.name.tolist() == ["photos/a.jpg", "photos/d.jpg"]
     assert rated.rating.tolist() == [2, -7]
