@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tqdm import tqdm
 
+from koniq.ground.bars import tqdm
 from ku.generic import plcc, srocc
 
 
