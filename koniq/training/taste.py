@@ -83,6 +83,8 @@ class Learnt:
     after: tuple[float, float, float]  # of the new ones, each by a fit that had not seen the picture
     gain: tuple[float, float, float]  # after - before, and its interval, paired
     strength: float  # of the penalty, see koniq.training.ridge.STRENGTHS
+    ratings: np.ndarray  # (pictures,), as they were given
+    unseen: np.ndarray  # (pictures,), what is said of each by a fit that had not seen it
 
     @property
     def helps(self) -> bool:
@@ -190,7 +192,7 @@ def _learnt(head: Head, seen: np.ndarray, ratings: np.ndarray, groups: np.ndarra
         for side in (before, after)
     ]
     gain = difference(ratings, after, before, groups=of)[:3]
-    return Learnt(head.with_taste(x, found, spare), scale, len(ratings), count, *sides, gain, strength)
+    return Learnt(head.with_taste(x, found, spare), scale, len(ratings), count, *sides, gain, strength, ratings, after)
 
 
 def write(learnt: Learnt, weights: Path, out: Path, trained_on: str) -> None:
