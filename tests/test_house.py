@@ -17,7 +17,7 @@ ROOMS = tuple(
     f"koniq.{room}"
     for room in (
         *("ground", "network", "data", "measure", "pictures", "fetch", "engines", "scoring"),
-        *("reports", "evaluation", "training", "study", "commands"),
+        *("xmp", "reports", "evaluation", "training", "study", "commands"),
     )
 )
 FLOORS = ("ku", *ROOMS, "koniq", "scripts")

@@ -30,7 +30,7 @@ EXIT_CODES = """Exit codes:
   0    done; where pictures are scored, each of them has its score
   1    stopped: it could not go on (check: something is not as it should be)
   2    something that was given is missing or wrong
-  3    done, and there are pictures without a score: their rows say why
+  3    done, and there are pictures without a score: their rows say why (tag: left out, for reasons printed)
   130  interrupted"""
 FLAGS = {
     "quiet": "print errors alone: no lines, no bars; what comes out is in the files and in the exit code",

@@ -20,6 +20,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "score": ("score", "a score, or the reason why not, for every picture, into a CSV"),
         "report": ("report", "the page of a CSV of scores: the best, the worst, how they lie"),
         "select": ("select", "the pictures with a score at or above a threshold, as a CSV"),
+        "tag": ("tag", "scores and stars for photo libraries: XMP sidecars, and back"),
         "compare": ("compare", "two CSVs of scores: how far two models agree"),
         "merge": ("merge", "CSVs of scores from several machines, made one"),
         "ray": ("ray", "scores by several machines, through Ray"),

@@ -1,13 +1,16 @@
-"""What one person thinks of pictures: read from a table of pictures and ratings."""
+"""What one person thinks of pictures: read from a table of pictures and ratings, or from XMP."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from koniq import xmp
 from koniq.data import datasets
 from koniq.ground import InputError, first_few, tables
 from koniq.ground.facts import facts
+from koniq.pictures import inputs
 
 COLUMNS = ("rating", "ratings", "stars", "score", "MOS")  # what ratings are called, whatever the case of the letters
 GROUP = "group"  # the column of groups, where none is named
@@ -65,3 +68,20 @@ def _once(rated: pd.DataFrame) -> pd.DataFrame:
     """One row a picture, with the mean of its ratings."""
     mean = rated.groupby("image_path").rating.transform("mean")
     return rated.assign(rating=mean).drop_duplicates("image_path").reset_index(drop=True)
+
+
+def in_xmp(pictures: Sequence[str]) -> pd.DataFrame:
+    """The ratings in XMP of the pictures of folders, lists and globs: name, image_path, rating.
+
+    0 is no rating, as photo programs have it; -1, rejected, counts as 0, which is below one star. Raises InputError if
+    there are no pictures, or none with a rating.
+    """
+    found = inputs.of(pictures)
+    rows = [(item.name, item.path, xmp.rating(item.path)) for item in found.pictures]
+    rated = pd.DataFrame([row for row in rows if row[2]], columns=["name", "image_path", "rating"])
+    if rated.empty:
+        raise InputError(
+            f"Pictures should have ratings in XMP: in a sidecar (IMG.jpg.xmp, IMG.xmp) or in themselves. Received: "
+            f"{len(rows):,} pictures without one"
+        )
+    return rated.assign(rating=rated.rating.clip(lower=0).astype(float))

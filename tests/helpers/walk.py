@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 # From the ground up.
 FLOORS = (
     *("ku", "ground", "network", "data", "measure", "pictures", "fetch", "engines", "scoring"),
-    *("reports", "evaluation", "training", "study", "commands", "scripts"),
+    *("xmp", "reports", "evaluation", "training", "study", "commands", "scripts"),
 )
 LITE = ROOT / "trained_models/koncept_lite/koncept_lite.safetensors"
 

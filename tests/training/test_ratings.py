@@ -4,6 +4,7 @@ import json
 
 import pytest
 from PIL import Image
+from xmp_files import DARKTABLE
 
 from koniq.ground import InputError
 from koniq.training import ratings
@@ -79,3 +80,16 @@ def test_what_is_wrong_is_one_sentence(folder, text, how, said):
 def test_no_table(folder):
     with pytest.raises(InputError, match=r"should be at .*none\.csv, and is not there"):
         ratings.read(folder / "none.csv")
+
+
+def test_stars_in_xmp(folder):
+    for name, stars in (("a.jpg.xmp", 5), ("b.xmp", 2), ("c.jpg.xmp", 0), ("d.jpg.xmp", -1)):
+        (folder / "photos" / name).write_text(DARKTABLE.replace('xmp:Rating="1"', f'xmp:Rating="{stars}"'))
+    rated = ratings.in_xmp([str(folder / "photos")])
+    assert dict(zip(rated.name, rated.rating, strict=True)) == {"a.jpg": 5, "b.jpg": 2, "d.jpg": 0}
+    assert rated.image_path.tolist() == [folder / f"photos/{name}.jpg" for name in "abd"]
+
+
+def test_pictures_without_stars(folder):
+    with pytest.raises(InputError, match=r"should have ratings in XMP.*Received: 4 pictures without one"):
+        ratings.in_xmp([str(folder / "photos")])

@@ -1,6 +1,7 @@
 """One person's taste is learnt where there is one, refused where there is none, and scored by as any weights are."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 import skimage.data
 from commands import ended
 from PIL import Image
+from xmp_files import DARKTABLE
 
 import koniq
 from koniq.engines import features
@@ -175,6 +177,18 @@ def test_what_does_not_open_is_left_out_and_named(lite, made, tmp_path, capsys):
     assert f"{COUNT} rated pictures" in said
 
 
+def test_stars_are_read_from_xmp(lite, made, tmp_path, capsys):
+    table = pd.read_csv(made / "dark.csv")
+    shutil.copytree(made / "photos", tmp_path / "photos")
+    for name, stars in zip(table.image_name, table.stars, strict=True):
+        (tmp_path / f"photos/{name}.xmp").write_text(DARKTABLE.replace('xmp:Rating="1"', f'xmp:Rating="{stars}"'))
+    out = tmp_path / "my_taste.safetensors"
+    assert ended("learn", tmp_path / "photos", "--xmp", "--weights", lite, "--out", out) == 0
+    assert f"{COUNT} rated pictures of" in capsys.readouterr().out
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert (record["trained_on"], record["scale"]) == ("photos", [1, 5])
+
+
 def rated(stars):
     return pd.DataFrame({"name": "a.jpg", "image_path": None, "rating": np.asarray(stars, float)})
 
@@ -202,6 +216,7 @@ def test_a_scale_holds_all_ratings():
         (["--out", "there.safetensors"], "there.json is there already. Give --overwrite"),
         (["--weights", "other.h5"], "weights should be those of koncept_lite. Received: other.h5, of koncept512"),
         (["--weights", "none-such"], "none-such"),
+        (["--xmp"], "images should go with a table of ratings. Received: images with xmp"),
     ],
 )
 def test_wrong_settings_are_one_sentence(made, tmp_path, monkeypatch, capsys, arguments, said):
