@@ -19,7 +19,7 @@ from koniq.evaluation.near_copies import grouped, pairs_of
 from koniq.ground import InputError, first_few
 from koniq.ground.log import LOG
 from koniq.ground.text import markdown_table
-from koniq.measure.calibration import FOLDS, folds_of
+from koniq.measure.calibration import folds_of
 from koniq.measure.metrics import METRICS, difference, measure
 from koniq.network import KONCEPT_LITE, network_of, read_state, sidecar, title, write_state
 from koniq.network.koncept_lite import EPSILON
@@ -30,6 +30,8 @@ from koniq.training.ridge import Ridge
 
 FEWEST = 30  # rated pictures, below which an interval of SRCC says next to nothing
 FEWEST_GROUPS = 10  # of pictures that are no near copies of one another, for folds
+FOLDS = 10  # of the cross-validation: of few ratings, five would leave more to the chance by which they are drawn
+MANY, FEWER = 300, 5  # pictures from which on so many folds do
 SRCC = {"srcc": METRICS["srcc"]}
 
 
@@ -185,7 +187,8 @@ def _learnt(head: Head, seen: np.ndarray, ratings: np.ndarray, groups: np.ndarra
     parts = head.parts(x)
     spare = np.argsort(parts.std(0), kind="stable")[:2]
     before, base = (rest.sum(1) + head.state["fc.5.bias"][0] for rest in (parts, np.delete(parts, spare, 1)))
-    found, after, strength = ridge.learn(x, base, ratings, folds_of(ratings, groups, FOLDS))
+    folds = folds_of(ratings, groups, FOLDS if len(ratings) < MANY else FEWER)
+    found, after, strength = ridge.learn(x, base, ratings, folds)
     of = None if count == len(ratings) else groups
     sides = [
         tuple(measure(ratings, side, metrics=SRCC, groups=of).loc[0, ["value", "low", "high"]])
