@@ -20,7 +20,7 @@ import skimage.data
 import tyro
 from commands import ended
 from made import LIVE_NAMES, koncept512, live_tables, picture, tarred
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 from scored import write_scores
 from served import served
 from store import s3
@@ -95,6 +95,10 @@ RUN_LONG = {  # of make test-long
     "koniq test --weights koncept_lite --dataset mine.csv --images my_folder --out my_test": ("my_test/metrics.csv",),
     "koniq diagnose --weights koncept_lite --engine openvino --dataset mine.csv --images my_folder"
     " --out my_diagnosis": ("my_diagnosis/report.html",),
+    "koniq learn my_ratings.csv --images my_pictures --out my_taste.safetensors": (
+        "my_taste.safetensors",
+        "my_taste.json",
+    ),
     "koniq sense --images my_photos": (),
     "koniq limits --out limits.png": ("limits.png",),
     "koniq export my_run mine.onnx": ("mine.onnx",),
@@ -153,6 +157,13 @@ NOT_RUN = {
     "replicate.py --quick": "takes a minute: tests/test_replication.py has the same at a smaller size",
     "replicate.py --dataset mine.csv --images my_folder --recipe small": HOURS,
     "koniq score my_photos --out my_photos.csv --weights koncep512-trained-model.h5": "needs weights that are not here",
+    **dict.fromkeys(
+        (
+            "koniq learn my_photos --xmp --out my_taste.safetensors",
+            "koniq score my_photos --weights my_taste.safetensors --out my_scores.csv",
+        ),
+        "tests/training/test_taste.py has the same",
+    ),
     "koniq calibrate --weights koncep512-trained-model.h5": KONIQ10K,
     "koniq score my_photos --weights ./of_the_hub": "needs such a folder: tests/plugs/test_hub.py has one",
     "koniq fetch koniq10k live_itw biq2021 imagenet koncept512/original": HOST,
@@ -455,6 +466,7 @@ def prepared(tmp_path_factory):
     table.to_csv(folder / "mine.csv", index=False)
     table[:24].assign(set="validation").to_csv(folder / "rated.csv", index=False)
     (folder / "groups.csv").write_text("image_path,group\ncoffee.jpg,1\nchelsea.jpg,1\n")
+    write_ratings(folder, [*photos.values()])
     scores = [(f"my_photos/{name}.jpg", 40.0 + 10 * number) for number, name in enumerate(photos)]
     for name, more in (("my_photos", 0), ("lifelog_mos", 0), ("by_another_model", 5)):
         write_scores(
@@ -469,6 +481,19 @@ def prepared(tmp_path_factory):
     files |= {f"Images/{name}": picture((500, 500), seed, "BMP") for seed, name in enumerate(LIVE_NAMES)}
     (folder / "ChallengeDB_release.zip").write_bytes(tarred(files))  # zip or tar: by what is in it
     return folder
+
+
+def write_ratings(folder: Path, photos: list[Image.Image]) -> None:
+    """Cuttings of photographs, as bright as chance has it, rated by somebody who likes them dark."""
+    rng, rows = np.random.default_rng(6), []
+    (folder / "my_pictures").mkdir()
+    for number, dark in enumerate(rng.uniform(size=40)):
+        left, top = rng.integers(0, 80), rng.integers(0, 60)
+        cutting = photos[number % 3].crop((left, top, left + 80, top + 60))
+        cutting = ImageEnhance.Brightness(cutting).enhance(1 - 0.8 * dark)
+        cutting.save(folder / "my_pictures" / f"{number}.jpg")
+        rows.append((f"{number}.jpg", 1 + round(4 * dark)))
+    pd.DataFrame(rows, columns=["image_name", "stars"]).to_csv(folder / "my_ratings.csv", index=False)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Models": {
         "test": ("test", "a network tested on a rated data set"),
         "calibrate": ("calibrate", "scores brought to the MOS scale, and intervals about them"),
+        "learn": ("learn", "the small network taught one person's ratings"),
         "diagnose": ("diagnose", "what a network gets wrong, and what its scores hang on: a page"),
         "sense": ("sense", "whether scores fall where photographs are distorted"),
         "limits": ("limits", "where a network is out of its depth: text, drawings, a screenshot"),

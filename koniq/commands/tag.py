@@ -17,9 +17,9 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 from koniq.ground.exits import UNSCORED
 from koniq.ground.facts import facts
 from koniq.ground.typed import command

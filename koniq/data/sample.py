@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
-from tqdm import tqdm
 
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 from koniq.ground.built import install
 from koniq.ground.log import LOG
 from koniq.ground.paths import SAMPLE

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from koniq.ground.bars import tqdm
 from koniq.ground.files import digest_of
 from koniq.ground.threads import ahead, threads
 from koniq.network import Network, network_of, weights
@@ -30,14 +30,14 @@ def identity(path: Path) -> str:
     return f"{digest_of(path, 'sha256:')} {network_of(path).record()}"
 
 
-def start(path: Path) -> Body:
+def start(path: Path, dct_scaling: bool = False) -> Body:
     """The body of the weights at `path`, whose record says which network they are of. Raises InputError if none is.
 
-    OpenVINO computes it.
+    OpenVINO computes it. dct_scaling: whether large JPEGs are decoded at a half or less, as they are to be scored.
     """
     import openvino
 
-    network = network_of(path)
+    network = network_of(path, dct_scaling=dct_scaling)
     whole = network.build_openvino(weights.read_state(path, network))
     (features,) = (node for node in whole.get_ops() if node.get_friendly_name() == "features")
     body = openvino.Model([features.output(0)], whole.get_parameters(), "body")

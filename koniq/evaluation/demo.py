@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from koniq.data import sample
 from koniq.evaluation import sense
 from koniq.ground import InputError, first_few
+from koniq.ground.bars import tqdm
 from koniq.ground.files import write_csv
 from koniq.ground.typed import command
 from koniq.pictures.distortions import STEPS, distorted

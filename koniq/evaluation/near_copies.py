@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from koniq.data import linked, splits
+from koniq.ground.bars import tqdm
 from koniq.reports import page
 
 THRESHOLD = 0.95  # cosine; above it are bursts, crops and edits of one photograph, of BIQ2021 and LIVE In the Wild

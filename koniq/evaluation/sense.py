@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from koniq import engines
 from koniq.engines.engine import Engine
 from koniq.fetch import photographs
 from koniq.ground import InputError, first_few
+from koniq.ground.bars import tqdm
 from koniq.ground.log import LOG
 from koniq.ground.text import markdown_table
 from koniq.measure.metrics import METRICS, measure

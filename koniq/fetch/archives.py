@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tqdm import tqdm
-
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 
 BLOCK = 1 << 20
 SLACK = 64 << 20  # bytes that even the smallest archive may hold

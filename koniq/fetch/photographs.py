@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from PIL import Image
-from tqdm import tqdm
 
 from koniq.fetch import transfer
 from koniq.ground import files
+from koniq.ground.bars import tqdm
 from koniq.ground.paths import DATASETS
 from ku.image_utils import decode_image
 

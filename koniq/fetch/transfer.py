@@ -14,10 +14,10 @@ from pathlib import Path
 import requests
 from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import ProxyError, RequestException, SSLError
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 from koniq.ground.files import digest_of
 from ku.files import real_path, replace_file
 

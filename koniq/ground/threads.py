@@ -6,8 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from tqdm import tqdm
-
+from koniq.ground.bars import tqdm
 from koniq.ground.machine import cores
 
 Item, Result = TypeVar("Item"), TypeVar("Result")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tqdm import tqdm
 
+from koniq.ground.bars import tqdm
 from ku.generic import plcc, srocc
 
 
@@ -43,11 +43,13 @@ def measure(
     resamples: int = 1000,
     seed: int = 0,
     metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = METRICS,
+    groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The metrics of `predicted` against `mos` (both of shape (pictures,)), one row each: metric, value, low, high, n.
 
     low and high bound the 95 % percentile interval of a bootstrap over pictures (Efron, 1979), the same pictures for
-    every metric and, through the seed, in every run. Resamples in which a metric has no value are left out.
+    every metric and, through the seed, in every run. Resamples in which a metric has no value are left out. groups: of
+    shape (pictures,), what each belongs to: then whole groups are drawn, for pictures of one go up and down together.
     """
     mos, predicted = np.asarray(mos, np.float64), np.asarray(predicted, np.float64)
     if mos.shape != predicted.shape or mos.ndim != 1 or mos.size < 2:
@@ -55,10 +57,10 @@ def measure(
             "mos and predicted should be as many numbers each, at least 2. "
             f"Received: shapes {mos.shape} and {predicted.shape}"
         )
-    rng = np.random.default_rng(seed)
+    draw = _draw(mos.size, groups, seed)
     drawn = np.empty((resamples, len(metrics)))
     for row in tqdm(drawn, desc="bootstrap", unit="draw", disable=None, leave=False):
-        chosen = rng.integers(0, mos.size, mos.size)
+        chosen = draw()
         row[:] = [metric(mos[chosen], predicted[chosen]) for metric in metrics.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -67,8 +69,24 @@ def measure(
     return pd.DataFrame({"metric": list(metrics), "value": values, "low": low, "high": high, "n": mos.size})
 
 
+def _draw(count: int, groups: np.ndarray | None, seed: int) -> Callable[[], np.ndarray]:
+    """What draws `count` rows with replacement; or as many groups of rows as there are, each with all its rows."""
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return lambda: rng.integers(0, count, count)
+    which = np.unique(groups, return_inverse=True)[1]
+    rows = np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1])
+    return lambda: np.concatenate([rows[group] for group in rng.integers(0, len(rows), len(rows))])
+
+
 def difference(
-    mos: np.ndarray, first: np.ndarray, second: np.ndarray, metric: str = "srcc", samples: int = 2000, seed: int = 0
+    mos: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    metric: str = "srcc",
+    samples: int = 2000,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> tuple[float, float, float, float]:
     """How two models differ in a metric on the same pictures (all of shape (pictures,)): value, low, high, p.
 
@@ -76,7 +94,7 @@ def difference(
     95 % percentile interval of a paired bootstrap: a resample draws pictures, each with its MOS and both its scores.
     p is two-sided: twice the share of resamples on the rarer side of 0, at most 1, one counted on each side beforehand,
     so that it is never 0. Resamples without a value are left out; all is nan if the pictures themselves have none.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
+    groups: as of `measure`. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
     """
     columns = [np.asarray(column, np.float64) for column in (mos, first, second)]
     if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1 or columns[0].size < 2:
@@ -92,10 +110,10 @@ def difference(
         return np.nan, np.nan, np.nan, np.nan
     if metric == "srcc":  # its resamples are ranked by counting, which takes a fraction of the time of sorting them
         columns, function = [np.unique(column, return_inverse=True)[1] for column in columns], _srcc_of_levels
-    rng = np.random.default_rng(seed)
+    draw = _draw(n, groups, seed)
     drawn = np.empty(samples)
     for number in range(samples):
-        chosen = rng.integers(0, n, n)
+        chosen = draw()
         mos, first, second = (column[chosen] for column in columns)
         drawn[number] = function(mos, first) - function(mos, second)
     drawn = drawn[np.isfinite(drawn)]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from koniq.data.scale import USUAL, Scale
+from koniq.ground import bars
 from ku.files import atomic_path
 
 # What the style sheet of pages calls the colours of a figure. Greys become its ink, its faint ink or its ground.
@@ -57,7 +58,7 @@ def draw_curves(log: pd.DataFrame, path: Path) -> None:
         axes.set(xlabel="epoch", title={"plcc_tf": "PLCC (mean of batches)"}.get(name, name))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
-    save_figure(figure, path)
+    save_figure(figure, path, shown=False)  # it is drawn anew at every epoch
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, dpi: int = 120, **layout):
@@ -140,7 +141,10 @@ def _of_page(colour: str) -> str:
     return COLOURS.get(colour, colour)
 
 
-def save_figure(figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+def save_figure(figure, path: Path, shown: bool = True) -> None:
+    """Write a figure as PNG, whole or not at all. shown: in a notebook, below the cell, too."""
+    drawn = png(figure)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(png(figure))
+        temporary.write_bytes(drawn)
+    if shown:
+        bars.show(drawn)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from koniq.data.datasets import origin
 from koniq.data.scale import FREE, Scale
 
+OWN = "my ratings"  # the label of what one person gave, see koniq.training.taste
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -26,12 +28,17 @@ class Facts:
     @property
     def synthetic(self) -> str:
         """The label, if no person gave it, else ""."""
-        return "" if self.label == "MOS" else self.label
+        return "" if self.label in ("MOS", OWN) else self.label
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the model learnt the ratings of one person."""
+        return self.label == OWN
 
     @property
     def on_mos_scale(self) -> bool:
         """Whether the record says that the scores are calibrated to the MOS scale."""
-        return bool(self.record.get("calibrated")) and not self.synthetic
+        return bool(self.record.get("calibrated")) and self.label == "MOS"
 
     @property
     def free_loss(self) -> str:
@@ -44,6 +51,11 @@ class Facts:
             return (
                 f"The scores are {self.label}: the model learnt labels that {origin(self.label)}, and that no person "
                 "gave. Their order counts; shares below a score, and KonIQ-10k's distribution beside them, do not."
+            )
+        if self.is_own:
+            return (
+                f"The scores are on the scale of the ratings of one person, {Scale.of(self.record)}, which the model "
+                "learnt. They are no MOS: KonIQ-10k's distribution beside them is of other people's opinions."
             )
         if self.on_mos_scale:
             on = Scale.of(self.record)

@@ -24,9 +24,9 @@ import numpy as np
 import ray
 import ray.data
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from tqdm import tqdm
 
 from koniq.ground import InputError, RunStopped
+from koniq.ground.bars import tqdm
 from koniq.ground.log import LOG
 from koniq.ground.machine import cores, native_silence
 from koniq.ground.urls import Remote

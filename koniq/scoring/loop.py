@@ -7,10 +7,10 @@ from math import isfinite
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from koniq.engines.engine import Engine
 from koniq.ground import RunStopped
+from koniq.ground.bars import tqdm
 from koniq.ground.threads import Ahead, threads
 from koniq.pictures.decoding import Opened, Picture, decode
 from koniq.pictures.faults import Place

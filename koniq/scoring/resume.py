@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from koniq.ground import InputError, first_few
+from koniq.ground.bars import tqdm
 from koniq.ground.facts import locate
 from koniq.ground.threads import threads
 from koniq.ground.urls import Remote, is_url, public

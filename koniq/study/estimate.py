@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
 from koniq.data import datasets
 from koniq.engines import gpus
 from koniq.ground import InputError, machine, tables
+from koniq.ground.bars import tqdm
 from koniq.ground.files import cache_place, keep
 from koniq.ground.log import LOG
 from koniq.ground.paths import ROOT

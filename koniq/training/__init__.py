@@ -2,7 +2,7 @@
 
 It knows no table of results. Open stages.py first: what every training does, whatever its framework. Those are
 in_keras.py, in_torch.py and in_kuti.py; run.py is the folder of a run, start.py the weights that it starts from,
-teacher.py what is learnt in place of MOS.
+teacher.py what is learnt in place of MOS. Apart from them stands taste.py: a head fitted to one person's ratings.
 
 Names are imported when first used.
 """

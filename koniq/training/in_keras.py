@@ -9,10 +9,10 @@ from typing import Protocol
 import h5py
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 from koniq.network import Network, weights
 from koniq.pictures.memory import of_training, rows_of_training
 from koniq.pictures.order import EpochPlan

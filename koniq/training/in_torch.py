@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from koniq.data.datasets import DataSet
 from koniq.engines.in_torch import precise, prepare, resolved, settle
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 from koniq.ground.log import LOG
 from koniq.network import Network, weights
 from koniq.pictures.memory import Pictures, of_training, rows_of_training

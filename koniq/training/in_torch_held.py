@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from koniq.engines.in_openvino import HINTS
 from koniq.engines.in_torch import precise
 from koniq.ground import InputError
+from koniq.ground.bars import tqdm
 from koniq.pictures.memory import Pictures, room_for
 
 AT_ONCE = 8  # pictures through the held parts; more are no faster on processors

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from koniq.data.datasets import DataSet
-from koniq.ground import InputError, RunStopped, machine
+from koniq.ground import InputError, RunStopped, bars, machine
 from koniq.ground.files import write_csv
 from koniq.ground.paths import MODELS
 from koniq.ground.text import slug
@@ -254,8 +254,10 @@ class Run:
         self.save(*of)
 
     def finish(self) -> None:
-        """Note in settings.json that the run has come to its end, and give its state up."""
+        """Note in settings.json that the run has come to its end, give its state up, and show a notebook its curves."""
         self.wait()
+        if (curves := self.folder / CURVES).is_file():
+            bars.show(curves.read_bytes())
         seconds = round(sum(row["seconds"] for row in self.progress.log), 1)
         self.facts["finished"] = {"epochs": len(self.progress.log), "seconds": seconds, "best": self.progress.best}
         self._write_facts()

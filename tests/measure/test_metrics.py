@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -79,6 +80,21 @@ def test_a_difference_has_the_sign_of_the_better_and_swaps_with_its_sides(pair):
     assert 0 < low < value < high
     assert p == pytest.approx(2 / 2001)  # no resample of 2,000 is on the other side of 0
     assert difference(mos, worse, predicted) == pytest.approx((-value, -high, -low, p), abs=1e-12)
+
+
+def test_intervals_by_group_are_those_of_as_few_pictures_as_there_are_groups(pair):
+    """Four copies of each picture tell no more than one does; a group of one each is no group."""
+    mos, predicted = (column[:50] for column in pair)
+    again, groups = [np.repeat(column, 4) for column in (mos, predicted)], np.repeat(np.arange(50), 4)[::-1]
+    alone, copies, held = measure(mos, predicted), measure(*again), measure(*again, groups=groups)
+    width = [float((found.high - found.low)[0]) for found in (alone, copies, held)]
+    assert width[2] == pytest.approx(width[0], rel=0.15)
+    assert width[1] < 0.6 * width[0]
+    _, low, high, _ = difference(mos, mos, predicted)
+    _, held_low, held_high, _ = difference(again[0], *again, groups=groups)
+    assert (held_low, held_high) == pytest.approx((low, high), rel=0.15)
+    single = measure(mos, predicted, groups=np.arange(50))
+    pd.testing.assert_frame_equal(single, alone)
 
 
 def test_a_model_does_not_differ_from_itself(pair):
