@@ -21,7 +21,7 @@ def main(rank, folder, weights):
 
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
-    distributed.init_process_group("gloo", store, timeout=timedelta(seconds=60), rank=rank, world_size=2)
+    distributed.init_process_group("gloo", store, timeout=timedelta(minutes=5), rank=rank, world_size=2)
     pictures = torch.rand(4, 3, 30, 40, generator=torch.Generator().manual_seed(1))
     batches = ([pictures[:2], pictures[2:3]], [pictures[3:]])[rank]
     found = {}

@@ -106,7 +106,7 @@ def test_two_processes_have_the_scores_of_all_pictures(weights, tmp_path):
         for rank in (0, 1)
     ]
     for process in processes:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=360)
         assert process.returncode == 0, said
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
