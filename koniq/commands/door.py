@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "sense": ("sense", "whether scores fall where photographs are distorted"),
         "limits": ("limits", "where a network is out of its depth: text, drawings, a screenshot"),
         "convert": ("convert", "weights from one framework's file into another's"),
-        "export": ("export", "scores as Parquet or for Excel; a network as ONNX"),
+        "export": ("export", "scores as Parquet or for Excel; a network as ONNX or LiteRT"),
     },
     "Data": {
         "fetch": ("fetch", "data sets and weights, from the first source that works, checked"),
