@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -138,7 +139,14 @@ def ended_by(signal_, words, work, parts):
     """A run that is sent a signal once so many parts are there, by its terminal: its exit code, and what it printed."""
     command = [sys.executable, "-m", "koniq", *map(str, words)]
     with tempfile.TemporaryFile("w+") as log:
-        run = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        run = subprocess.Popen(
+            command,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         while len(ray_cluster.parts_of(work)) < parts and run.poll() is None:
             time.sleep(0.02)
         if signal_ == signal.SIGKILL:  # no terminal sends that
