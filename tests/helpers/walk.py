@@ -60,8 +60,8 @@ def walked(work) -> list[Hop]:
     hops, lock = {}, threading.Lock()
 
     def seen(frame, event, _):
-        if event != "call" or not (callee := place_of(frame.f_code)):
-            return
+        if event != "call" or frame.f_code.co_name == "__del__" or not (callee := place_of(frame.f_code)):
+            return  # of what is thrown away nobody calls that
         caller, back = None, frame.f_back
         while back and not (caller := place_of(back.f_code)):
             back = back.f_back
