@@ -25,6 +25,11 @@ class Input(NamedTuple):
     folder: Path | Remote  # that the name starts from, unless it is a whole address in a store
 
     @property
+    def image_path(self) -> str:
+        """What the CSV of scores calls it, if no other row of it is found: without what opens a store."""
+        return shown(public(self.name))
+
+    @property
     def path(self) -> Path | Remote:
         """Its path, made when it is asked for, as paths take more than names."""
         return tables.place(self.name, self.folder)
@@ -158,4 +163,4 @@ class InShard(Pictures):
         self.count = sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Input]:
-        return (item for item in self.pictures if self.shard.holds(shown(public(item.name))))
+        return (item for item in self.pictures if self.shard.holds(item.image_path))

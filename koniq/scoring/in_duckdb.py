@@ -18,7 +18,7 @@ from koniq.ground.machine import cores
 from koniq.ground.paths import folder_beside
 from koniq.scoring import in_pyarrow, taken
 from koniq.scoring.lines import COLUMN_SETS, INTERVAL, NO_SCORE
-from koniq.scoring.score_file import ABOUT
+from koniq.scoring.score_file import differing
 
 MEMORY = "1GB"  # that DuckDB takes; what is more goes to the disk
 NUMBER = "number"  # a column of parts that several machines wrote: the place of a row's input, by which it is known
@@ -48,10 +48,9 @@ def facts(path: Path) -> dict:
     """
     files = parts(path)
     found = [in_pyarrow.facts(file) or {} for file in files]
-    fixed = [{key: value for key, value in about.items() if key not in ABOUT} for about in found]
-    for file, about in zip(files, fixed, strict=True):
-        if about != fixed[0]:
-            keys = ", ".join(key for key in {**fixed[0], **about} if fixed[0].get(key) != about.get(key))
+    for file, about in zip(files, found, strict=True):
+        if changed := differing(found[0], about):
+            keys = ", ".join(changed)
             raise InputError(
                 f"The Parquet files of {path} should be of one run. Received: {files[0].name} and {file.name}, which "
                 f"differ in {keys}"

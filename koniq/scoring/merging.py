@@ -27,8 +27,8 @@ from koniq.pictures.shards import Shard, number_of
 from koniq.scoring.index import room_for_rows, temporary
 from koniq.scoring.journal import contents_path
 from koniq.scoring.lines import columns_of, head_of, line_of, records
-from koniq.scoring.score_file import ABOUT, in_short
-from ku.files import atomic_path, lock_file, lock_path, shown
+from koniq.scoring.score_file import differing, in_short
+from ku.files import atomic_path, lock_file, lock_path
 
 OF_SHARDS = ("shard", "shard_pictures")  # facts of a part that are none of the whole
 MANY = 4  # pictures without a row that are kept to be named
@@ -77,7 +77,7 @@ class Part:
     @property
     def of_scores(self) -> dict:
         """The facts in which the parts should agree."""
-        return {**FORMER, **{key: said for key, said in self.about.items() if key not in (*ABOUT, *OF_SHARDS)}}
+        return {**FORMER, **{key: said for key, said in self.about.items() if key not in OF_SHARDS}}
 
     def lines(self) -> Iterator[Line]:
         """Its whole rows, in order. Raises InputError if it is no CSV of scores."""
@@ -127,8 +127,7 @@ class Parts(Sequence[Part]):
     @staticmethod
     def _check(first: Part, part: Part) -> None:
         one, other = first.of_scores, part.of_scores
-        changed = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-        if changed:
+        if changed := differing(one, other):
             said = [", ".join(f"{key}={in_short(side.get(key))}" for key in changed) for side in (one, other)]
             raise InputError(
                 f"Parts should have scores of one kind. Received: {first.path} with {said[0]}, and {part.path} with "
@@ -309,7 +308,7 @@ def _by_pictures(parts: Parts, pictures: Inputs, merged: Merged) -> Iterator[byt
     with Places(parts) as places:
         taken = 0
         for item in pictures.pictures:
-            name = shown(item.name)
+            name = item.image_path
             if lines := places.take(name):
                 taken += len(lines)
                 yield _one(parts, lines, merged)

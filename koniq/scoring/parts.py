@@ -21,13 +21,12 @@ from koniq.ground import InputError, RunStopped
 from koniq.pictures.contents import Content
 from koniq.scoring.journal import Row
 from koniq.scoring.score import Score
-from koniq.scoring.score_file import ABOUT
+from koniq.scoring.score_file import differing
 from ku.files import atomic_path, shown
 
 if TYPE_CHECKING:
     import pyarrow
 
-KEY = b"koniq"  # in the metadata of a part: its facts, as JSON
 AT_HAND = 64  # parts that are held at a time while the CSV is written
 NUMBERS = ("mos", "raw", "low", "high")
 TEXTS = ("status", "error", "note")
@@ -77,10 +76,10 @@ class Parts:
 
     def check(self) -> None:
         """Raise InputError, naming what differs, if a part was begun with other facts."""
-        from pyarrow import parquet
+        from koniq.scoring import in_pyarrow
 
         for path in self.paths():
-            before = json.loads((parquet.read_schema(path).metadata or {}).get(KEY, b"{}"))
+            before = in_pyarrow.facts(path) or {}
             if changed := differing(before, self.facts):
                 was, received = (
                     ", ".join(f"{key}={side.get(key)!r}"[:60] for key in changed) for side in (before, self.facts)
@@ -94,6 +93,8 @@ class Parts:
         """Write a part, whole or not at all. Raises RunStopped if there is no room, or no such folder any more."""
         import pyarrow
         from pyarrow import parquet
+
+        from koniq.scoring.in_pyarrow import KEY
 
         columns: dict[str, list] = {
             "image_path": [planned.image_path for planned, _ in scores],
@@ -152,11 +153,6 @@ class Parts:
     def clear(self) -> None:
         """Remove the folder and all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """The facts in which scores differ, but for ABOUT, which may."""
-    return [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
 
 
 def write_list(path: Path, pictures: Iterable[Planned], rows: int) -> None:

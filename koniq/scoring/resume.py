@@ -55,7 +55,7 @@ class Part(Collection[Wanted]):
             if self._verdicts.counts[what]:
                 for item, said in zip(self._inputs, self._verdicts, strict=True):
                     if said.what == what:
-                        yield Wanted(Row(said.name or shown(item.name), said.nth), item)
+                        yield Wanted(Row(said.name or item.image_path, said.nth), item)
 
     def __contains__(self, wanted: object) -> bool:
         return any(wanted == each for each in self)
@@ -97,7 +97,7 @@ def todo(
         )
     places = _Places(file.roots)
     verdicts = Verdicts(KEPT if file.done else NEW)
-    verdicts.name((shown(item.name), *places.name(item, file.done)) for item in inputs)
+    verdicts.name((item.image_path, *places.name(item, file.done)) for item in inputs)
     judging = _Judging(file, inputs, verdicts, places, retry)
     judging.judge(workers, progress)
     judging.check()
@@ -135,7 +135,7 @@ class _Judging:
             for numbers in self.verdicts.named():
                 some = []
                 for (number, name, moved), item in zip(numbers, islice(inputs, len(numbers)), strict=True):
-                    row = Row(name or shown(item.name), 0)
+                    row = Row(name or item.image_path, 0)
                     if hash(row.image_path) in twice:
                         row = row._replace(nth=seen[row.image_path])
                         seen[row.image_path] += 1
@@ -184,7 +184,7 @@ class _Judging:
             raise _other(file, "and none of the pictures in the file lies there")
         if self.moved and not self.told:
             here = ((said, item) for item, said in zip(self.inputs, self.verdicts, strict=True) if said.moved)
-            kept = ((said.name or shown(item.name), item) for said, item in here if said.what != NEW)
+            kept = ((said.name or item.image_path, item) for said, item in here if said.what != NEW)
             both = ((locate(name, places.recorded), _path(item)) for name, item in kept)
             self.told.update(islice(_alike(pair for pair in both if pair[0]), COMPARED))
         if self.told and not self.told[True]:

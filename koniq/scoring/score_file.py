@@ -185,8 +185,7 @@ class ScoreFile:
                 f"{facts_path(self.path)} should say what the scores in {self.path.name} depend on, and is not there. "
                 "Give another --out, or --overwrite to begin anew"
             )
-        changed = [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
-        if changed:
+        if changed := differing(before, now):
             was, received = (", ".join(f"{key}={in_short(side.get(key))}" for key in changed) for side in (before, now))
             raise InputError(
                 f"{self.path} was begun with {was}, and scores of two kinds should not stand in one file. "
@@ -372,6 +371,11 @@ def copy(old: BinaryIO, new: BinaryIO, count: int) -> None:
     while count > 0 and (data := old.read(min(count, 1 << 20))):
         new.write(data)
         count -= len(data)
+
+
+def differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """The facts in which scores differ, but for ABOUT, which may."""
+    return [key for key in {**before, **now} if key not in ABOUT and before.get(key) != now.get(key)]
 
 
 def in_short(value: object) -> str:

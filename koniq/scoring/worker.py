@@ -15,7 +15,8 @@ from koniq.pictures.decoding import Opened
 from koniq.pictures.faults import Place
 from koniq.scoring.in_flight import InFlight, left_in
 from koniq.scoring.lifelog import with_content
-from koniq.scoring.parts import Parts, Planned, differing
+from koniq.scoring.parts import Parts, Planned
+from koniq.scoring.score_file import differing
 from koniq.scoring.scorer import load
 
 

@@ -179,6 +179,14 @@ def test_parts_that_are_no_shards(tmp_path):
     assert score_file.read(tmp_path / "ordered.csv").image_path.tolist() == ["d", "a", "b", "e"]
 
 
+def test_rows_of_signed_addresses_are_found_by_what_the_csv_calls_them(tmp_path):
+    part = write_scores(tmp_path / "1.csv", [("https://host/b.jpg", 2.0), ("https://host/a.jpg", 1.0)], **FACTS)
+    signed = listed(tmp_path / "list.csv", [f"https://host/{name}.jpg?X-Amz-Signature=secret" for name in "ab"])
+    merged = merge([part], tmp_path / "all.csv", inputs.of([str(signed)]))
+    assert (merged.rows, merged.absent, merged.others) == (2, 0, 0)
+    assert score_file.read(tmp_path / "all.csv").MOS.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("row", [("b", 2.1), ("b", "missing", "no")])
 def test_two_scores_of_a_picture_are_refused_and_the_picture_named(tmp_path, row):
     one = write_scores(tmp_path / "1.csv", [("b", 2.0)], **FACTS)
