@@ -72,10 +72,6 @@ class Journal:
                 except (ValueError, TypeError):
                     continue
 
-    def read(self) -> dict[Row, Content]:
-        """What is known of the content of each row."""
-        return dict(self.lines())
-
     def clear(self) -> None:
         """Forget everything."""
         self._file.truncate(0)

@@ -447,6 +447,6 @@ def test_every_name_comes_back_from_the_journal(tmp_path):
     with score_file.ScoreFile(tmp_path / "s.csv", {}) as file:
         for number, name in enumerate(names):
             file.append(Score(name, 1, content=contents.Content(number, 2**62, "ab")))
-        found = file.journal.read()
+        found = dict(file.journal.lines())
     assert [content.size for content in found.values()] == list(range(6))
     assert list(found)[:3] == [("a", 0), ("a", 1), (names[2], 0)]
